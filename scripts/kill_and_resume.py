@@ -1,0 +1,134 @@
+"""Kill a training process with SIGKILL at random moments, resume it each time, and compare with one left alone.
+
+    python scripts/kill_and_resume.py --kills 10
+    python scripts/kill_and_resume.py --kills 10 trainer=ddp trainer.accelerator=cpu
+
+Both runs use dropout, augmentation and a schedule. They must end in the same bits of `last.ckpt` and
+`best.ckpt`, the same metrics.csv (but for its times), and the same TensorBoard curves without a gap or a step
+twice. Exit code 0 if they do.
+"""
+
+import argparse
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+RUN = ["data=digits", "data.shift=2", "model.dropout=0.2", "trainer.max_epochs=6", "checkpoint.every_n_steps=7"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=10, help="how often to kill (default: 10)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
+    parser.add_argument("overrides", nargs="*", help="of the run, as for train.py")
+    args = parser.parse_args()
+    logs = Path(tempfile.mkdtemp(prefix="leyden-"))
+    differences = compare(*kill_and_resume(logs, [*RUN, *args.overrides], args.kills, random.Random(args.seed)))
+    for difference in differences:
+        print(difference)
+    print("different" if differences else "the same bits")
+    shutil.rmtree(logs)
+    sys.exit(bool(differences))
+
+
+def kill_and_resume(logs: Path, overrides: list[str], kills: int, rng: random.Random) -> tuple[Path, Path]:
+    """The folders of a run that was left alone and of one that was killed and resumed."""
+    process, alone = start(logs / "alone", overrides)
+    began = time.perf_counter()
+    finish(process)
+    seconds = time.perf_counter() - began
+    process, killed = start(logs / "killed", overrides)
+    for number in range(kills):
+        delay = rng.uniform(0, 3 * seconds / kills)
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+        print(f"kill {number + 1} after {delay:.2f} s, checkpoint at step {saved_step(killed)}", flush=True)
+        process, _ = start(logs / "killed", [f"resume={killed}"])
+    finish(process)
+    return alone, killed
+
+
+def start(logs: Path, overrides: list[str]) -> tuple[subprocess.Popen[str], Path]:
+    """A training process that has just announced its run folder, or that it has nothing to do."""
+    command = [sys.executable, str(ROOT / "train.py"), *overrides]
+    if not overrides[0].startswith("resume="):
+        command.append(f"paths.logs={logs}")
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "writing to" in line:
+            return process, Path(line.rpartition("writing to ")[2].strip())
+        if "is finished" in line:
+            return process, Path(line.partition(" is finished")[0])
+    raise RuntimeError("".join(lines))
+
+
+def saved_step(folder: Path) -> int:
+    """Of `last.ckpt`, 0 if there is none yet."""
+    path = folder / "checkpoints" / "last.ckpt"
+    return int(torch.load(path, weights_only=True)["global_step"]) if path.exists() else 0
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    output, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(output)
+
+
+def compare(one: Path, other: Path) -> list[str]:
+    """What differs between two runs that should have ended alike."""
+    differences = []
+    for name in ("last.ckpt", "best.ckpt"):
+        first, second = (torch.load(run / "checkpoints" / name, weights_only=True) for run in (one, other))
+        differences += differing(first, second, at=name)
+    if metrics(one) != metrics(other):
+        differences.append(f"metrics.csv differs:\n{metrics(one)}\n{metrics(other)}")
+    if curves(one) != curves(other):
+        differences.append(f"TensorBoard differs:\n{curves(one)}\n{curves(other)}")
+    return differences
+
+
+def differing(one: Any, other: Any, at: str) -> list[str]:
+    """Where two nested states differ in a key, a type, a value or a bit of a tensor."""
+    if type(one) is not type(other):
+        return [f"{at}: {type(one).__name__} and {type(other).__name__}"]
+    if isinstance(one, dict) and list(one) == list(other):
+        return [text for key in one for text in differing(one[key], other[key], f"{at}/{key}")]
+    if isinstance(one, list | tuple) and len(one) == len(other):
+        return [text for i, pair in enumerate(zip(one, other, strict=True)) for text in differing(*pair, f"{at}/{i}")]
+    if isinstance(one, torch.Tensor):
+        same = one.dtype == other.dtype and one.shape == other.shape
+        return [] if same and one.numpy().tobytes() == other.numpy().tobytes() else [f"{at}: tensors"]
+    return [] if one == other else [f"{at}: {one} and {other}"]
+
+
+def metrics(folder: Path) -> list[dict[str, str]]:
+    from leyden.loggers import read_metrics
+
+    rows = read_metrics(folder / "metrics.csv")
+    return [{name: value for name, value in row.items() if not name.startswith("time/")} for row in rows]
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Tag → (step, value) of each point, as TensorBoard shows them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith("time/")]
+    return {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in tags}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""What Lightning's own callbacks do not bring: steps that can be repeated, divergence, throughput, plain progress."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+
+from leyden.errors import DivergedError
+from leyden.seeding import seed_all
+
+DIVERGED_ADVICE = "the last good checkpoint is kept. Try a smaller optimizer.lr or trainer.gradient_clip_val=1"
+
+
+class StepSeed(Callback):
+    """Seeds every generator anew at each step, as a function of (seed, epoch, batch, rank).
+
+    So dropout draws the same in a run that was killed and resumed as in one that was not, on every process,
+    and no generator's state needs to be kept. Costs 30 µs a step.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        seed_all(self.seed, "step", trainer.current_epoch, batch_idx, trainer.global_rank)
+
+
+class DivergenceGuard(Callback):
+    """Stops the run when a loss is not finite, and says at which step.
+
+    Losses are collected on the device and looked at every `interval` steps, before each checkpoint and at the
+    epoch's end: looking at each would make a GPU wait for the CPU at every step.
+    """
+
+    def __init__(self, interval: int = 50) -> None:
+        self.interval = interval
+        self.losses: list[Tensor] = []
+        self.steps: list[int] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.losses.append(outputs["loss"].detach())
+        self.steps.append(trainer.global_step)
+        if len(self.losses) == self.interval:
+            self.check(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.check(trainer)
+
+    def check(self, trainer: Trainer) -> None:
+        """Raises DivergedError, on all processes alike, if a loss since the last check was not finite."""
+        if not self.losses:
+            return
+        finite = torch.stack(self.losses).isfinite()
+        bad = (~finite).int().argmax() if not finite.all() else torch.tensor(len(finite), device=finite.device)
+        first, steps = int(trainer.strategy.reduce(bad, reduce_op="min")), self.steps
+        self.losses, self.steps = [], []
+        if first < len(steps):
+            raise DivergedError(f"the loss is not finite at step {steps[first]}; {DIVERGED_ADVICE}")
+
+
+class EarlyStopping(LightningEarlyStopping):
+    """Lightning's, but a patience given when a run is resumed counts, and not the one it was saved with."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+
+class Throughput(Callback):
+    """Logs each epoch's ``time/images_per_second`` and ``time/train_seconds``, validation and checkpoints left out."""
+
+    def __init__(self) -> None:
+        self.started = self.seconds = 0.0
+        self.images = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start()  # a resumed epoch has no on_train_epoch_start
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self.started, self.seconds, self.images = time.perf_counter(), 0.0, 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.images += len(batch[0])
+        if trainer.is_last_batch and not self.seconds:
+            if pl_module.device.type == "cuda":
+                torch.cuda.synchronize()
+            self.seconds = time.perf_counter() - self.started
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        rate = self.images * trainer.world_size / self.seconds
+        pl_module.log_dict({"time/images_per_second": rate, "time/train_seconds": self.seconds})
+
+
+class LearningRate(Callback):
+    """Logs ``lr``, that of the epoch's last step, beside the epoch's other figures.
+
+    Lightning's `LearningRateMonitor` writes it under another step, which makes a second row of each epoch.
+    """
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.rate = trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.log("lr", self.rate)
+
+
+class PlainProgress(Callback):
+    """A line per epoch, for logs and pipes, where a progress bar would be noise."""
+
+    @rank_zero_only
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    @rank_zero_only
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._print(trainer)  # the epoch before; at its end its training figures are not there yet
+
+    @rank_zero_only
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._print(trainer)
+
+    def _print(self, trainer: Trainer) -> None:
+        names = ("train/loss", "val/loss", "val/acc")
+        figures = {name: value for name, value in trainer.callback_metrics.items() if name in names}
+        if figures:
+            seconds = time.perf_counter() - self.started
+            epochs = f"{trainer.current_epoch}/{trainer.max_epochs}"
+            print(f"epoch {epochs}  {metrics_line(figures)}  {seconds:.1f} s", flush=True)
+
+
+def metrics_line(metrics: Mapping[str, Tensor | float]) -> str:
+    """``val/acc 0.9812  val/loss 0.0613``"""
+    return "  ".join(f"{name} {float(value):.4f}" for name, value in sorted(metrics.items()))
+
+
+def better(value: float, than: float, mode: str) -> bool:
+    """Whether `value` beats `than`; NaN never does."""
+    if math.isnan(value):
+        return False
+    return value > than if mode == "max" else value < than

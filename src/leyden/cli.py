@@ -1,0 +1,99 @@
+"""The command line: help for people, one line for a mistake, and the exit code. Imports no torch."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from leyden.config import CONF, explain, groups, plain
+from leyden.errors import DivergedError, StoppedError, UserError
+
+INTRO = """\
+Leyden trains, resumes and tests neural networks on images.
+
+  python train.py [GROUP=CHOICE ...] [KEY=VALUE ...]
+"""
+
+EXAMPLES = """\
+Examples
+  python train.py                                          the cnn on the digits inside scikit-learn, no download
+  python train.py model=mlp data=mnist                     another net, another data set
+  python train.py data=cifar10 trainer.max_epochs=20 optimizer.lr=1e-3
+  python train.py model.hidden=[512,256] model.dropout=0.2 model.activation=gelu
+  python train.py optimizer=sgd scheduler=cosine seed=1
+  python train.py trainer=ddp trainer.devices=4            four GPUs
+  python train.py resume=logs/runs/digits-cnn/RUN          go on with a run that was stopped
+  python train.py -m model=mlp,cnn seed=0,1,2              every combination, one after the other
+
+See every key with its value:    python train.py [...] --cfg job
+Complete with the tab key:       eval "$(python train.py -sc install=bash)"   (or zsh, fish)
+Watch:                           tensorboard --logdir logs
+Hydra's own options:             python train.py --hydra-help
+"""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 2 the user's mistake, 3 diverged, 143 stopped by SIGTERM."""
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(help_text(), end="")
+        return
+    signal.signal(signal.SIGTERM, _stop)
+    with exit_codes():
+        # Hydra prints an error in several lines and exits with 1 unless this asks for the exception itself.
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        _hydra_main()
+
+
+@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
+def _hydra_main(cfg: DictConfig) -> Any:
+    with exit_codes():
+        config = plain(cfg)
+        from leyden.run import resume, run  # imports torch and Lightning, which takes seconds; all before needs neither
+
+        if config.resume:
+            return resume(config.resume, HydraConfig.get().overrides.task)
+        return run(config)
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn an expected error into one line on stderr and its exit code; defects keep their traceback."""
+    try:
+        yield
+    except (UserError, DivergedError, StoppedError) as error:
+        _exit(str(error), error.exit_code)
+    except CompactHydraException as error:
+        _exit(explain(error, sys.argv[1:]), UserError.exit_code)
+    except OmegaConfBaseException as error:
+        _exit(" ".join(str(error).split()), UserError.exit_code)
+
+
+def _exit(message: str, code: int) -> NoReturn:
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        # The first process of a DDP run meets the same error and tells it. It must not see this one fail
+        # first: Lightning would kill it.
+        raise SystemExit(0)
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _stop(signum: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + signum)
+
+
+def help_text() -> str:
+    """What ``--help`` prints: what it is, the groups with their choices, examples."""
+    lines = [INTRO]
+    for group, choices in groups().items():
+        lines.append(group)
+        lines += [f"  {name:12} {headline}" for name, headline in choices.items()]
+        lines.append("")
+    return "\n".join([*lines, EXAMPLES])

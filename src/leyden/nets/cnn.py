@@ -1,0 +1,66 @@
+"""The small convolutional net of the classic PyTorch tutorial, after LeNet-5 (LeCun et al., 1998).
+
+Each stage is a 5x5 convolution without padding, an activation and a 2x2 max-pool; then come dense layers.
+Ours differs in taking its sizes from the image's shape, and in the options.
+"""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from leyden.nets.layers import ACTIVATIONS, Activation, Init, Norm, check_sizes, dense, initialise, norm_2d
+
+KERNEL = 5
+
+
+class CNN(nn.Module):
+    """float (B, C, H, W) → logits (B, num_classes).
+
+    Args:
+        in_shape: (C, H, W) of an image.
+        num_classes: number of logits.
+        channels: of each convolution.
+        hidden: size of each dense layer before the logits.
+        activation: after each convolution and dense layer.
+        dropout: probability of zeroing an activation of a dense layer.
+        norm: none, batch or layer, before each activation.
+        init: torch's default, kaiming or xavier.
+
+    Raises:
+        ValueError: the image is too small for so many convolutions, or a size is out of its range.
+    """
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        num_classes: int,
+        channels: Sequence[int] = (6, 16),
+        hidden: Sequence[int] = (120, 84),
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+        norm: Norm = "none",
+        init: Init = "default",
+    ) -> None:
+        super().__init__()
+        check_sizes("channels", channels)
+        in_channels, *size = in_shape
+        stages: list[nn.Module] = []
+        for depth, out_channels in enumerate(channels):
+            size = [(side - KERNEL + 1) // 2 for side in size]
+            if min(size) < 1:
+                raise ValueError(
+                    f"channels: {len(channels)} convolutions are too deep for images of {list(in_shape)}, "
+                    f"which are used up after {depth}"
+                )
+            convolution = nn.Conv2d(in_channels, out_channels, KERNEL)
+            stages += [convolution, *norm_2d(norm, out_channels), ACTIVATIONS[activation](), nn.MaxPool2d(2)]
+            in_channels = out_channels
+        self.stages = nn.Sequential(*stages)
+        self.head = dense(in_channels * math.prod(size), hidden, num_classes, activation, dropout, norm)
+        initialise(self, init, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stages(x)  # (B, channels[-1], h, w)
+        logits: Tensor = self.head(x.flatten(1))  # (B, num_classes)
+        return logits

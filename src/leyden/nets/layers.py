@@ -1,0 +1,75 @@
+"""What nets choose by name: activations, norms, initialisations; and the stack of dense layers they end in."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+Activation = Literal["relu", "leaky_relu", "tanh", "sigmoid", "gelu"]
+Norm = Literal["none", "batch", "layer"]
+Init = Literal["default", "kaiming", "xavier"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "gelu": nn.GELU,
+}
+
+
+def norm_1d(norm: Norm, size: int) -> list[nn.Module]:
+    """Normalisation of (B, size), as a list of no or one module."""
+    if norm == "none":
+        return []
+    return [nn.BatchNorm1d(size) if norm == "batch" else nn.LayerNorm(size)]
+
+
+def norm_2d(norm: Norm, channels: int) -> list[nn.Module]:
+    """Normalisation of (B, channels, H, W), as a list of no or one module; layer means over all of C, H, W."""
+    if norm == "none":
+        return []
+    return [nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(1, channels)]
+
+
+def dense(
+    in_size: int, hidden: Sequence[int], out_size: int, activation: Activation, dropout: float, norm: Norm
+) -> nn.Sequential:
+    """(B, in_size) → (B, out_size) by way of the `hidden` sizes: linear, norm, activation, dropout each.
+
+    Raises:
+        ValueError: a size is below 1, or `dropout` outside [0, 1).
+    """
+    check_sizes("hidden", hidden)
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout: got {dropout}, must be at least 0 and below 1")
+    layers: list[nn.Module] = []
+    for size in hidden:
+        layers += [nn.Linear(in_size, size), *norm_1d(norm, size), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+        in_size = size
+    return nn.Sequential(*layers, nn.Linear(in_size, out_size))
+
+
+def check_sizes(name: str, sizes: Sequence[int]) -> None:
+    """Raises ValueError unless every size is at least 1."""
+    if any(size < 1 for size in sizes):
+        raise ValueError(f"{name}: got {list(sizes)}, every size must be at least 1")
+
+
+def initialise(net: nn.Module, init: Init, activation: Activation) -> None:
+    """Draw the weights of linear and convolution layers anew, biases 0.
+
+    kaiming (He et al., 2015) keeps the variance through relu-like activations, xavier (Glorot and Bengio,
+    2010) through symmetric ones; default leaves what torch drew.
+    """
+    if init == "default":
+        return
+    gain = nn.init.calculate_gain("relu" if activation == "gelu" else activation)
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            if init == "kaiming":
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            else:
+                nn.init.xavier_uniform_(layer.weight, gain)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

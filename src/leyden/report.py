@@ -1,0 +1,110 @@
+"""report.json and the table at a run's end; and where the code stood that made it."""
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from rich.console import Console
+from rich.table import Table
+
+from leyden.checkpoints import Checkpoints
+from leyden.config import CONF
+from leyden.data.images import ImageData
+from leyden.loggers import read_metrics
+from leyden.run_folder import write_text
+
+PACKAGES = ("leyden", "torch", "lightning", "torchmetrics", "torchvision", "hydra-core", "numpy")
+
+
+def write_origin(folder: Path) -> None:
+    """Write origin.json: command, versions and git commit; and the uncommitted changes, if there are any."""
+    diff = _git("diff", "HEAD")
+    origin = {
+        "command": shlex.join(["python", *sys.argv]),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "git": {"commit": _git("rev-parse", "HEAD").strip(), "dirty": bool(_git("status", "--porcelain").strip())},
+    }
+    write_text(folder / "origin.json", json.dumps(origin, indent=2) + "\n")
+    if diff:
+        write_text(folder / "uncommitted.diff", diff)
+
+
+def _git(*arguments: str) -> str:
+    """What git prints of Leyden's clone; nothing where there is no git or no clone."""
+    try:
+        command = ["git", "-C", str(CONF.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:
+        return ""
+
+
+def make_report(
+    folder: Path, trainer: Trainer, data: ImageData, checkpoints: Checkpoints, config: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """What report.json holds.
+
+    Args:
+        folder: the run folder, with origin.json and metrics.csv.
+        trainer: after its test.
+        data: with its sizes.
+        checkpoints: knows the best epoch.
+        config: of the run.
+        seconds: since this process began the run.
+    """
+    module = trainer.lightning_module
+    tested = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+    rows = [row for row in read_metrics(folder / "metrics.csv") if row.get("time/train_seconds")]
+    training = sum(float(row["time/train_seconds"]) for row in rows)
+    images = sum(float(row["time/train_seconds"]) * float(row["time/images_per_second"]) for row in rows)
+    return {
+        "name": config["name"],
+        "objective": {**config["objective"], "best": checkpoints.best_score, "epoch": checkpoints.best_epoch},
+        "metrics": {**checkpoints.best_metrics, **tested},
+        "confusion": module.confusion_counts.tolist(),  # type: ignore[operator]
+        "parameters": sum(weight.numel() for weight in module.parameters()),
+        "epochs": trainer.current_epoch,
+        "max_epochs": trainer.max_epochs,
+        "steps": trainer.global_step,
+        "seconds": {"total": seconds, "training": training},
+        "images_per_second": images / training if training else 0.0,
+        "device": device_name(trainer),
+        "processes": trainer.world_size,
+        "precision": trainer.precision,
+        "seed": config["seed"],
+        "data": {"target": config["data"]["_target_"], "sizes": data.sizes(), "verified": data.verified},
+        **json.loads((folder / "origin.json").read_text()),
+    }
+
+
+def device_name(trainer: Trainer) -> str:
+    """``cuda (NVIDIA A100-SXM4-40GB)`` or ``cpu (x86_64, 8 threads)``"""
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def print_report(report: dict[str, Any], folder: Path) -> None:
+    """A short table of the figures, and the folder."""
+    table = Table(title=f"{report['name']}, best epoch {report['objective']['epoch'] + 1}", title_justify="left")
+    for heading in ("", "loss", "acc", "precision", "recall", "f1", "auroc"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for split in ("val", "test"):
+        table.add_row(split, *(f"{report['metrics'][f'{split}/{c.header}']:.4f}" for c in table.columns[1:]))
+    console = Console()
+    console.print(table)
+    unverified = "" if report["data"]["verified"] else "; data not verified, see the warning above"
+    console.print(
+        f"{report['parameters']:,} parameters, {report['epochs']} epochs in {report['seconds']['training']:.1f} s "
+        f"({report['images_per_second']:,.0f} images/s) on {report['device']}{unverified}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(str(folder), highlight=False, soft_wrap=True)

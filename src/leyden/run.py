@@ -1,0 +1,215 @@
+"""One run: config → datamodule, module, trainer → fit → test of the best checkpoint → report."""
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from leyden import run_folder
+from leyden.assemble import build_module, cfg_dict, load_weights
+from leyden.build import build, check_arguments
+from leyden.callbacks import DivergenceGuard, EarlyStopping, LearningRate, PlainProgress, StepSeed, Throughput
+from leyden.checkpoints import AtomicCheckpointIO, Checkpoints
+from leyden.config import override
+from leyden.data.images import ImageData
+from leyden.errors import UserError
+from leyden.loggers import MetricsCSV
+from leyden.report import make_report, print_report, write_origin
+from leyden.run_folder import last_checkpoint
+from leyden.seeding import seed_all
+from leyden.tensorboard import FirstPage, TensorBoard, log_hyperparameters
+
+
+def run(cfg: DictConfig) -> float:
+    """Train, test and report, in a new run folder.
+
+    Args:
+        cfg: resolved, see `leyden.config.compose`.
+
+    Returns:
+        The best value of the objective.
+
+    Raises:
+        UserError: something in the config or the data is wrong; no folder is made.
+        DivergedError: the loss or a weight became NaN or infinite.
+        StoppedError: by SIGTERM or Ctrl-C, with a checkpoint.
+    """
+    return _run(cfg, folder=None)
+
+
+def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
+    """Go on with a run in its folder, from its last checkpoint; see `run`.
+
+    Args:
+        folder: of the run.
+        overrides: ``key=value`` of what may differ, see `leyden.config.RESUMABLE`.
+    """
+    folder = Path(folder).resolve()
+    cfg = override(run_folder.read_config(folder), overrides)
+    report = folder / "report.json"
+    if report.exists():
+        done = json.loads(report.read_text())
+        if cfg.trainer.max_epochs <= done["max_epochs"]:
+            epochs, best = done["epochs"], done["objective"]["best"]
+            print(f"{folder} is finished, after {epochs} epochs. A larger trainer.max_epochs takes it further.")
+            return float(best)
+    return _run(cfg, folder)
+
+
+def _run(cfg: DictConfig, folder: Path | None) -> float:
+    began = time.perf_counter()
+    quieten()
+    _end_with_first_process()
+    last = last_checkpoint(folder) if folder and last_checkpoint(folder).exists() else None
+    checkpoint = run_folder.read_checkpoint(last) if last else None
+
+    seed_all(cfg.seed, "init")
+    module = build_module(cfg)
+    data = build(cfg_dict(cfg.data), "data")
+    assert isinstance(data, ImageData)
+    trainer = build_trainer(cfg)
+    if checkpoint and last:
+        load_weights(module, checkpoint, last)
+    parent = run_folder.parent(cfg.paths.logs, cfg.name)
+    data.prepare_data()
+    data.setup("fit")
+
+    first_step = next_step(checkpoint) if folder else None
+    folder = folder or _new_folder(parent)
+    run_folder.save_config(folder, cfg)
+    checkpoints = equip(trainer, cfg, folder, first_step)
+    if cfg.trainer.compile:
+        module.net.compile()  # type: ignore[union-attr]
+    _announce(cfg, module, data, folder)
+
+    trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+    trainer.test(
+        module, datamodule=data, ckpt_path=run_folder.best_checkpoint(folder), verbose=False, weights_only=True
+    )
+    _finish(trainer, data, checkpoints, cfg, folder, time.perf_counter() - began)
+    return checkpoints.best_score
+
+
+def build_trainer(cfg: DictConfig) -> Trainer:
+    """The Trainer of ``cfg.trainer`` with the callbacks that need no folder.
+
+    Raises:
+        UserError: it does not take these values, or this machine has no such device.
+    """
+    arguments = {name: value for name, value in cfg_dict(cfg.trainer).items() if name != "compile"}
+    if arguments["gradient_clip_val"] == 0:
+        arguments["gradient_clip_val"] = None
+    terminal = sys.stdout.isatty()
+    callbacks: list[Callback] = [
+        StepSeed(cfg.seed),
+        EarlyStopping(cfg.objective.metric, mode=cfg.objective.mode, **cfg_dict(cfg.early_stopping)),
+        LearningRate(),
+        Throughput(),
+        RichProgressBar() if terminal else PlainProgress(),
+    ]
+    try:
+        return Trainer(
+            **check_arguments(Trainer, arguments, "trainer"),
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=terminal,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+    except UserError:
+        raise
+    except (ValueError, MisconfigurationException) as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def equip(trainer: Trainer, cfg: DictConfig, folder: Path, first_step: int | None) -> Checkpoints:
+    """Give `trainer` the callbacks and loggers that write into `folder`.
+
+    Args:
+        first_step: that a resumed run will log; what its loggers wrote from there on is dropped.
+    """
+    guard = DivergenceGuard()
+    checkpoints = Checkpoints(folder, cfg.objective.metric, cfg.objective.mode, cfg.checkpoint.every_n_steps, guard)
+    loggers: list[Logger] = [MetricsCSV(folder, first_step or 0)]
+    if cfg.tensorboard:
+        loggers.append(TensorBoard(folder, name="", version="", default_hp_metric=False, purge_step=first_step))
+    trainer.loggers = loggers
+    trainer.callbacks += [guard, FirstPage(OmegaConf.to_yaml(cfg)), checkpoints]  # type: ignore[attr-defined]
+    return checkpoints
+
+
+def next_step(checkpoint: dict[str, Any] | None) -> int:
+    """The first step that a run which goes on from `checkpoint` will log."""
+    if checkpoint is None:
+        return 0
+    return int(checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"])
+
+
+def _new_folder(parent: Path) -> Path:
+    """A new folder, or that of the first process if this is another one of a DDP run."""
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        return Path(os.environ[run_folder.FOLDER_VARIABLE])
+    folder = run_folder.create(parent)
+    os.environ[run_folder.FOLDER_VARIABLE] = str(folder)
+    write_origin(folder)
+    return folder
+
+
+def quieten() -> None:
+    """Silence what Lightning says at each start that is not about this run."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    # Lightning 2.6 asks torch 2.14 for this in its own code.
+    warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
+    # Metrics are logged per epoch, on purpose.
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
+
+
+def _end_with_first_process() -> None:
+    """In another process of a DDP run: end when the first is gone, also by kill -9, instead of waiting for it."""
+    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        return
+    first = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == first:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@rank_zero_only
+def _announce(cfg: DictConfig, module: LightningModule, data: ImageData, folder: Path) -> None:
+    num_weights = sum(weight.numel() for weight in module.parameters())
+    sizes = ", ".join(f"{num:,} {split}" for split, num in data.sizes().items())
+    print(f"{cfg.name}: {num_weights:,} parameters; {sizes} images; writing to {folder}", flush=True)
+
+
+@rank_zero_only
+def _finish(
+    trainer: Trainer, data: ImageData, checkpoints: Checkpoints, cfg: DictConfig, folder: Path, seconds: float
+) -> None:
+    config = cfg_dict(cfg)
+    report = make_report(folder, trainer, data, checkpoints, config, seconds)
+    log_hyperparameters(trainer, config, report["metrics"])
+    for logger in trainer.loggers:
+        logger.finalize("success")
+    run_folder.write_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
+    print_report(report, folder)
