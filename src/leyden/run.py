@@ -134,7 +134,7 @@ def build_trainer(cfg: DictConfig) -> Trainer:
         )
     except UserError:
         raise
-    except (ValueError, MisconfigurationException) as error:
+    except (ValueError, MisconfigurationException, ModuleNotFoundError) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
 

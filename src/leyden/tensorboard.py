@@ -49,7 +49,9 @@ def log_hyperparameters(trainer: Trainer, config: Mapping[str, Any], metrics: Ma
     """Write the config with what it reached, for TensorBoard's HPARAMS page."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoard):
-            logger.log_hyperparams(dict(_flat(config)), dict(metrics), step=trainer.global_step)
+            # Each is a scalar too; under its own name it would be one more point of its curve.
+            reached = {f"reached/{name}": value for name, value in metrics.items()}
+            logger.log_hyperparams(dict(_flat(config)), reached, step=trainer.global_step)
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -50,7 +50,7 @@ def download(name: str, mirrors: Sequence[str], folder: Path, checksum: str, wan
         partial.unlink()
         problems.append(f"{mirror}: MD5 is {found}, published is {checksum}")
     raise UserError(
-        f"data.root: {wanted} is missing and {name} cannot be downloaded ({'; '.join(problems)}). "
+        f"data.root: {wanted} is missing and it cannot be downloaded ({'; '.join(problems)}). "
         f"Put the file there, give data.mirrors=[ADDRESS/], or use data=digits, which needs no download"
     )
 

@@ -1,0 +1,98 @@
+"""What tests share: tiny data in the official formats, and runs of the real command line."""
+
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+
+from leyden.config import compose
+from leyden.run import run
+
+ROOT = Path(__file__).resolve().parents[1]
+
+Train = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def start(*overrides: str) -> subprocess.Popen[str]:
+    """``python train.py <overrides>`` with its output in one pipe."""
+    command = [sys.executable, str(ROOT / "train.py"), *overrides]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    """Runs ``python train.py <overrides>`` in a process of its own, its logs below `tmp_path`."""
+
+    def call(*overrides: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "train.py"), f"paths.logs={tmp_path / 'logs'}", *overrides]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+    return call
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Callable[..., Path]:
+    """Runs in this process and gives the run folder."""
+
+    def call(*overrides: str) -> Path:
+        run(compose(f"paths.logs={tmp_path / 'logs'}", "tensorboard=false", *overrides))
+        return max((tmp_path / "logs" / "runs").glob("*/*"), key=lambda folder: folder.stat().st_mtime_ns)
+
+    return call
+
+
+def only_run(tmp_path: Path) -> Path:
+    (folder,) = (tmp_path / "logs" / "runs").glob("*/*")
+    return folder
+
+
+def same_weights(one: LightningModule, other: LightningModule) -> bool:
+    theirs = other.state_dict()
+    return all(torch.equal(weight, theirs[name]) for name, weight in one.state_dict().items())
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture
+def mnist_root(tmp_path: Path) -> Path:
+    """40 training and 20 test images in MNIST's format; the pixel at (0, 0) is the image's number."""
+    for prefix, num in (("train", 40), ("t10k", 20)):
+        images = np.zeros((num, 28, 28))
+        images[:, 0, 0] = np.arange(num)
+        write_idx(tmp_path / "MNIST/raw" / f"{prefix}-images-idx3-ubyte", images)
+        write_idx(tmp_path / "MNIST/raw" / f"{prefix}-labels-idx1-ubyte", np.arange(num) % 10)
+    return tmp_path
+
+
+@pytest.fixture
+def cifar_root(tmp_path: Path) -> Path:
+    """20 images a file in CIFAR-10's format; pixel (c, y, x) of image i is (i + 2c + 3y + 5x) mod 256."""
+    c, y, x = np.meshgrid(np.arange(3), np.arange(32), np.arange(32), indexing="ij")
+    images = (np.arange(20)[:, None] + (2 * c + 3 * y + 5 * x).reshape(1, -1)) % 256
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
+        (folder / name).write_bytes(python2_pickle(images.astype(np.uint8), list(range(10)) * 2))
+    return tmp_path
+
+
+def python2_pickle(images: np.ndarray, labels: list[int]) -> bytes:
+    """``{"data": images, "labels": labels}`` in the opcodes of Python 2's protocol 2, as the official files are."""
+    rows, columns = (b"M" + struct.pack("<H", size) for size in images.shape)
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01" + rows + columns + b"\x86"
+        b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        b"\x89T" + struct.pack("<i", images.nbytes) + images.tobytes() + b"tb"
+    )
+    numbers = b"".join(b"K" + bytes([label]) for label in labels)
+    return b"\x80\x02}(U\x04data" + array + b"U\x06labels](" + numbers + b"eu."

@@ -1,0 +1,98 @@
+"""Schedules against values worked out by hand, and their wiring."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch.optim import SGD, AdamW, Optimizer, RMSprop
+
+from leyden.optim import OneCycle, constant, cosine, counts_steps, fused, step
+
+
+def optimizer(lr: float = 2.0, momentum: float = 0.9) -> Optimizer:
+    return SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr, momentum=momentum)
+
+
+def rates(opt: Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, num: int) -> list[float]:
+    """The learning rate at each of `num` steps."""
+    found = []
+    for _ in range(num):
+        found.append(opt.param_groups[0]["lr"])
+        opt.step()
+        schedule.step()
+    return found
+
+
+def test_constant() -> None:
+    opt = optimizer()
+    assert rates(opt, constant(opt, 3), 3) == [2.0, 2.0, 2.0]
+
+
+def test_step_multiplies_at_each_share_of_the_training() -> None:
+    opt = optimizer()
+    assert rates(opt, step(opt, 8, milestones=[0.5, 0.75], gamma=0.5), 8) == [2, 2, 2, 2, 1, 1, 0.5, 0.5]
+
+
+def test_cosine_warms_up_and_falls_to_its_least() -> None:
+    opt = optimizer()
+    found = rates(opt, cosine(opt, 8, warmup=0.5, min_factor=0.1), 9)
+    # up in fifths: 1/5 ... 4/5, then 0.1 + 0.9 * (1 + cos(pi * k / 4)) / 2
+    expected = [0.4, 0.8, 1.2, 1.6, 2.0, 1.7363961, 1.1, 0.4636039, 0.2]
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_one_cycle_peaks_at_the_optimizers_rate_and_moves_momentum_the_other_way() -> None:
+    opt = optimizer()
+    schedule = OneCycle(opt, 10, pct_start=0.3, div_factor=25, final_div_factor=1e4)
+    assert opt.param_groups[0]["momentum"] == pytest.approx(0.95)
+    found = rates(opt, schedule, 10)
+    assert found[0] == pytest.approx(2 / 25)
+    assert found[2] == max(found) == pytest.approx(2.0)
+    assert found[9] == pytest.approx(2 / 25 / 1e4)
+
+
+def test_one_cycle_gives_no_momentum_to_an_optimizer_that_has_none() -> None:
+    opt = RMSprop([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    OneCycle(opt, 10)
+    assert opt.param_groups[0]["momentum"] == 0
+
+
+def test_one_cycle_works_for_runs_of_a_few_steps() -> None:
+    for total_steps in range(1, 8):
+        opt = optimizer()
+        assert max(rates(opt, OneCycle(opt, total_steps, pct_start=0.5), total_steps)) <= 2.0
+
+
+@pytest.mark.parametrize("schedule", [OneCycle, cosine, step])
+def test_a_schedule_is_stretched_when_the_run_is_taken_further(schedule: partial) -> None:
+    opt = optimizer()
+    short = schedule(opt, 10)
+    rates(opt, short, 10)
+    longer_opt, whole_opt = optimizer(), optimizer()
+    longer = schedule(longer_opt, 20)
+    longer.load_state_dict(short.state_dict())
+    whole = schedule(whole_opt, 20)
+    rates(whole_opt, whole, 10)
+    longer_opt.step()
+    longer.step()
+    whole_opt.step()
+    whole.step()
+    assert longer_opt.param_groups[0]["lr"] == pytest.approx(whole_opt.param_groups[0]["lr"])
+
+
+def test_a_plateau_is_told_from_a_function_of_the_step() -> None:
+    assert counts_steps(partial(cosine, warmup=0.1))
+    assert not counts_steps(partial(torch.optim.lr_scheduler.ReduceLROnPlateau, factor=0.1))
+
+
+class FakeTrainer:
+    precision = "32-true"
+
+
+def test_fused_where_there_is_a_fused_kernel() -> None:
+    trainer = FakeTrainer()
+    assert fused(partial(AdamW), "cpu", trainer) == {"fused": True}
+    assert fused(partial(RMSprop), "cpu", trainer) == {}
+    assert fused(partial(torch.optim.Adagrad), "cuda", trainer) == {}
+    trainer.precision = "16-mixed"
+    assert fused(partial(AdamW), "cuda", trainer) == {}

@@ -1,0 +1,86 @@
+"""What only real processes show: kill -9, SIGTERM, several processes of one run, several runs at once."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import torch
+
+from leyden.run_folder import last_checkpoint
+from scripts.evaluate import evaluate
+from scripts.kill_and_resume import RUN, compare, finish, kill_and_resume, saved_step
+from scripts.kill_and_resume import start as start_run
+from tests.conftest import start
+
+DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+
+
+def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
+    alone, killed = kill_and_resume(tmp_path, RUN, kills=2, rng=random.Random(0))
+    assert compare(alone, killed) == []
+
+
+def test_sigterm_saves_and_exits_with_143(tmp_path: Path) -> None:
+    process, folder = start_run(tmp_path, ["trainer.max_epochs=1000", "checkpoint.every_n_steps=0"])
+    while saved_step(folder) == 0:  # the first epoch
+        time.sleep(0.1)
+    before = saved_step(folder)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert f"go on with: python train.py resume={folder}" in output.splitlines()[-1]
+    assert saved_step(folder) >= before
+    assert torch.load(last_checkpoint(folder), weights_only=True)["epoch"] >= 1
+
+
+def test_two_processes_make_one_run_with_the_metrics_of_one(tmp_path: Path) -> None:
+    process, folder = start_run(tmp_path, [*DDP, "trainer.max_epochs=2"])
+    finish(process)
+    assert only_run_in(tmp_path) == folder
+    report = json.loads((folder / "report.json").read_text())
+    assert report["processes"] == 2
+    assert report["steps"] == 2 * -(-1294 // 2 // 32)
+    assert report["data"]["sizes"]["test"] % 2 == 1, "the sizes should not divide"
+    tested = {name: value for name, value in report["metrics"].items() if name.startswith("test/")}
+    assert evaluate(folder) == tested
+    assert processes_of(folder) == []
+
+
+def test_no_process_is_left_when_the_first_is_killed(tmp_path: Path) -> None:
+    process, folder = start_run(tmp_path, [*DDP, "trainer.max_epochs=1000"])
+    while saved_step(folder) == 0:
+        time.sleep(0.1)
+    assert len(processes_of(folder)) == 2
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while processes_of(folder) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert processes_of(folder) == []
+
+
+def test_eight_runs_in_the_same_second_have_eight_folders(tmp_path: Path) -> None:
+    command = ["trainer=smoke", "model=mlp", "tensorboard=false", f"paths.logs={tmp_path / 'logs'}"]
+    processes = [start(*command, f"seed={seed}") for seed in range(8)]
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 8, outputs
+    reports = [json.loads(path.read_text()) for path in (tmp_path / "logs").glob("runs/*/*/report.json")]
+    assert sorted(report["seed"] for report in reports) == list(range(8))
+
+
+def only_run_in(logs: Path) -> Path:
+    (folder,) = logs.glob("runs/*/*")
+    return folder
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The live processes that write to `folder`'s logs, as `ps` shows them."""
+    logs = str(folder.parents[2])
+    lines = subprocess.run(
+        ["ps", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    return [line for line in lines if logs in line and int(line.split()[0]) != os.getpid() and " Z" not in line[:20]]

@@ -1,0 +1,180 @@
+"""Whole runs on the digits, in this process: what they leave behind, and that it can be taken up."""
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import leyden
+from leyden.checkpoints import Checkpoints
+from leyden.config import compose, groups
+from leyden.errors import UserError
+from leyden.loggers import read_metrics
+from leyden.run import resume, run
+from leyden.run_folder import best_checkpoint, last_checkpoint, read_checkpoint
+from scripts.evaluate import evaluate
+from scripts.kill_and_resume import differing, metrics
+from tests.conftest import only_run, same_weights
+
+Finished = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def few_images_have_not_all_classes() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*No (positive|negative) samples.*", UserWarning)
+        yield
+
+
+@pytest.mark.parametrize("data", ["digits", "synthetic"])
+@pytest.mark.parametrize("model", groups()["model"])
+def test_every_model_trains_and_comes_back_from_its_folder(finished: Finished, model: str, data: str) -> None:
+    folder = finished(f"model={model}", f"data={data}", "trainer=smoke")
+    module = leyden.load(folder)
+    assert not module.training
+    images = torch.randn(2, *compose(f"data={data}").data.shape)
+    assert module(images).shape == (2, 10)
+    checkpoint = torch.load(best_checkpoint(folder), weights_only=True)
+    assert all(torch.equal(checkpoint["state_dict"][name], weight) for name, weight in module.state_dict().items())
+
+
+@pytest.mark.parametrize("choice", [f"{g}={c}" for g in ("optimizer", "scheduler") for c in groups()[g]])
+def test_every_optimizer_and_schedule_learns(finished: Finished, choice: str) -> None:
+    folder = finished(choice, "data=synthetic", "model=mlp", "trainer.max_epochs=2")
+    first, last = (float(row["train/loss"]) for row in read_metrics(folder / "metrics.csv")[:2])
+    assert last < first
+
+
+def test_the_default_run_reaches_what_the_readme_says(tmp_path: Path) -> None:
+    best = run(compose(f"paths.logs={tmp_path / 'logs'}"))
+    folder = only_run(tmp_path)
+    report = json.loads((folder / "report.json").read_text())
+    assert folder.parent.name == report["name"] == "digits-cnn"
+    assert report["metrics"]["test/acc"] >= 0.97
+    assert report["objective"].items() >= {"metric": "val/acc", "mode": "max", "best": best}.items()
+    assert report["metrics"]["val/acc"] == best
+    assert sum(map(sum, report["confusion"])) == report["data"]["sizes"]["test"] == 359
+    assert report["parameters"] == 44_426
+    assert (report["epochs"], report["steps"]) == (10, 410)
+    assert report["images_per_second"] > 0 < report["seconds"]["training"] < report["seconds"]["total"]
+    assert set(report) >= {"device", "precision", "seed", "command", "versions", "git", "processes"}
+
+    rows = read_metrics(folder / "metrics.csv")
+    assert [int(row["epoch"]) for row in rows if row["train/loss"]] == list(range(10))
+    assert max(float(row["val/acc"]) for row in rows if row["val/acc"]) == pytest.approx(best)
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    assert len(events.Scalars("train/loss")) == len(events.Scalars("val/acc")) == len(events.Scalars("lr")) == 10
+    assert events.Tags()["images"] == ["train/images"]
+    assert "config/text_summary" in events.Tags()["tensors"]
+    assert evaluate(folder)["test/acc"] == report["metrics"]["test/acc"]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_one_others(finished: Finished) -> None:
+    overrides = ["trainer.max_epochs=1", "model.dropout=0.3", "data.shift=1"]
+    one, same, other = (leyden.load(finished(*overrides, f"seed={seed}")) for seed in (1, 1, 2))
+    assert same_weights(one, same)
+    assert not same_weights(one, other)
+
+
+def test_a_finished_run_says_so_and_goes_on_with_more_epochs(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = finished("trainer.max_epochs=2", "scheduler=cosine")
+    before = last_checkpoint(folder).read_bytes()
+    resume(folder)
+    assert "is finished, after 2 epochs" in capsys.readouterr().out
+    assert last_checkpoint(folder).read_bytes() == before
+    resume(folder, ["trainer.max_epochs=3"])
+    assert json.loads((folder / "report.json").read_text())["epochs"] == 3
+    rows = read_metrics(folder / "metrics.csv")
+    assert [row["epoch"] for row in rows if row["train/loss"]] == ["0", "1", "2"]
+    steps = [int(row["step"]) for row in rows]
+    assert steps == sorted(set(steps))
+
+
+class PowerCutError(RuntimeError):
+    """Stands for a kill at a chosen place; `tests/test_processes.py` has real ones."""
+
+
+@pytest.mark.parametrize("scheduler", ["onecycle", "plateau"])
+def test_stopped_between_epochs_and_resumed_it_ends_in_the_same_bits(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, scheduler: str
+) -> None:
+    overrides = ["trainer.max_epochs=4", "model.dropout=0.2", f"scheduler={scheduler}", "early_stopping.patience=1"]
+    alone = finished(*overrides)
+
+    def cut(self: Checkpoints, trainer: object) -> None:
+        raise PowerCutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_stop_if_asked", cut)  # called right after the checkpoint between epochs
+        with pytest.raises(PowerCutError):
+            finished(*overrides)
+    stopped = max(alone.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert stopped != alone
+    resume(stopped)
+    one, other = (torch.load(last_checkpoint(folder), weights_only=True) for folder in (alone, stopped))
+    assert differing(one, other, "last.ckpt") == []
+    assert metrics(alone) == metrics(stopped)
+
+
+def test_early_stopping_ends_a_run_that_no_longer_gets_better(finished: Finished) -> None:
+    folder = finished("optimizer.lr=1e-9", "early_stopping.patience=2", "trainer.max_epochs=9", "trainer.min_epochs=5")
+    assert json.loads((folder / "report.json").read_text())["epochs"] == 5
+
+
+def test_k_fold_runs_validate_on_other_images(finished: Finished) -> None:
+    reports = [
+        json.loads((finished("trainer=smoke", "data.num_folds=5", f"data.fold={fold}") / "report.json").read_text())
+        for fold in (0, 4)
+    ]
+    sizes = [report["data"]["sizes"] for report in reports]
+    assert all(size["train"] + size["val"] == 1438 for size in sizes)
+    assert reports[0]["metrics"]["val/loss"] != reports[1]["metrics"]["val/loss"]
+
+
+class TestBadFolders:
+    def test_no_run_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="is no run folder"):
+            resume(tmp_path)
+
+    def test_a_checkpoint_of_another_model(self, finished: Finished) -> None:
+        small, large = finished("trainer=smoke"), finished("trainer=smoke", "model.channels=[8,16]")
+        last_checkpoint(small).write_bytes(last_checkpoint(large).read_bytes())
+        with pytest.raises(UserError, match=r"of another model \(net\.stages\.0\.weight is \[8, 1, 5, 5\]"):
+            resume(small, ["trainer.max_epochs=9"])
+
+    def test_a_damaged_checkpoint(self, finished: Finished) -> None:
+        folder = finished("trainer=smoke")
+        path = best_checkpoint(folder)
+        path.write_bytes(path.read_bytes()[:1000])
+        with pytest.raises(UserError, match=r"best\.ckpt: cannot be read"):
+            leyden.load(folder)
+
+    def test_a_checkpoint_that_wants_to_run_code(self, finished: Finished, tmp_path: Path) -> None:
+        class Attack:
+            def __reduce__(self) -> tuple[object, ...]:
+                return (Path.touch, (tmp_path / "attacked",))
+
+        path = best_checkpoint(finished("trainer=smoke"))
+        torch.save({"state_dict": Attack()}, path)
+        with pytest.raises(UserError, match="cannot be read"):
+            read_checkpoint(path)
+        assert not (tmp_path / "attacked").exists()
+
+    def test_a_config_that_wants_to_run_code(self, finished: Finished, tmp_path: Path) -> None:
+        folder = finished("trainer=smoke")
+        config = (folder / "config.yaml").read_text()
+        attack = config.replace("leyden.nets.cnn.CNN", "os.mkdir").replace(
+            "in_shape:", f"path: {tmp_path}/attacked\n  in_shape:"
+        )
+        (folder / "config.yaml").write_text(attack)
+        with pytest.raises(UserError, match=r"model\._target_: os\.mkdir is not in a trusted package"):
+            leyden.load(folder)
+        assert not (tmp_path / "attacked").exists()
