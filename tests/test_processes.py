@@ -81,6 +81,6 @@ def processes_of(folder: Path) -> list[str]:
     """The live processes that write to `folder`'s logs, as `ps` shows them."""
     logs = str(folder.parents[2])
     lines = subprocess.run(
-        ["ps", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True
+        ["ps", "-ww", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
     return [line for line in lines if logs in line and int(line.split()[0]) != os.getpid() and " Z" not in line[:20]]

@@ -33,7 +33,7 @@ class Normalise:
 
 
 class ShiftAndFlip:
-    """Random translation by up to `shift` pixels, zeros moving in, and a random left-right mirror.
+    """Random translation by up to `shift` pixels, the border mirrored into the gap, and a random left-right mirror.
 
     The images are padded once; a batch is then two gathers, first of rows, then of columns. Of six
     ways tried this was the fastest (360,000 3x32x32 images/s on 2 cores; one flat index 210,000).
@@ -47,7 +47,7 @@ class ShiftAndFlip:
     def __init__(self, images: Tensor, shift: int, flip: bool) -> None:
         _, self.channels, self.height, self.width = images.shape
         self.shift, self.flip = shift, flip
-        self.padded = pad(images, (shift, shift, shift, shift))  # (N, C, H + 2s, W + 2s)
+        self.padded = pad(images, (shift, shift, shift, shift), mode="reflect")  # (N, C, H + 2s, W + 2s)
         device = images.device
         offsets = torch.arange(self.channels, device=device)[:, None] * self.padded.shape[2]
         self.rows = (offsets + torch.arange(self.height, device=device)).view(1, -1)  # (1, C * H)

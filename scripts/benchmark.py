@@ -1,0 +1,191 @@
+"""How fast Leyden is, against what a user would write: prints ratios measured in one run.
+
+    python scripts/benchmark.py
+
+Times differ between machines and moments; the ratios hold. Every figure is the median of several alternating
+repetitions, and the images are made up, in the shape of MNIST and CIFAR-10, so that nothing is downloaded.
+"""
+
+import argparse
+import contextlib
+import io
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from leyden.assemble import cfg_dict
+from leyden.build import build
+from leyden.config import compose
+from leyden.data.batches import Normalise, TrainBatches
+from leyden.loggers import read_metrics
+from leyden.run import run
+
+ROOT = Path(__file__).resolve().parents[1]
+BATCH = 128
+EPOCHS = 3  # of each training; the first, in which caches fill, does not count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=5, help="repetitions of each measurement (default: 5)")
+    parser.add_argument("--only", choices=PARTS, help="one part")
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    console = Console()
+    console.print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {args.repeat} repetitions")
+    for name, part in PARTS.items():
+        if args.only in (None, name):
+            console.print(part(args.repeat))
+
+
+def feeding(repeat: int) -> Table:
+    """Shuffled, normalised batches, from memory to the net's input."""
+    table = Table("feeding, batch 128", "torchvision + DataLoader", "Leyden", "ratio", title="images per second")
+    cases = (
+        ("1x28x28", (1, 28, 28), 0, False),
+        ("3x32x32", (3, 32, 32), 0, False),
+        ("3x32x32, shift + flip", (3, 32, 32), 4, True),
+    )
+    for name, shape, shift, flip in cases:
+        images = torch.randint(0, 256, (20_000, *shape), dtype=torch.uint8)
+        labels = torch.randint(0, 10, (20_000,))
+        mean, std = [0.5] * shape[0], [0.25] * shape[0]
+        theirs = torchvision_loader(images[:4_000], labels[:4_000], mean, std, shift, flip)
+        ours = TrainBatches(images, labels, BATCH, Normalise(mean, std, torch.device("cpu")), shift=shift, flip=flip)
+        rates = alternate(repeat, lambda: feed(theirs), lambda: feed(ours))  # noqa: B023 (called at once)
+        table.add_row(name, *row(rates))
+    return table
+
+
+class PictureDataset(Dataset[tuple[Tensor, int]]):
+    """A data set as torchvision's MNIST and CIFAR10 are: one picture at a time, by way of PIL."""
+
+    def __init__(self, images: Tensor, labels: Tensor, transform: Callable[[object], Tensor]) -> None:
+        self.images, self.labels, self.transform = images, labels.tolist(), transform
+        self.to_picture = transforms.ToPILImage()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(self.to_picture(self.images[index])), self.labels[index]
+
+
+def torchvision_loader(
+    images: Tensor, labels: Tensor, mean: list[float], std: list[float], shift: int, flip: bool
+) -> DataLoader[tuple[Tensor, int]]:
+    """The way of the tutorials; without worker processes, which do not pay for images this small."""
+    augment = [transforms.RandomCrop(images.shape[-1], padding=shift)] if shift else []
+    augment += [transforms.RandomHorizontalFlip()] if flip else []
+    transform = transforms.Compose([*augment, transforms.ToTensor(), transforms.Normalize(mean, std)])
+    return DataLoader(PictureDataset(images, labels, transform), batch_size=BATCH, shuffle=True)
+
+
+def feed(batches: object) -> float:
+    """Images per second of one pass."""
+    began = time.perf_counter()
+    num = sum(len(labels) for _, labels in batches)  # type: ignore[attr-defined]
+    return num / (time.perf_counter() - began)
+
+
+def steps(repeat: int) -> Table:
+    """A whole run of Leyden against the shortest loop there is."""
+    table = Table("training, batch 128, Adam", "plain PyTorch loop", "Leyden", "ratio", title="images per second")
+    for model, data, num in (("mlp", "[1,28,28]", 20_000), ("cnn", "[1,28,28]", 10_000), ("cnn", "[3,32,32]", 6_000)):
+        rates = alternate(repeat, lambda: plain_loop(model, data, num), lambda: leyden_run(model, data, num))  # noqa: B023
+        table.add_row(f"{model} on {data}", *row(rates))
+    table.caption = "Leyden with metrics, checkpoints, TensorBoard and validation (whose time is left out)"
+    return table
+
+
+def overrides(model: str, shape: str, num: int) -> list[str]:
+    """A run without augmentation: the plain loop has none."""
+    return [
+        f"model={model}", "data=synthetic", f"data.shape={shape}", f"data.num_train={num}", f"data.batch_size={BATCH}",
+        "optimizer=adam", "scheduler=none", f"trainer.max_epochs={EPOCHS}", "trainer.accelerator=cpu",
+        f"data.mean=[{','.join(['0.5'] * int(shape[1]))}]", f"data.std=[{','.join(['0.25'] * int(shape[1]))}]",
+    ]  # fmt: skip
+
+
+def plain_loop(model: str, shape: str, num: int) -> float:
+    """Images per second: float tensors in memory, a shuffled index, forward, backward, step; nothing else."""
+    cfg = compose(*overrides(model, shape, num))
+    net: nn.Module = build(cfg_dict(cfg.model), "model")
+    data = build(cfg_dict(cfg.data), "data")
+    data.setup("fit")
+    images, labels = data.train
+    images = images.float() / 255
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    rates = []
+    for _ in range(EPOCHS):
+        began = time.perf_counter()
+        for index in torch.randperm(len(labels)).split(BATCH):
+            optimizer.zero_grad()
+            cross_entropy(net(images[index]), labels[index]).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        rates.append(len(labels) / (time.perf_counter() - began))
+    return statistics.median(rates[1:])
+
+
+def leyden_run(model: str, shape: str, num: int) -> float:
+    """Images per second of the epochs of `python train.py`."""
+    with tempfile.TemporaryDirectory() as logs, contextlib.redirect_stdout(io.StringIO()):
+        run(compose(f"paths.logs={logs}", *overrides(model, shape, num)))
+        (metrics,) = Path(logs).glob("runs/*/*/metrics.csv")
+        rows = [row for row in read_metrics(metrics) if row["time/images_per_second"]]
+    return statistics.median(float(row["time/images_per_second"]) for row in rows[1:])
+
+
+def start_up(repeat: int) -> Table:
+    """Answers that need no torch, against importing Lightning."""
+    table = Table("start-up", "seconds", "of import lightning")
+    commands = {
+        "import lightning": ["-c", "import lightning"],
+        "train.py --help": ["train.py", "--help"],
+        "train.py --cfg job": ["train.py", "--cfg", "job"],
+        "train.py model=cnnn": ["train.py", "model=cnnn"],
+        "train.py model.dropuot=1": ["train.py", "model.dropuot=1"],
+    }
+    times = {name: statistics.median(seconds(command) for _ in range(repeat)) for name, command in commands.items()}
+    for name, took in times.items():
+        table.add_row(name, f"{took:.2f}", f"{took / times['import lightning']:.0%}")
+    return table
+
+
+def seconds(command: list[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, check=False)
+    return time.perf_counter() - began
+
+
+def alternate(repeat: int, theirs: Callable[[], float], ours: Callable[[], float]) -> list[tuple[float, float]]:
+    """`repeat` pairs of rates, measured by turns so that a slow moment of the machine meets both."""
+    return [(theirs(), ours()) for _ in range(repeat)]
+
+
+def row(rates: list[tuple[float, float]]) -> Iterator[str]:
+    """The medians, and the median of the ratios with their range."""
+    for side in zip(*rates, strict=True):
+        yield f"{statistics.median(side):,.0f}"
+    ratios = sorted(ours / theirs for theirs, ours in rates)
+    yield f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+
+
+PARTS = {"feeding": feeding, "steps": steps, "start-up": start_up}
+
+
+if __name__ == "__main__":
+    main()
