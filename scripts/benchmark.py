@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -70,23 +70,23 @@ def feeding(repeat: int) -> Table:
     return table
 
 
-class PictureDataset(Dataset[tuple[Tensor, int]]):
+class PictureDataset(Dataset[tuple[Tensor, Tensor]]):
     """A data set as torchvision's MNIST and CIFAR10 are: one picture at a time, by way of PIL."""
 
     def __init__(self, images: Tensor, labels: Tensor, transform: Callable[[object], Tensor]) -> None:
-        self.images, self.labels, self.transform = images, labels.tolist(), transform
+        self.images, self.labels, self.transform = images, labels, transform
         self.to_picture = transforms.ToPILImage()
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return self.transform(self.to_picture(self.images[index])), self.labels[index]
 
 
 def torchvision_loader(
     images: Tensor, labels: Tensor, mean: list[float], std: list[float], shift: int, flip: bool
-) -> DataLoader[tuple[Tensor, int]]:
+) -> DataLoader[tuple[Tensor, Tensor]]:
     """The way of the tutorials; without worker processes, which do not pay for images this small."""
     augment = [transforms.RandomCrop(images.shape[-1], padding=shift)] if shift else []
     augment += [transforms.RandomHorizontalFlip()] if flip else []
@@ -94,10 +94,10 @@ def torchvision_loader(
     return DataLoader(PictureDataset(images, labels, transform), batch_size=BATCH, shuffle=True)
 
 
-def feed(batches: object) -> float:
+def feed(batches: Iterable[tuple[Tensor, Tensor]]) -> float:
     """Images per second of one pass."""
     began = time.perf_counter()
-    num = sum(len(labels) for _, labels in batches)  # type: ignore[attr-defined]
+    num = sum(len(labels) for _, labels in batches)
     return num / (time.perf_counter() - began)
 
 
@@ -132,7 +132,7 @@ def plain_loop(model: str, shape: str, num: int) -> float:
     rates = []
     for _ in range(EPOCHS):
         began = time.perf_counter()
-        for index in torch.randperm(len(labels)).split(BATCH):
+        for index in torch.split(torch.randperm(len(labels)), BATCH):
             optimizer.zero_grad()
             cross_entropy(net(images[index]), labels[index]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()

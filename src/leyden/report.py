@@ -78,7 +78,7 @@ def make_report(
         "processes": trainer.world_size,
         "precision": trainer.precision,
         "seed": config["seed"],
-        "data": {"target": config["data"]["_target_"], "sizes": data.sizes(), "verified": data.verified},
+        "data": {"name": type(data).__name__, "sizes": data.sizes(), "verified": data.verified},
         **json.loads((folder / "origin.json").read_text()),
     }
 
