@@ -1,6 +1,7 @@
-"""Test a run's best checkpoint again: prints its metrics as JSON.
+"""Evaluate a run's best checkpoint again: prints its metrics as JSON.
 
 python scripts/evaluate.py logs/runs/mnist-cnn/2026-11-22_12-00-00-1a2b
+python scripts/evaluate.py logs/runs/mnist-cnn/2026-11-22_12-00-00-1a2b --split val
 """
 
 import argparse
@@ -13,16 +14,19 @@ from leyden.cli import exit_codes
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("--split", choices=("val", "test"), default="test", help="(default: test)")
     parser.add_argument("--data-root", help="where the data is now (default: where the run had it)")
     parser.add_argument("--accelerator", default="auto", help="as of Lightning's Trainer (default: auto)")
     args = parser.parse_args()
     with exit_codes():
-        metrics = evaluate(args.run, args.data_root, args.accelerator)
+        metrics = evaluate(args.run, args.split, args.data_root, args.accelerator)
     print(json.dumps(metrics, indent=2))
 
 
-def evaluate(run: Path, data_root: str | None = None, accelerator: str = "auto") -> dict[str, float]:
-    """The test metrics of the best checkpoint of `run`, on one device."""
+def evaluate(
+    run: Path, split: str = "test", data_root: str | None = None, accelerator: str = "auto"
+) -> dict[str, float]:
+    """The metrics of the best checkpoint of `run` on its validation or test split, on one device."""
     from lightning.pytorch import Trainer
 
     import leyden
@@ -35,7 +39,8 @@ def evaluate(run: Path, data_root: str | None = None, accelerator: str = "auto")
     spec = cfg_dict(read_config(run).data)
     data = build({**spec, "root": data_root or spec["root"]}, "data")
     trainer = Trainer(accelerator=accelerator, devices=1, logger=False, enable_progress_bar=False)
-    trainer.test(leyden.load(run), datamodule=data, verbose=False)
+    check = trainer.test if split == "test" else trainer.validate
+    check(leyden.load(run), datamodule=data, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 

@@ -68,8 +68,8 @@ def note(one: dict[str, Any]) -> str:
     text = f"Trained on {one['device']}, torch {one['versions']['torch']}."
     if not one["data"]["verified"]:
         text += (
-            f" {one['data']['name']}: the checksums were not the published ones; of the test set used here, 1,000 images"
-            " are the official ones and 9,000 are JPEG re-encodings, which cost a little accuracy."
+            f" {one['data']['name']}: the checksums were not the published ones; of the test set used here, 1,000"
+            " images are the official ones and 9,000 are JPEG re-encodings, which cost a little accuracy."
         )
     return text
 

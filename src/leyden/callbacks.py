@@ -31,6 +31,19 @@ class StepSeed(Callback):
         seed_all(self.seed, "step", trainer.current_epoch, batch_idx, trainer.global_rank)
 
 
+class SameBuffers(Callback):
+    """Before each validation, gives every process of a DDP run the buffers of the first.
+
+    Each has its own running means of batch norm, from its own batches; the checkpoint holds the first's, and
+    so must do what is validated.
+    """
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.world_size > 1:
+            for buffer in pl_module.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
+
 class DivergenceGuard(Callback):
     """Stops the run when a loss is not finite, and says at which step.
 

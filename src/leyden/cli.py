@@ -68,12 +68,14 @@ def exit_codes() -> Iterator[None]:
     """Turn an expected error into one line on stderr and its exit code; defects keep their traceback."""
     try:
         yield
-    except (UserError, DivergedError, StoppedError) as error:
+    except (UserError, DivergedError) as error:
+        _exit(f"error: {error}", error.exit_code)
+    except StoppedError as error:
         _exit(str(error), error.exit_code)
     except CompactHydraException as error:
-        _exit(explain(error, sys.argv[1:]), UserError.exit_code)
+        _exit(f"error: {explain(error, sys.argv[1:])}", UserError.exit_code)
     except OmegaConfBaseException as error:
-        _exit(" ".join(str(error).split()), UserError.exit_code)
+        _exit(f"error: {' '.join(str(error).split())}", UserError.exit_code)
 
 
 def _exit(message: str, code: int) -> NoReturn:
@@ -81,7 +83,7 @@ def _exit(message: str, code: int) -> NoReturn:
         # The first process of a DDP run meets the same error and tells it. It must not see this one fail
         # first: Lightning would kill it.
         raise SystemExit(0)
-    print(f"error: {message}", file=sys.stderr)
+    print(message, file=sys.stderr)
     raise SystemExit(code)
 
 

@@ -21,7 +21,15 @@ from omegaconf import DictConfig, OmegaConf
 from leyden import run_folder
 from leyden.assemble import build_module, cfg_dict, load_weights
 from leyden.build import build, check_arguments
-from leyden.callbacks import DivergenceGuard, EarlyStopping, LearningRate, PlainProgress, StepSeed, Throughput
+from leyden.callbacks import (
+    DivergenceGuard,
+    EarlyStopping,
+    LearningRate,
+    PlainProgress,
+    SameBuffers,
+    StepSeed,
+    Throughput,
+)
 from leyden.checkpoints import AtomicCheckpointIO, Checkpoints
 from leyden.config import override
 from leyden.data.images import ImageData
@@ -115,6 +123,7 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     terminal = sys.stdout.isatty()
     callbacks: list[Callback] = [
         StepSeed(cfg.seed),
+        SameBuffers(),
         EarlyStopping(cfg.objective.metric, mode=cfg.objective.mode, **cfg_dict(cfg.early_stopping)),
         LearningRate(),
         Throughput(),
