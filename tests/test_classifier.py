@@ -11,7 +11,7 @@ from torch.nn.functional import one_hot
 
 from leyden.data.batches import EvalBatches, Normalise
 from leyden.modules.classifier import Classifier
-from leyden.modules.sums import EpochSums
+from leyden.modules.means import EpochMeans
 from leyden.optim import constant
 
 
@@ -55,11 +55,11 @@ def test_label_smoothing_spreads_the_target() -> None:
     assert smooth.item() == pytest.approx(plain.item() + 0.3 * 2 / 3 * 2, abs=1e-5)
 
 
-def test_sums_are_means_over_samples_not_over_batches() -> None:
-    sums, module = EpochSums("loss"), classifier()
+def test_means_are_over_samples_not_over_batches() -> None:
+    means, module = EpochMeans("loss"), classifier()
     module.trainer = Trainer(logger=False, accelerator="cpu", enable_checkpointing=False)
-    sums.add(torch.tensor([1.0, 1.0, 1.0]))
-    sums.add(torch.tensor([5.0]))
-    assert sums.means(module, "train/")["train/loss"].item() == 2.0
-    sums.add(torch.tensor([7.0]))
-    assert sums.means(module, "train/")["train/loss"].item() == 7.0, "an epoch must start from zero"
+    means.add(3, torch.tensor(1.0))
+    means.add(1, torch.tensor(5.0))
+    assert means.means(module, "train/")["train/loss"].item() == 2.0
+    means.add(2, torch.tensor(7.0))
+    assert means.means(module, "train/")["train/loss"].item() == 7.0, "an epoch must start from zero"

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
@@ -24,11 +25,11 @@ from leyden.build import build, check_arguments
 from leyden.callbacks import (
     DivergenceGuard,
     EarlyStopping,
-    LearningRate,
+    EpochFigures,
+    NoProfiler,
     PlainProgress,
     SameBuffers,
     StepSeed,
-    Throughput,
 )
 from leyden.checkpoints import AtomicCheckpointIO, Checkpoints
 from leyden.config import override
@@ -38,7 +39,7 @@ from leyden.loggers import MetricsCSV
 from leyden.report import make_report, print_report, write_origin
 from leyden.run_folder import last_checkpoint
 from leyden.seeding import seed_all
-from leyden.tensorboard import FirstPage, TensorBoard, log_hyperparameters
+from leyden.tensorboard import TensorBoard, log_hyperparameters, write_first_page
 
 
 def run(cfg: DictConfig) -> float:
@@ -84,7 +85,7 @@ def _run(cfg: DictConfig, folder: Path | None) -> float:
     last = last_checkpoint(folder) if folder and last_checkpoint(folder).exists() else None
     checkpoint = run_folder.read_checkpoint(last) if last else None
 
-    seed_all(cfg.seed, "init")
+    seed_all(torch.device("cpu"), cfg.seed, "init")
     module = build_module(cfg)
     data = build(cfg_dict(cfg.data), "data")
     assert isinstance(data, ImageData)
@@ -102,7 +103,8 @@ def _run(cfg: DictConfig, folder: Path | None) -> float:
     if cfg.trainer.compile:
         module.net.compile()  # type: ignore[union-attr]
     _announce(cfg, module, data, folder)
-
+    if not last:
+        write_first_page(trainer.loggers, OmegaConf.to_yaml(cfg), data)
     trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
     trainer.test(
         module, datamodule=data, ckpt_path=run_folder.best_checkpoint(folder), verbose=False, weights_only=True
@@ -123,16 +125,15 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     terminal = sys.stdout.isatty()
     callbacks: list[Callback] = [
         StepSeed(cfg.seed),
-        SameBuffers(),
         EarlyStopping(cfg.objective.metric, mode=cfg.objective.mode, **cfg_dict(cfg.early_stopping)),
-        LearningRate(),
-        Throughput(),
+        EpochFigures(),
         RichProgressBar() if terminal else PlainProgress(),
     ]
     try:
         return Trainer(
             **check_arguments(Trainer, arguments, "trainer"),
             callbacks=callbacks,
+            profiler=NoProfiler(),
             plugins=[AtomicCheckpointIO()],
             logger=False,
             enable_checkpointing=False,
@@ -159,7 +160,9 @@ def equip(trainer: Trainer, cfg: DictConfig, folder: Path, first_step: int | Non
     if cfg.tensorboard:
         loggers.append(TensorBoard(folder, name="", version="", default_hp_metric=False, purge_step=first_step))
     trainer.loggers = loggers
-    trainer.callbacks += [guard, FirstPage(OmegaConf.to_yaml(cfg)), checkpoints]  # type: ignore[attr-defined]
+    if trainer.world_size > 1:
+        trainer.callbacks.append(SameBuffers())  # type: ignore[attr-defined]
+    trainer.callbacks += [guard, checkpoints]  # type: ignore[attr-defined]
     return checkpoints
 
 

@@ -1,10 +1,10 @@
 """What TensorBoard shows of a run beside its curves: config, pictures as the net sees them, hyperparameters."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torchvision.utils import make_grid
 
@@ -14,35 +14,33 @@ NUM_PICTURES = 64
 
 
 class TensorBoard(TensorBoardLogger):
-    """Lightning's, without the empty hparams.yaml that it puts beside the events."""
+    """Lightning's, without the empty hparams.yaml beside the events, and flushed when there is something new.
+
+    Lightning saves its loggers every 50 steps, whether there is or not.
+    """
 
     @rank_zero_only
-    def save(self) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        super().log_metrics(metrics, step)
         self.experiment.flush()
 
+    def save(self) -> None:
+        """Everything is flushed already."""
 
-class FirstPage(Callback):
-    """Writes the config as text and a grid of augmented training images when a run starts.
+
+@rank_zero_only
+def write_first_page(loggers: Sequence[Logger], config: str, data: ImageData) -> None:
+    """Write the config as text and a grid of training images, augmented.
 
     Args:
         config: as YAML.
     """
-
-    def __init__(self, config: str) -> None:
-        self.config = config
-
-    @rank_zero_only
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step > 0:  # resumed: they are there
-            return
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(data, ImageData)
-        images, _ = next(iter(data.train_dataloader()))
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoard):
-                logger.experiment.add_text("config", f"```yaml\n{self.config}\n```")
-                grid = make_grid(data.denormalise(images[:NUM_PICTURES]), nrow=8, padding=1)
-                logger.experiment.add_image("train/images", grid)
+    for logger in loggers:
+        if isinstance(logger, TensorBoard):
+            images, _ = next(iter(data.train_dataloader()))
+            grid = make_grid(data.denormalise(images[:NUM_PICTURES]), nrow=8, padding=1)
+            logger.experiment.add_text("config", f"```yaml\n{config}\n```")
+            logger.experiment.add_image("train/images", grid)
 
 
 def log_hyperparameters(trainer: Trainer, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:

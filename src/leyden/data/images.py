@@ -184,6 +184,10 @@ class ImageData(LightningDataModule, ABC):
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         return split[0].to(device), split[1].to(device)
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Nothing to do: batches are made on the training device."""
+        return batch
+
     @property
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0

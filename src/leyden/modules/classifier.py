@@ -16,7 +16,7 @@ from torchmetrics.classification import (
 )
 
 from leyden.data.batches import Batch
-from leyden.modules.sums import EpochSums
+from leyden.modules.means import EpochMeans
 from leyden.optim import OptimizerFactory, SchedulerFactory, configure
 
 
@@ -51,8 +51,8 @@ class Classifier(LightningModule):
             raise ValueError(f"label_smoothing: got {label_smoothing}, must be at least 0 and below 1")
         self.net, self.optimizer, self.scheduler, self.objective = net, optimizer, scheduler, objective
         self.label_smoothing = label_smoothing
-        self.train_sums = EpochSums("loss", "acc")
-        self.eval_sums = EpochSums("loss")
+        self.train_means = EpochMeans("loss", "acc")
+        self.eval_means = EpochMeans("loss")
         self.val_metrics = evaluation_metrics(num_classes, "val/")
         self.test_metrics = evaluation_metrics(num_classes, "test/")
         self.confusion = ConfusionMatrix("multiclass", num_classes=num_classes)
@@ -63,18 +63,19 @@ class Classifier(LightningModule):
         return logits
 
     def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Loss of each sample, (B,), and logits, (B, num_classes)."""
+        """Mean loss, (), and logits, (B, num_classes)."""
         images, labels = batch
         logits = self(images)
-        return cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="none"), logits
+        return cross_entropy(logits, labels, label_smoothing=self.label_smoothing), logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        losses, logits = self.step(batch)
-        self.train_sums.add(losses, logits.argmax(1) == batch[1])
-        return losses.mean()
+        loss, logits = self.step(batch)
+        hits = (logits.argmax(1) == batch[1]).float().mean()
+        self.train_means.add(len(batch[1]), loss, hits)
+        return loss
 
     def on_train_epoch_end(self) -> None:
-        self.log_dict(self.train_sums.means(self, "train/"))
+        self.log_dict(self.train_means.means(self, "train/"))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate(batch, self.val_metrics)
@@ -84,9 +85,9 @@ class Classifier(LightningModule):
         self.confusion.update(logits, batch[1])
 
     def _evaluate(self, batch: Batch, metrics: MetricCollection) -> Tensor:
-        losses, logits = self.step(batch)
+        loss, logits = self.step(batch)
         metrics.update(logits, batch[1])
-        self.eval_sums.add(losses)
+        self.eval_means.add(len(batch[1]), loss)
         return logits
 
     def on_validation_epoch_end(self) -> None:
@@ -98,17 +99,17 @@ class Classifier(LightningModule):
         self.confusion.reset()
 
     def _log(self, metrics: MetricCollection, prefix: str) -> None:
-        self.log_dict(self.eval_sums.means(self, prefix) | metrics.compute())
+        self.log_dict(self.eval_means.means(self, prefix) | metrics.compute())
         metrics.reset()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         return configure(self.parameters(), self.optimizer, self.scheduler, self.trainer, self.objective)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["sums"] = self.train_sums.gather(self)
+        checkpoint["train_means"] = self.train_means.gather(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.train_sums.scatter(self, checkpoint["sums"])
+        self.train_means.scatter(self, checkpoint["train_means"])
 
 
 def evaluation_metrics(num_classes: int, prefix: str) -> MetricCollection:
