@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -16,11 +15,12 @@ from torchmetrics.classification import (
 )
 
 from leyden.data.batches import Batch
+from leyden.modules.lean import LeanModule
 from leyden.modules.means import EpochMeans
 from leyden.optim import OptimizerFactory, SchedulerFactory, configure
 
 
-class Classifier(LightningModule):
+class Classifier(LeanModule):
     """One class per image.
 
     Logs ``train/loss`` and ``train/acc`` over the epoch, and loss, accuracy, macro precision, recall, F1 and
