@@ -12,7 +12,7 @@ train: $(INSTALLED)
 	$(BIN)/python train.py $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn.functional import one_hot
 
 from leyden.data.batches import EvalBatches, Normalise
-from leyden.modules.classifier import Classifier
+from leyden.modules.classifier import Classifier, evaluation_metrics
 from leyden.modules.means import EpochMeans
 from leyden.optim import constant
 
@@ -43,10 +44,17 @@ def test_the_metrics_of_a_test(tmp_path: Path) -> None:
     assert found["test/precision"] == pytest.approx(sum(precisions) / 3)
     assert found["test/recall"] == pytest.approx(sum(recalls) / 3)
     assert found["test/f1"] == pytest.approx(sum(precisions) / 3)  # equal precision and recall in each class
-    # one threshold: the area is (true positive rate + true negative rate) / 2 of each class
-    areas = [(3 / 4 + 5 / 6) / 2, (2 / 3 + 6 / 7) / 2, (2 / 3 + 6 / 7) / 2]
-    assert found["test/auroc"] == pytest.approx(sum(areas) / 3)
     assert module.confusion_counts.tolist() == [[3, 1, 0], [0, 2, 1], [1, 0, 2]]
+
+
+def test_auroc_is_the_mean_over_the_classes_of_one_against_the_rest() -> None:
+    logits = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+    truth = torch.arange(200) % 3
+    metrics = evaluation_metrics(3, "test/")
+    for part in (slice(0, 70), slice(70, 200)):
+        metrics.update(logits[part], truth[part])
+    expected = roc_auc_score(truth, logits.softmax(1), multi_class="ovr", average="macro")
+    assert metrics.compute()["test/auroc"].item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_label_smoothing_spreads_the_target() -> None:
