@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
@@ -130,6 +131,17 @@ class EpochFigures(Callback):
             }
         )
         self.images = 0
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's, without the version number of loggers that have none."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=20)  # drawing at every step would be slower than a small net's step
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        figures = super().get_metrics(trainer, pl_module)
+        return {name: value for name, value in figures.items() if name != "v_num"}
 
 
 class PlainProgress(Callback):

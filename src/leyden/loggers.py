@@ -36,8 +36,8 @@ class MetricsCSV(Logger):
         return "metrics.csv"
 
     @property
-    def version(self) -> str:
-        return ""
+    def version(self) -> None:
+        return None
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:

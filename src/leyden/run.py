@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -28,6 +27,7 @@ from leyden.callbacks import (
     EpochFigures,
     NoProfiler,
     PlainProgress,
+    ProgressBar,
     SameBuffers,
     StepSeed,
 )
@@ -132,7 +132,7 @@ def build_trainer(cfg: DictConfig) -> Trainer:
         StepSeed(cfg.seed),
         EarlyStopping(cfg.objective.metric, mode=cfg.objective.mode, **cfg_dict(cfg.early_stopping)),
         EpochFigures(),
-        RichProgressBar() if terminal else PlainProgress(),
+        ProgressBar() if terminal else PlainProgress(),
     ]
     try:
         return Trainer(

@@ -21,7 +21,7 @@ class TensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        super().log_metrics(metrics, step)
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
         self.experiment.flush()
 
     def save(self) -> None:

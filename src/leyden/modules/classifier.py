@@ -75,7 +75,7 @@ class Classifier(LeanModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        self.log_dict(self.train_means.means(self, "train/"))
+        self.log_dict(self.train_means.means(self, "train/"), prog_bar=True)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate(batch, self.val_metrics)
@@ -99,7 +99,8 @@ class Classifier(LeanModule):
         self.confusion.reset()
 
     def _log(self, metrics: MetricCollection, prefix: str) -> None:
-        self.log_dict(self.eval_means.means(self, prefix) | metrics.compute())
+        for name, value in (self.eval_means.means(self, prefix) | metrics.compute()).items():
+            self.log(name, value, prog_bar=name in ("val/loss", "val/acc"))
         metrics.reset()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
