@@ -8,7 +8,7 @@ from leyden.build import build, build_factory
 from leyden.config import compose, groups, override
 from leyden.data.images import ImageData
 from leyden.errors import UserError
-from leyden.run import build_trainer
+from leyden.trainer import build_trainer
 
 CHOICES = [f"{group}={choice}" for group, choices in groups().items() for choice in choices]
 

@@ -1,6 +1,8 @@
 """Whole runs on the digits, in this process: what they leave behind, and that it can be taken up."""
 
+import io
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import leyden
 from leyden.assemble import cfg_dict
 from leyden.build import build
+from leyden.callbacks import better
 from leyden.checkpoints import Checkpoints
 from leyden.config import compose, groups
 from leyden.errors import UserError
@@ -182,3 +185,32 @@ class TestBadFolders:
         with pytest.raises(UserError, match=r"model\._target_: os\.mkdir is not in a trusted package"):
             leyden.load(folder)
         assert not (tmp_path / "attacked").exists()
+
+
+def test_killed_after_training_but_before_the_report_it_only_tests(finished: Finished) -> None:
+    folder = finished("trainer=smoke")
+    report = folder / "report.json"
+    before, weights = json.loads(report.read_text()), last_checkpoint(folder).read_bytes()
+    report.unlink()
+    resume(folder)
+    after = json.loads(report.read_text())
+    assert after["metrics"] == before["metrics"]
+    assert torch.equal(
+        torch.load(last_checkpoint(folder), weights_only=True)["state_dict"]["net.head.0.weight"],
+        torch.load(io.BytesIO(weights), weights_only=True)["state_dict"]["net.head.0.weight"],
+    )
+
+
+def test_a_folder_can_be_moved_and_taken_further(finished: Finished, tmp_path: Path) -> None:
+    folder = finished("trainer=smoke").rename(tmp_path / "elsewhere")
+    best = json.loads((folder / "report.json").read_text())["objective"]["best"]
+    assert resume(folder, ["trainer.max_epochs=3"]) >= best
+    assert json.loads((folder / "report.json").read_text())["epochs"] == 3
+
+
+def test_nan_does_not_stay_the_best() -> None:
+    assert better(0.5, math.nan, "max")
+    assert better(0.5, math.nan, "min")
+    assert not better(math.nan, 0.5, "max")
+    assert better(0.6, 0.5, "max")
+    assert not better(0.6, 0.5, "min")

@@ -174,7 +174,7 @@ def metrics_line(metrics: Mapping[str, Tensor | float]) -> str:
 
 
 def better(value: float, than: float, mode: str) -> bool:
-    """Whether `value` beats `than`; NaN never does."""
-    if math.isnan(value):
-        return False
+    """Whether `value` beats `than`; NaN never does, and anything else beats it."""
+    if math.isnan(value) or math.isnan(than):
+        return not math.isnan(value)
     return value > than if mode == "max" else value < than

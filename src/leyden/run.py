@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import sys
 import threading
 import time
 import warnings
@@ -12,34 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from leyden import run_folder
 from leyden.assemble import build_module, cfg_dict, load_weights
-from leyden.build import build, check_arguments
-from leyden.callbacks import (
-    DivergenceGuard,
-    EarlyStopping,
-    EpochFigures,
-    NoProfiler,
-    PlainProgress,
-    ProgressBar,
-    SameBuffers,
-    StepSeed,
-)
-from leyden.checkpoints import AtomicCheckpointIO, Checkpoints
+from leyden.build import build
+from leyden.checkpoints import Checkpoints
 from leyden.config import override
 from leyden.data.images import ImageData
 from leyden.errors import UserError
-from leyden.loggers import MetricsCSV
 from leyden.report import make_report, print_report, write_origin
 from leyden.run_folder import last_checkpoint
 from leyden.seeding import seed_all
-from leyden.tensorboard import TensorBoard, log_hyperparameters, write_first_page
+from leyden.tensorboard import log_hyperparameters, write_first_page
+from leyden.trainer import build_trainer, equip
 
 
 def run(cfg: DictConfig) -> float:
@@ -92,7 +79,7 @@ def _run(cfg: DictConfig, folder: Path | None) -> float:
     trainer = build_trainer(cfg)
     if checkpoint and last:
         load_weights(module, checkpoint, last)
-    parent = run_folder.parent(cfg.paths.logs, cfg.name)
+    parent = folder.parent if folder else run_folder.parent(cfg.paths.logs, cfg.name)
     data.prepare_data()
     data.setup("fit")
 
@@ -100,11 +87,6 @@ def _run(cfg: DictConfig, folder: Path | None) -> float:
     folder = folder or _new_folder(parent)
     run_folder.save_config(folder, cfg)
     checkpoints = equip(trainer, cfg, folder, first_step)
-    # Deterministic torch fills each new tensor with NaN, to show who reads what was never written.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if trainer.strategy.root_device.type == "cpu":
-        # Lightning has torch look for a GPU driver's library at each step of the optimizer: 0.3 ms.
-        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     if cfg.trainer.compile:
         module.net.compile()  # type: ignore[union-attr]
     _announce(cfg, module, data, folder)
@@ -118,59 +100,6 @@ def _run(cfg: DictConfig, folder: Path | None) -> float:
     return checkpoints.best_score
 
 
-def build_trainer(cfg: DictConfig) -> Trainer:
-    """The Trainer of ``cfg.trainer`` with the callbacks that need no folder.
-
-    Raises:
-        UserError: it does not take these values, or this machine has no such device.
-    """
-    arguments = {name: value for name, value in cfg_dict(cfg.trainer).items() if name != "compile"}
-    if arguments["gradient_clip_val"] == 0:
-        arguments["gradient_clip_val"] = None
-    terminal = sys.stdout.isatty()
-    callbacks: list[Callback] = [
-        StepSeed(cfg.seed),
-        EarlyStopping(cfg.objective.metric, mode=cfg.objective.mode, **cfg_dict(cfg.early_stopping)),
-        EpochFigures(),
-        ProgressBar() if terminal else PlainProgress(),
-    ]
-    try:
-        return Trainer(
-            **check_arguments(Trainer, arguments, "trainer"),
-            callbacks=callbacks,
-            profiler=NoProfiler(),
-            plugins=[AtomicCheckpointIO()],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=terminal,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-        )
-    except UserError:
-        raise
-    except (ValueError, MisconfigurationException, ModuleNotFoundError) as error:
-        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
-
-
-def equip(trainer: Trainer, cfg: DictConfig, folder: Path, first_step: int | None) -> Checkpoints:
-    """Give `trainer` the callbacks and loggers that write into `folder`.
-
-    Args:
-        first_step: that a resumed run will log; what its loggers wrote from there on is dropped.
-    """
-    guard = DivergenceGuard()
-    checkpoints = Checkpoints(folder, cfg.objective.metric, cfg.objective.mode, cfg.checkpoint.every_n_steps, guard)
-    loggers: list[Logger] = [MetricsCSV(folder, first_step or 0)]
-    if cfg.tensorboard:
-        loggers.append(TensorBoard(folder, name="", version="", default_hp_metric=False, purge_step=first_step))
-    trainer.loggers = loggers
-    if trainer.world_size > 1:
-        trainer.callbacks.append(SameBuffers())  # type: ignore[attr-defined]
-    trainer.callbacks += [guard, checkpoints]  # type: ignore[attr-defined]
-    return checkpoints
-
-
 def next_step(checkpoint: dict[str, Any] | None) -> int:
     """The first step that a run which goes on from `checkpoint` will log."""
     if checkpoint is None:
@@ -181,6 +110,8 @@ def next_step(checkpoint: dict[str, Any] | None) -> int:
 def _new_folder(parent: Path) -> Path:
     """A new folder, or that of the first process if this is another one of a DDP run."""
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        if run_folder.FOLDER_VARIABLE not in os.environ:
+            raise UserError(f"{run_folder.FOLDER_VARIABLE}: must name a folder where a launcher starts the processes")
         return Path(os.environ[run_folder.FOLDER_VARIABLE])
     folder = run_folder.create(parent)
     os.environ[run_folder.FOLDER_VARIABLE] = str(folder)
