@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+TIMEOUT = 240  # seconds that a run may take; one that hangs is an error, not a wait
 RUN = ["data=digits", "data.shift=2", "model.dropout=0.2", "trainer.max_epochs=6", "checkpoint.every_n_steps=7"]
 
 
@@ -81,7 +82,11 @@ def saved_step(folder: Path) -> int:
 
 
 def finish(process: subprocess.Popen[str]) -> None:
-    output, _ = process.communicate()
+    try:
+        output, _ = process.communicate(timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     if process.returncode:
         raise RuntimeError(output)
 
