@@ -15,11 +15,11 @@ KERNEL = 5
 
 
 class CNN(nn.Module):
-    """float (B, C, H, W) → logits (B, num_classes).
+    """float (B, C, H, W) → logits (B, num_outputs).
 
     Args:
         in_shape: (C, H, W) of an image.
-        num_classes: number of logits.
+        num_outputs: number of logits.
         channels: of each convolution.
         hidden: size of each dense layer before the logits.
         activation: after each convolution and dense layer.
@@ -34,7 +34,7 @@ class CNN(nn.Module):
     def __init__(
         self,
         in_shape: Sequence[int],
-        num_classes: int,
+        num_outputs: int,
         channels: Sequence[int] = (6, 16),
         hidden: Sequence[int] = (120, 84),
         activation: Activation = "relu",
@@ -57,10 +57,10 @@ class CNN(nn.Module):
             stages += [convolution, *norm_2d(norm, out_channels), ACTIVATIONS[activation](), nn.MaxPool2d(2)]
             in_channels = out_channels
         self.stages = nn.Sequential(*stages)
-        self.head = dense(in_channels * math.prod(size), hidden, num_classes, activation, dropout, norm)
+        self.head = dense(in_channels * math.prod(size), hidden, num_outputs, activation, dropout, norm)
         initialise(self, init, activation)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stages(x)  # (B, channels[-1], h, w)
-        logits: Tensor = self.head(x.flatten(1))  # (B, num_classes)
+        logits: Tensor = self.head(x.flatten(1))  # (B, num_outputs)
         return logits

@@ -9,11 +9,11 @@ from leyden.nets.layers import Activation, Init, Norm, dense, initialise
 
 
 class MLP(nn.Module):
-    """float (B, C, H, W) → logits (B, num_classes).
+    """float (B, C, H, W) → logits (B, num_outputs).
 
     Args:
         in_shape: of one sample.
-        num_classes: number of logits.
+        num_outputs: number of logits.
         hidden: size of each hidden layer, any number of them.
         activation: after each hidden layer.
         dropout: probability of zeroing an activation of a hidden layer.
@@ -27,7 +27,7 @@ class MLP(nn.Module):
     def __init__(
         self,
         in_shape: Sequence[int],
-        num_classes: int,
+        num_outputs: int,
         hidden: Sequence[int] = (256, 128),
         activation: Activation = "relu",
         dropout: float = 0.0,
@@ -35,9 +35,9 @@ class MLP(nn.Module):
         init: Init = "default",
     ) -> None:
         super().__init__()
-        self.layers = dense(math.prod(in_shape), hidden, num_classes, activation, dropout, norm)
+        self.layers = dense(math.prod(in_shape), hidden, num_outputs, activation, dropout, norm)
         initialise(self, init, activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.layers(x.flatten(1))  # (B, C * H * W) → (B, num_classes)
+        logits: Tensor = self.layers(x.flatten(1))  # (B, C * H * W) → (B, num_outputs)
         return logits
