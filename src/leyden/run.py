@@ -23,6 +23,7 @@ from leyden.checkpoints import Checkpoints
 from leyden.config import override
 from leyden.data.images import ImageData
 from leyden.errors import UserError
+from leyden.modules.lean import drop_empty_hooks
 from leyden.report import make_report, print_report, write_origin
 from leyden.run_folder import last_checkpoint
 from leyden.seeding import seed_all
@@ -93,6 +94,7 @@ def _run(cfg: DictConfig, folder: Path | None) -> float:
     _announce(cfg, module, data, folder)
     if not last:
         write_first_page(trainer.loggers, OmegaConf.to_yaml(cfg), data)
+    drop_empty_hooks(module, *trainer.callbacks)  # type: ignore[attr-defined]
     gc.freeze()  # else Python's collector walks all that was imported again and again: 3% of a small net's step
     trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
     trainer.test(
