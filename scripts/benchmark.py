@@ -30,7 +30,7 @@ from torchvision import transforms
 from leyden.assemble import cfg_dict
 from leyden.build import build
 from leyden.config import compose
-from leyden.data.batches import Normalise, TrainBatches
+from leyden.data.batches import Normalise, ShiftAndFlip, TrainBatches
 from leyden.loggers import read_metrics
 from leyden.run import run
 
@@ -66,10 +66,23 @@ def feeding(repeat: int) -> Table:
         labels = torch.randint(0, 10, (20_000,))
         mean, std = [0.5] * shape[0], [0.25] * shape[0]
         theirs = torchvision_loader(images[:4_000], labels[:4_000], mean, std, shift, flip)
-        ours = TrainBatches(images, labels, BATCH, Normalise(mean, std, torch.device("cpu")), shift=shift, flip=flip)
+        ours = leyden_loader(images, labels, mean, std, shift, flip)
         rates = alternate(repeat, lambda: feed(theirs), lambda: feed(ours))  # noqa: B023 (called at once)
         table.add_row(name, *row(rates))
     return table
+
+
+def leyden_loader(
+    images: Tensor, labels: Tensor, mean: list[float], std: list[float], shift: int, flip: bool
+) -> TrainBatches:
+    """As `ImageData` makes it."""
+    shift_and_flip = ShiftAndFlip(images, shift, flip)
+
+    def augment(index: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        return shift_and_flip(index, rng), labels[index]
+
+    normalise = Normalise(mean, std, images.device)
+    return TrainBatches(images, labels, BATCH, normalise, augment=augment if shift or flip else None)
 
 
 class PictureDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -147,8 +160,8 @@ def leyden_run(model: str, shape: str, num: int) -> float:
     with tempfile.TemporaryDirectory() as logs, contextlib.redirect_stdout(io.StringIO()):
         run(compose(f"paths.logs={logs}", *overrides(model, shape, num)))
         (metrics,) = Path(logs).glob("runs/*/*/metrics.csv")
-        rows = [row for row in read_metrics(metrics) if row["time/images_per_second"]]
-    return statistics.median(float(row["time/images_per_second"]) for row in rows[1:])
+        rows = [row for row in read_metrics(metrics) if row["time/samples_per_second"]]
+    return statistics.median(float(row["time/samples_per_second"]) for row in rows[1:])
 
 
 def start_up(repeat: int) -> Table:

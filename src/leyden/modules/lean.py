@@ -1,4 +1,4 @@
-"""The base of every module here: a LightningModule whose hooks cost less."""
+"""The base of every module here: a LightningModule whose hooks cost less and which says what belongs in its report."""
 
 from typing import Any
 
@@ -15,3 +15,7 @@ class LeanModule(LightningModule):
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
+
+    def report(self) -> dict[str, Any]:
+        """Entries of this module's own for report.json, asked for after the test: plain values under new names."""
+        return {}
