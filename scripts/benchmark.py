@@ -34,7 +34,7 @@ from leyden.assemble import cfg_dict
 from leyden.build import build
 from leyden.callbacks import EpochFigures
 from leyden.config import compose
-from leyden.data.batches import Normalise, TrainBatches
+from leyden.data.batches import Normalise, ShiftAndFlip, TrainBatches
 from leyden.run import run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,10 +68,23 @@ def feeding(repeat: int) -> Table:
         labels = torch.randint(0, 10, (20_000,))
         mean, std = [0.5] * shape[0], [0.25] * shape[0]
         theirs = torchvision_loader(images[:4_000], labels[:4_000], mean, std, shift, flip)
-        ours = TrainBatches(images, labels, BATCH, Normalise(mean, std, torch.device("cpu")), shift=shift, flip=flip)
+        ours = leyden_loader(images, labels, mean, std, shift, flip)
         rates = alternate(repeat, lambda: feed(theirs), lambda: feed(ours))  # noqa: B023 (called at once)
         table.add_row(name, *row(rates))
     return table
+
+
+def leyden_loader(
+    images: Tensor, labels: Tensor, mean: list[float], std: list[float], shift: int, flip: bool
+) -> TrainBatches:
+    """As `ImageData` makes it."""
+    shift_and_flip = ShiftAndFlip(images, shift, flip)
+
+    def augment(index: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        return shift_and_flip(index, rng), labels[index]
+
+    normalise = Normalise(mean, std, images.device)
+    return TrainBatches(images, labels, BATCH, normalise, augment=augment if shift or flip else None)
 
 
 class PictureDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -121,7 +134,7 @@ def epochs_by_turns(model: str, shape: str, num: int, epochs: int) -> list[tuple
 
     class ByTurns(EpochFigures):
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            rates.append((plain.epoch(), self.images / self.seconds))
+            rates.append((plain.epoch(), self.samples / self.seconds))
             super().on_train_epoch_end(trainer, pl_module)
 
     with (

@@ -37,7 +37,9 @@ def evaluate(
 
     quieten()
     spec = cfg_dict(read_config(run).data)
-    data = build({**spec, "root": data_root or spec["root"]}, "data")
+    if data_root:
+        spec["root"] = data_root
+    data = build(spec, "data")
     trainer = Trainer(accelerator=accelerator, devices=1, logger=False, enable_progress_bar=False)
     check = trainer.test if split == "test" else trainer.validate
     check(leyden.load(run), datamodule=data, verbose=False)

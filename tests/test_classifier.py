@@ -24,8 +24,14 @@ class Reader(nn.Module):
 
 
 def classifier(**kwargs: float) -> Classifier:
-    optimizer = partial(torch.optim.SGD, lr=0.1)
-    return Classifier(Reader(), optimizer, partial(constant), {"metric": "val/acc", "mode": "max"}, 3, **kwargs)
+    return Classifier(
+        net=Reader(),
+        optimizer=partial(torch.optim.SGD, lr=0.1),
+        scheduler=partial(constant),
+        objective={"metric": "val/acc", "mode": "max"},
+        num_classes=3,
+        **kwargs,
+    )
 
 
 def test_the_metrics_of_a_test(tmp_path: Path) -> None:
@@ -44,17 +50,17 @@ def test_the_metrics_of_a_test(tmp_path: Path) -> None:
     assert found["test/precision"] == pytest.approx(sum(precisions) / 3)
     assert found["test/recall"] == pytest.approx(sum(recalls) / 3)
     assert found["test/f1"] == pytest.approx(sum(precisions) / 3)  # equal precision and recall in each class
-    assert module.confusion_counts.tolist() == [[3, 1, 0], [0, 2, 1], [1, 0, 2]]
+    assert module.report() == {"confusion": [[3, 1, 0], [0, 2, 1], [1, 0, 2]]}
 
 
 def test_auroc_is_the_mean_over_the_classes_of_one_against_the_rest() -> None:
     logits = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
     truth = torch.arange(200) % 3
-    metrics = evaluation_metrics(3, "test/")
+    metrics = evaluation_metrics(3)
     for part in (slice(0, 70), slice(70, 200)):
         metrics.update(logits[part], truth[part])
     expected = roc_auc_score(truth, logits.softmax(1), multi_class="ovr", average="macro")
-    assert metrics.compute()["test/auroc"].item() == pytest.approx(expected, abs=1e-6)
+    assert metrics.compute()["auroc"].item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_label_smoothing_spreads_the_target() -> None:

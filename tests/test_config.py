@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 from leyden.assemble import build_module, cfg_dict
 from leyden.build import build, build_factory
 from leyden.config import compose, groups, override
-from leyden.data.images import ImageData
+from leyden.data.memory import InMemoryData
 from leyden.errors import UserError
 from leyden.trainer import build_trainer
 
@@ -17,7 +17,7 @@ CHOICES = [f"{group}={choice}" for group, choices in groups().items() for choice
 def test_every_choice_composes_and_builds(choice: str) -> None:
     cfg = compose(choice)
     build_module(cfg)
-    assert isinstance(build(cfg_dict(cfg.data), "data"), ImageData)
+    assert isinstance(build(cfg_dict(cfg.data), "data"), InMemoryData)
     build_trainer(cfg)
 
 

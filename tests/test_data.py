@@ -33,6 +33,12 @@ def numbered(num: int, side: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.arange(num, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, side, side).clone(), torch.arange(num)
 
 
+def augmented(images: tuple[torch.Tensor, torch.Tensor], batch_size: int, shift: int, flip: bool, **kwargs: Any) -> Any:
+    """Training batches as those of an image data set with `shift` and `flip`."""
+    augment = data("synthetic", f"data.shift={shift}", f"data.flip={flip}").augmentation(*images)
+    return TrainBatches(*images, batch_size, AS_IS, augment=augment, **kwargs)
+
+
 def data(name: str, *overrides: str) -> Any:
     return build(cfg_dict(compose(f"data={name}", *overrides).data), "data")
 
@@ -112,12 +118,12 @@ class TestTrainBatches:
         assert first.tolist() != second.tolist() != list(range(10))
 
     def test_images_stay_with_their_labels(self) -> None:
-        for images, labels in TrainBatches(*numbered(10), 4, AS_IS, shift=1, flip=True):
+        for images, labels in augmented(numbered(10), 4, shift=1, flip=True):
             assert (images.flatten(1).amax(1).round() == labels).all()
 
     def test_it_goes_on_at_any_batch_as_if_it_had_never_stopped(self) -> None:
-        whole = list(TrainBatches(*numbered(50), 8, AS_IS, shift=2, flip=True, seed=3, position=lambda: (5, 0)))
-        rest = list(TrainBatches(*numbered(50), 8, AS_IS, shift=2, flip=True, seed=3, position=lambda: (5, 4)))
+        whole = list(augmented(numbered(50), 8, shift=2, flip=True, seed=3, position=lambda: (5, 0)))
+        rest = list(augmented(numbered(50), 8, shift=2, flip=True, seed=3, position=lambda: (5, 4)))
         assert len(rest) == 3
         for (images, labels), (same_images, same_labels) in zip(whole[4:], rest, strict=True):
             assert torch.equal(images, same_images)

@@ -19,6 +19,7 @@ from leyden.checkpoints import Checkpoints
 from leyden.config import compose, groups
 from leyden.errors import UserError
 from leyden.loggers import read_metrics
+from leyden.report import metrics_table
 from leyden.run import resume, run
 from leyden.run_folder import best_checkpoint, last_checkpoint, read_checkpoint
 from scripts.evaluate import evaluate
@@ -214,3 +215,16 @@ def test_nan_does_not_stay_the_best() -> None:
     assert not better(math.nan, 0.5, "max")
     assert better(0.6, 0.5, "max")
     assert not better(0.6, 0.5, "min")
+
+
+def test_the_end_table_has_a_column_for_each_metric_of_the_run() -> None:
+    report = {
+        "name": "diabetes-mlp",
+        "objective": {"metric": "val/rmse", "epoch": 3},
+        "metrics": {"val/loss": 0.5, "val/mae": 44.0, "val/rmse": 55.25, "test/loss": 0.6, "test/rmse": 2931.4},
+    }
+    table = metrics_table(report)
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    assert list(columns) == ["", "loss", "rmse", "mae"]
+    assert columns["rmse"] == ["55.2500", "2,931.4"]
+    assert columns["mae"] == ["44.0000", ""]

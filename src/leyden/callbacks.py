@@ -99,7 +99,7 @@ class NoProfiler(PassThroughProfiler):
 
 
 class EpochFigures(Callback):
-    """Logs beside each epoch's metrics the learning rate it ended with, its images per second and its seconds.
+    """Logs beside each epoch's metrics the learning rate it ended with, its samples per second and its seconds.
 
     Validation and checkpoints between epochs are left out of the time. Lightning's `LearningRateMonitor` and
     `ThroughputMonitor` write under steps of their own, which would make more rows of each epoch.
@@ -107,16 +107,16 @@ class EpochFigures(Callback):
 
     def __init__(self) -> None:
         self.started = self.seconds = 0.0
-        self.images = 0
+        self.samples = 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if not self.images:
+        if not self.samples:
             self.started = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.images += len(batch[0])
+        self.samples += len(batch[0])
         if trainer.is_last_batch:
             if pl_module.device.type == "cuda":
                 torch.cuda.synchronize()
@@ -126,11 +126,11 @@ class EpochFigures(Callback):
         pl_module.log_dict(
             {
                 "lr": trainer.optimizers[0].param_groups[0]["lr"],
-                "time/images_per_second": self.images * trainer.world_size / self.seconds,
+                "time/images_per_second": self.samples * trainer.world_size / self.seconds,
                 "time/train_seconds": self.seconds,
             }
         )
-        self.images = 0
+        self.samples = 0
 
 
 class ProgressBar(RichProgressBar):
@@ -145,7 +145,14 @@ class ProgressBar(RichProgressBar):
 
 
 class PlainProgress(Callback):
-    """A line per epoch, for logs and pipes, where a progress bar would be noise."""
+    """A line per epoch, for logs and pipes, where a progress bar would be noise.
+
+    Args:
+        metric: the objective, shown beside the losses.
+    """
+
+    def __init__(self, metric: str) -> None:
+        self.names = {"train/loss", "val/loss", metric}
 
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -160,8 +167,7 @@ class PlainProgress(Callback):
         self._print(trainer)
 
     def _print(self, trainer: Trainer) -> None:
-        names = ("train/loss", "val/loss", "val/acc")
-        figures = {name: value for name, value in trainer.callback_metrics.items() if name in names}
+        figures = {name: value for name, value in trainer.callback_metrics.items() if name in self.names}
         if figures:
             seconds = time.perf_counter() - self.started
             epochs = f"{trainer.current_epoch}/{trainer.max_epochs}"

@@ -16,8 +16,9 @@ from rich.table import Table
 
 from leyden.checkpoints import Checkpoints
 from leyden.config import CONF
-from leyden.data.images import ImageData
+from leyden.data.memory import InMemoryData
 from leyden.loggers import read_metrics
+from leyden.modules.lean import LeanModule
 from leyden.run_folder import write_text
 
 PACKAGES = ("leyden", "torch", "lightning", "torchmetrics", "torchvision", "hydra-core", "numpy")
@@ -46,9 +47,9 @@ def _git(*arguments: str) -> str:
 
 
 def make_report(
-    folder: Path, trainer: Trainer, data: ImageData, checkpoints: Checkpoints, config: dict[str, Any], seconds: float
+    folder: Path, trainer: Trainer, data: InMemoryData, checkpoints: Checkpoints, config: dict[str, Any], seconds: float
 ) -> dict[str, Any]:
-    """What report.json holds.
+    """What report.json holds: the same entries for every run, and what `LeanModule.report` of its module adds.
 
     Args:
         folder: the run folder, with origin.json and metrics.csv.
@@ -59,21 +60,22 @@ def make_report(
         seconds: since this process began the run.
     """
     module = trainer.lightning_module
+    assert isinstance(module, LeanModule)
     tested = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
     rows = [row for row in read_metrics(folder / "metrics.csv") if row.get("time/train_seconds")]
     training = sum(float(row["time/train_seconds"]) for row in rows)
-    images = sum(float(row["time/train_seconds"]) * float(row["time/images_per_second"]) for row in rows)
+    samples = sum(float(row["time/train_seconds"]) * float(row["time/images_per_second"]) for row in rows)
     return {
         "name": config["name"],
         "objective": {**config["objective"], "best": checkpoints.best_score, "epoch": checkpoints.best_epoch},
         "metrics": {**checkpoints.best_metrics, **tested},
-        "confusion": module.confusion_counts.tolist(),  # type: ignore[operator]
+        **module.report(),
         "parameters": sum(weight.numel() for weight in module.parameters()),
         "epochs": trainer.current_epoch,
         "max_epochs": trainer.max_epochs,
         "steps": trainer.global_step,
         "seconds": {"total": seconds, "training": training},
-        "images_per_second": images / training if training else 0.0,
+        "images_per_second": samples / training if training else 0.0,
         "device": device_name(trainer),
         "processes": trainer.world_size,
         "precision": trainer.precision,
@@ -93,18 +95,33 @@ def device_name(trainer: Trainer) -> str:
 
 def print_report(report: dict[str, Any], folder: Path) -> None:
     """A short table of the figures, and the folder."""
-    table = Table(title=f"{report['name']}, best epoch {report['objective']['epoch'] + 1}", title_justify="left")
-    for heading in ("", "loss", "acc", "precision", "recall", "f1", "auroc"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for split in ("val", "test"):
-        table.add_row(split, *(f"{report['metrics'][f'{split}/{c.header}']:.4f}" for c in table.columns[1:]))
     console = Console()
-    console.print(table)
+    console.print(metrics_table(report))
     unverified = "" if report["data"]["verified"] else "; data not verified, see the warning above"
     console.print(
         f"{report['parameters']:,} parameters, {report['epochs']} epochs in {report['seconds']['training']:.1f} s "
-        f"({report['images_per_second']:,.0f} images/s) on {report['device']}{unverified}",
+        f"({report['images_per_second']:,.0f} samples/s) on {report['device']}{unverified}",
         highlight=False,
         soft_wrap=True,
     )
     console.print(str(folder), highlight=False, soft_wrap=True)
+
+
+def metrics_table(report: dict[str, Any]) -> Table:
+    """A row per split, a column per metric that any split has, loss and objective first."""
+    metrics: dict[str, float] = report["metrics"]
+    first = ("loss", report["objective"]["metric"].partition("/")[2])
+    names = dict.fromkeys(name.partition("/")[2] for name in metrics)
+    names = dict.fromkeys([*(name for name in first if name in names), *names])
+    table = Table(title=f"{report['name']}, best epoch {report['objective']['epoch'] + 1}", title_justify="left")
+    for heading in ("", *names):
+        table.add_column(heading, justify="right" if heading else "left")
+    for split in ("val", "test"):
+        keys = [f"{split}/{name}" for name in names]
+        table.add_row(split, *(_figure(metrics[key]) if key in metrics else "" for key in keys))
+    return table
+
+
+def _figure(value: float) -> str:
+    """``0.9889``, but ``2,931.4``"""
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"

@@ -21,7 +21,7 @@ from leyden.assemble import build_module, cfg_dict, load_weights
 from leyden.build import build
 from leyden.checkpoints import Checkpoints
 from leyden.config import override
-from leyden.data.images import ImageData
+from leyden.data.memory import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.lean import drop_empty_hooks
 from leyden.report import make_report, print_report, write_origin
@@ -77,7 +77,7 @@ def _run(cfg: DictConfig, folder: Path | None) -> float:
     seed_all(torch.device("cpu"), cfg.seed, "init")
     module = build_module(cfg)
     data = build(cfg_dict(cfg.data), "data")
-    assert isinstance(data, ImageData)
+    assert isinstance(data, InMemoryData)
     trainer = build_trainer(cfg)
     if checkpoint and last:
         load_weights(module, checkpoint, last)
@@ -148,15 +148,15 @@ def _end_with_first_process() -> None:
 
 
 @rank_zero_only
-def _announce(cfg: DictConfig, module: LightningModule, data: ImageData, folder: Path) -> None:
+def _announce(cfg: DictConfig, module: LightningModule, data: InMemoryData, folder: Path) -> None:
     num_weights = sum(weight.numel() for weight in module.parameters())
     sizes = ", ".join(f"{num:,} {split}" for split, num in data.sizes().items())
-    print(f"{cfg.name}: {num_weights:,} parameters; {sizes} images; writing to {folder}", flush=True)
+    print(f"{cfg.name}: {num_weights:,} parameters; {sizes} samples; writing to {folder}", flush=True)
 
 
 @rank_zero_only
 def _finish(
-    trainer: Trainer, data: ImageData, checkpoints: Checkpoints, cfg: DictConfig, folder: Path, seconds: float
+    trainer: Trainer, data: InMemoryData, checkpoints: Checkpoints, cfg: DictConfig, folder: Path, seconds: float
 ) -> None:
     config = cfg_dict(cfg)
     report = make_report(folder, trainer, data, checkpoints, config, seconds)

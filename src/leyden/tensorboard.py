@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run beside its curves: config, pictures as the net sees them, hyperparameters."""
+"""What TensorBoard shows of a run beside its curves: config, images as the net sees them, hyperparameters."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,7 +8,8 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torchvision.utils import make_grid
 
-from leyden.data.images import ImageData
+from leyden.data.images import PixelData
+from leyden.data.memory import InMemoryData
 
 NUM_PICTURES = 64
 
@@ -29,18 +30,19 @@ class TensorBoard(TensorBoardLogger):
 
 
 @rank_zero_only
-def write_first_page(loggers: Sequence[Logger], config: str, data: ImageData) -> None:
-    """Write the config as text and a grid of training images, augmented.
+def write_first_page(loggers: Sequence[Logger], config: str, data: InMemoryData) -> None:
+    """Write the config as text and, where the data is images, a grid of those of the first batch, augmented.
 
     Args:
         config: as YAML.
     """
     for logger in loggers:
         if isinstance(logger, TensorBoard):
-            images, _ = next(iter(data.train_dataloader()))
-            grid = make_grid(data.denormalise(images[:NUM_PICTURES]), nrow=8, padding=1)
             logger.experiment.add_text("config", f"```yaml\n{config}\n```")
-            logger.experiment.add_image("train/images", grid)
+            if isinstance(data, PixelData):
+                images, _ = next(iter(data.train_dataloader()))
+                grid = make_grid(data.denormalise(images[:NUM_PICTURES]), nrow=8, padding=1)
+                logger.experiment.add_image("train/images", grid)
 
 
 def log_hyperparameters(trainer: Trainer, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:

@@ -44,7 +44,7 @@ def build_trainer(cfg: DictConfig) -> Trainer:
         StepSeed(cfg.seed),
         EarlyStopping(cfg.objective.metric, mode=cfg.objective.mode, **cfg_dict(cfg.early_stopping)),
         EpochFigures(),
-        ProgressBar() if terminal else PlainProgress(),
+        ProgressBar() if terminal else PlainProgress(cfg.objective.metric),
     ]
     try:
         trainer = Trainer(

@@ -1,4 +1,4 @@
-"""Loaders that index, augment and normalise a whole batch at once, on the device that trains.
+"""Loaders that index, augment and transform a whole batch at once, on the device that trains.
 
 A `DataLoader` does Python work per sample; these do it per batch. Which samples a batch holds and
 how they are augmented follow from (seed, epoch, position), so a run can be taken up at any batch.
@@ -13,6 +13,8 @@ from torch.nn.functional import pad
 from leyden.seeding import derive, generator
 
 Batch = tuple[Tensor, Tensor]
+Augment = Callable[[Tensor, torch.Generator], Batch]
+"""Training samples at an index, int64 (B,), on the training device, changed or drawn at random by the generator."""
 
 
 class Normalise:
@@ -73,49 +75,50 @@ class TrainBatches:
     most ``world - 1`` samples sit out an epoch, others each time.
 
     Args:
-        images: uint8 (N, C, H, W).
-        labels: int64 (N,).
+        inputs: (N, ...), such as uint8 images.
+        targets: (N, ...), such as int64 labels.
+        transform: of a batch's inputs, such as `Normalise`.
+        augment: draws a batch of untransformed inputs and targets, if they are not to be taken as they are.
         position: tells (epoch, first batch) when an iteration starts.
 
     Yields:
-        float32 (B, C, H, W), int64 (B,)
+        transformed inputs (B, ...), targets (B, ...)
     """
 
     def __init__(
         self,
-        images: Tensor,
-        labels: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
         batch_size: int,
-        normalise: Normalise,
+        transform: Callable[[Tensor], Tensor],
         *,
-        shift: int = 0,
-        flip: bool = False,
+        augment: Augment | None = None,
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
         position: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
-        self.images, self.labels, self.batch_size, self.normalise = images, labels, batch_size, normalise
+        self.inputs, self.targets, self.batch_size, self.transform = inputs, targets, batch_size, transform
+        self.augment = augment
         self.seed, self.rank, self.world, self.position = seed, rank, world, position
-        self.augment = ShiftAndFlip(images, shift, flip) if shift or flip else None
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.labels) // self.world, self.batch_size)
+        full, rest = divmod(len(self.targets) // self.world, self.batch_size)
         return full + (rest > 1 or not full)  # batch norm cannot train on a batch of one
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, first = self.position()
-        order = torch.randperm(len(self.labels), generator=generator(self.seed, "order", epoch))
-        share = order[: len(order) - len(order) % self.world][self.rank :: self.world].to(self.labels.device)
+        order = torch.randperm(len(self.targets), generator=generator(self.seed, "order", epoch))
+        share = order[: len(order) - len(order) % self.world][self.rank :: self.world].to(self.targets.device)
         rng = torch.Generator()
         for number in range(first, len(self)):
             index = share[number * self.batch_size : (number + 1) * self.batch_size]
             if self.augment:
                 rng.manual_seed(derive(self.seed, "augment", epoch, number, self.rank))
-                pixels = self.augment(index, rng)
+                inputs, targets = self.augment(index, rng)
             else:
-                pixels = self.images.index_select(0, index)
-            yield self.normalise(pixels), self.labels[index]
+                inputs, targets = self.inputs.index_select(0, index), self.targets[index]
+            yield self.transform(inputs), targets
 
 
 class EvalBatches:
@@ -124,18 +127,23 @@ class EvalBatches:
     Where the set is cut does not depend on `world`: each sample meets the same neighbours in the same
     kernels, so that its output has the same bits on one process and on many.
 
-    Yields:
-        float32 (B, C, H, W), int64 (B,)
+    Args and yields: as `TrainBatches`.
     """
 
     MIN_BATCHES = 16  # also a small set has a batch for each process
 
     def __init__(
-        self, images: Tensor, labels: Tensor, batch_size: int, normalise: Normalise, rank: int = 0, world: int = 1
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        batch_size: int,
+        transform: Callable[[Tensor], Tensor],
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        self.images, self.labels, self.normalise = images, labels, normalise
-        size = min(batch_size, -(-len(labels) // self.MIN_BATCHES))
-        self.starts = range(0, len(labels), size)[rank::world]
+        self.inputs, self.targets, self.transform = inputs, targets, transform
+        size = min(batch_size, -(-len(targets) // self.MIN_BATCHES))
+        self.starts = range(0, len(targets), size)[rank::world]
         self.batch_size = size
 
     def __len__(self) -> int:
@@ -144,4 +152,4 @@ class EvalBatches:
     def __iter__(self) -> Iterator[Batch]:
         for start in self.starts:
             batch = slice(start, start + self.batch_size)
-            yield self.normalise(self.images[batch]), self.labels[batch]
+            yield self.transform(self.inputs[batch]), self.targets[batch]

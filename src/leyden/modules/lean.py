@@ -1,4 +1,7 @@
-"""What makes Lightning's step cheaper: 0.5 ms of Python around each step of a small net's 2 ms, before."""
+"""The base of every module here: a LightningModule that says what belongs in its report, and whose hooks cost less.
+
+Lightning has about 0.4 ms of Python around each step, where a small net's forward and backward take 1.2.
+"""
 
 import inspect
 from typing import Any
@@ -17,12 +20,13 @@ STEP_HOOKS = (
 
 
 class LeanModule(LightningModule):
-    """The base of every module here: a LightningModule whose step has less around it."""
+    """A LightningModule whose step has less around it. Its batches come from the training device, see `leyden.data`."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # Lightning inspects the signature at each step, which is quick where it is given: 25 µs.
-        cls.training_step.__signature__ = inspect.signature(cls.training_step)  # type: ignore[attr-defined]
+        if "training_step" in vars(cls):
+            cls.training_step.__signature__ = inspect.signature(cls.training_step)  # type: ignore[attr-defined]
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the current hook's name before and after each of some twenty hooks a step, and
@@ -40,6 +44,10 @@ class LeanModule(LightningModule):
     ) -> Any:
         """Nothing to do: batches are made on the training device. Finding that out takes Lightning 40 µs."""
         return batch
+
+    def report(self) -> dict[str, Any]:
+        """Entries of this module's own for report.json, asked for after the test: plain values under new names."""
+        return {}
 
 
 def drop_empty_hooks(*objects: Callback | LightningModule) -> None:

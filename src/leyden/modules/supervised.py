@@ -1,0 +1,101 @@
+"""What modules share that learn from inputs with targets: the steps, figures of each epoch, the optimizer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from leyden.data.batches import Batch
+from leyden.modules.lean import LeanModule
+from leyden.modules.means import EpochMeans
+from leyden.optim import OptimizerFactory, SchedulerFactory, configure
+
+
+class Supervised(LeanModule, ABC):
+    """Logs ``train/loss`` over the epoch, and the loss and `metrics` of ``val`` and ``test``. A subclass adds `loss`.
+
+    Args:
+        net: float (B, ...) → (B, num_outputs).
+        optimizer, scheduler: factories, see `leyden.optim.configure`.
+        objective: ``{"metric": …, "mode": "min" or "max"}``, what a plateau schedule watches.
+        metrics: of outputs and targets; anew for each split.
+        train_figures: names of what `figures` gives.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory,
+        objective: dict[str, str],
+        metrics: MetricCollection,
+        train_figures: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.net, self.optimizer, self.scheduler, self.objective = net, optimizer, scheduler, objective
+        self.train_means = EpochMeans("loss", *train_figures)
+        self.eval_means = EpochMeans("loss")
+        self.val_metrics, self.test_metrics = metrics.clone("val/"), metrics.clone("test/")
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """What the net makes of a batch's inputs."""
+        outputs: Tensor = self.net(inputs)
+        return outputs
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean over the batch, ()."""
+
+    def figures(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        """Means over the batch, () each, of what is cheap enough to be known of every training step."""
+        return ()
+
+    def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss, (), and outputs."""
+        inputs, targets = batch
+        outputs = self(inputs)
+        return self.loss(outputs, targets), outputs
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss, outputs = self.step(batch)
+        self.train_means.add(len(batch[1]), loss, *self.figures(outputs, batch[1]))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self.log_dict(self.train_means.means(self, "train/"), prog_bar=True)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.evaluate(batch, self.val_metrics)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.evaluate(batch, self.test_metrics)
+
+    def evaluate(self, batch: Batch, metrics: MetricCollection) -> Tensor:
+        """Take a batch into loss and `metrics`; gives the outputs."""
+        loss, outputs = self.step(batch)
+        metrics.update(outputs, batch[1])
+        self.eval_means.add(len(batch[1]), loss)
+        return outputs
+
+    def on_validation_epoch_end(self) -> None:
+        self._log(self.val_metrics, "val/")
+
+    def on_test_epoch_end(self) -> None:
+        self._log(self.test_metrics, "test/")
+
+    def _log(self, metrics: MetricCollection, prefix: str) -> None:
+        for name, value in (self.eval_means.means(self, prefix) | metrics.compute()).items():
+            self.log(name, value, prog_bar=name in ("val/loss", self.objective["metric"]))
+        metrics.reset()
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        return configure(self.parameters(), self.optimizer, self.scheduler, self.trainer, self.objective)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["train_means"] = self.train_means.gather(self)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.train_means.scatter(self, checkpoint["train_means"])
