@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -15,6 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from leyden.config import CONF, explain, groups, plain
 from leyden.errors import DivergedError, StoppedError, UserError
+
+WAIT_FOR_FIRST = 10  # seconds
 
 INTRO = """\
 Leyden trains, resumes and tests neural networks on images.
@@ -80,9 +83,9 @@ def exit_codes() -> Iterator[None]:
 
 def _exit(message: str, code: int) -> NoReturn:
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
-        # The first process of a DDP run meets the same error and tells it. It must not see this one fail
-        # first: Lightning would kill it.
-        raise SystemExit(0)
+        # The first process of a DDP run meets the same error, tells it and ends, and this one with it. If it does
+        # not, this one tells: its exit code makes Lightning end the first, which would wait for it forever.
+        time.sleep(WAIT_FOR_FIRST)
     print(message, file=sys.stderr)
     raise SystemExit(code)
 

@@ -43,7 +43,8 @@ def configure(
     opt = optimizer(parameters, **fused(optimizer, parameters[0].device.type, trainer))
     if counts_steps(scheduler):
         total_steps = max(1, int(trainer.estimated_stepping_batches))
-        return {"optimizer": opt, "lr_scheduler": {"scheduler": scheduler(opt, total_steps), "interval": "step"}}
+        interval = "epoch" if scheduler.func is constant else "step"  # a step of one that does nothing takes 30 µs
+        return {"optimizer": opt, "lr_scheduler": {"scheduler": scheduler(opt, total_steps), "interval": interval}}
     plateau = scheduler(opt, mode=objective["mode"])
     assert isinstance(plateau, ReduceLROnPlateau)
     return {"optimizer": opt, "lr_scheduler": {"scheduler": plateau, "monitor": objective["metric"]}}

@@ -87,7 +87,8 @@ def _run(cfg: DictConfig, folder: Path | None) -> float:
 
     first_step = next_step(checkpoint) if folder else None
     folder = folder or _new_folder(parent)
-    run_folder.save_config(folder, cfg)
+    if trainer.is_global_zero:
+        run_folder.save_config(folder, cfg)
     checkpoints = equip(trainer, cfg, folder, first_step)
     if cfg.trainer.compile:
         module.net.compile()  # type: ignore[union-attr]
@@ -101,6 +102,8 @@ def _run(cfg: DictConfig, folder: Path | None) -> float:
         module, datamodule=data, ckpt_path=run_folder.best_checkpoint(folder), verbose=False, weights_only=True
     )
     _finish(trainer, data, checkpoints, cfg, folder, time.perf_counter() - began)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # left to the interpreter's end, its threads can outlive the rest
     return checkpoints.best_score
 
 

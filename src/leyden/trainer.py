@@ -8,6 +8,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.trainer.states import RunningStage
 from omegaconf import DictConfig
 
 from leyden.assemble import cfg_dict
@@ -26,6 +27,19 @@ from leyden.checkpoints import AtomicCheckpointIO, Checkpoints
 from leyden.errors import UserError
 from leyden.loggers import MetricsCSV
 from leyden.tensorboard import TensorBoard
+
+
+class LeanTrainer(Trainer):
+    """Lightning's, which asks itself thirteen times a step whether it is training, by way of a slow comparison."""
+
+    @property
+    def training(self) -> bool:
+        return self.state.stage is RunningStage.TRAINING
+
+    @training.setter
+    def training(self, training: bool) -> None:
+        if training or self.training:
+            self.state.stage = RunningStage.TRAINING if training else None
 
 
 def build_trainer(cfg: DictConfig) -> Trainer:
@@ -47,7 +61,7 @@ def build_trainer(cfg: DictConfig) -> Trainer:
         ProgressBar() if terminal else PlainProgress(cfg.objective.metric),
     ]
     try:
-        trainer = Trainer(
+        trainer = LeanTrainer(
             **check_arguments(Trainer, arguments, "trainer"),
             callbacks=callbacks,
             profiler=NoProfiler(),
