@@ -6,8 +6,10 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 
 from leyden.run_folder import last_checkpoint
@@ -26,8 +28,7 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
 
 def test_sigterm_saves_and_exits_with_143(tmp_path: Path) -> None:
     process, folder = start_run(tmp_path, ["trainer.max_epochs=1000", "checkpoint.every_n_steps=0"])
-    while saved_step(folder) == 0:  # the first epoch
-        time.sleep(0.1)
+    wait_until(lambda: saved_step(folder) > 0)  # the first epoch
     before = saved_step(folder)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
@@ -49,26 +50,31 @@ def test_two_processes_make_one_run_with_the_metrics_of_one(tmp_path: Path) -> N
     assert processes_of(folder) == []
 
 
-def test_no_process_is_left_when_the_first_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", ["starting", "training"])
+def test_no_process_is_left_when_the_first_is_killed(moment: str, tmp_path: Path) -> None:
     process, folder = start_run(tmp_path, [*DDP, "trainer.max_epochs=1000"])
-    while saved_step(folder) == 0:
-        time.sleep(0.1)
-    assert len(processes_of(folder)) == 2
+    wait_until(lambda: len(processes_of(folder)) == 2)
+    if moment == "training":
+        wait_until(lambda: saved_step(folder) > 0)
     process.kill()
-    process.communicate()
-    deadline = time.monotonic() + 20
-    while processes_of(folder) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert processes_of(folder) == []
+    process.communicate(timeout=60)  # ends when no process holds the other end of the pipe
+    wait_until(lambda: not processes_of(folder))
 
 
 def test_eight_runs_in_the_same_second_have_eight_folders(tmp_path: Path) -> None:
     command = ["trainer=smoke", "model=mlp", "tensorboard=false", f"paths.logs={tmp_path / 'logs'}"]
     processes = [start(*command, f"seed={seed}") for seed in range(8)]
-    outputs = [process.communicate()[0] for process in processes]
+    outputs = [process.communicate(timeout=200)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * 8, outputs
     reports = [json.loads(path.read_text()) for path in (tmp_path / "logs").glob("runs/*/*/report.json")]
     assert sorted(report["seed"] for report in reports) == list(range(8))
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
 
 
 def only_run_in(logs: Path) -> Path:

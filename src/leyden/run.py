@@ -30,6 +30,9 @@ from leyden.seeding import seed_all
 from leyden.tensorboard import log_hyperparameters, write_first_page
 from leyden.trainer import build_trainer, equip
 
+# Set by the first process of a run, so that the others of a DDP run can see whether it lives.
+FIRST_PROCESS_VARIABLE = "LEYDEN_FIRST_PROCESS"
+
 
 def run(cfg: DictConfig) -> float:
     """Train, test and report, in a new run folder.
@@ -139,8 +142,10 @@ def quieten() -> None:
 def _end_with_first_process() -> None:
     """In another process of a DDP run: end when the first is gone, also by kill -9, instead of waiting for it."""
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        os.environ[FIRST_PROCESS_VARIABLE] = str(os.getpid())
         return
-    first = os.getppid()
+    # Not just the parent of now: the first may have been killed while this one was starting.
+    first = int(os.environ.get(FIRST_PROCESS_VARIABLE, os.getppid()))
 
     def watch() -> None:
         while os.getppid() == first:
