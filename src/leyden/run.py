@@ -23,7 +23,7 @@ from leyden.checkpoints import Checkpoints
 from leyden.config import override
 from leyden.data.memory import InMemoryData
 from leyden.errors import UserError
-from leyden.modules.lean import drop_empty_hooks
+from leyden.lean import make_lean
 from leyden.report import make_report, print_report, write_origin
 from leyden.run_folder import last_checkpoint
 from leyden.seeding import seed_all
@@ -98,7 +98,7 @@ def _run(cfg: DictConfig, folder: Path | None) -> float:
     _announce(cfg, module, data, folder)
     if not last:
         write_first_page(trainer.loggers, OmegaConf.to_yaml(cfg), data)
-    drop_empty_hooks(module, *trainer.callbacks)  # type: ignore[attr-defined]
+    make_lean(trainer, module)
     gc.freeze()  # else Python's collector walks all that was imported again and again: 3% of a small net's step
     trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
     trainer.test(

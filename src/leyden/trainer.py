@@ -8,7 +8,6 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.trainer.states import RunningStage
 from omegaconf import DictConfig
 
 from leyden.assemble import cfg_dict
@@ -25,21 +24,9 @@ from leyden.callbacks import (
 )
 from leyden.checkpoints import AtomicCheckpointIO, Checkpoints
 from leyden.errors import UserError
+from leyden.lean import LeanTrainer
 from leyden.loggers import MetricsCSV
 from leyden.tensorboard import TensorBoard
-
-
-class LeanTrainer(Trainer):
-    """Lightning's, which asks itself thirteen times a step whether it is training, by way of a slow comparison."""
-
-    @property
-    def training(self) -> bool:
-        return self.state.stage is RunningStage.TRAINING
-
-    @training.setter
-    def training(self, training: bool) -> None:
-        if training or self.training:
-            self.state.stage = RunningStage.TRAINING if training else None
 
 
 def build_trainer(cfg: DictConfig) -> Trainer:
