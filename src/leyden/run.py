@@ -4,7 +4,6 @@ import gc
 import json
 import logging
 import os
-import threading
 import time
 import warnings
 from collections.abc import Iterable
@@ -27,15 +26,18 @@ from leyden.modules.lean import drop_empty_hooks
 from leyden.report import make_report, print_report, write_origin
 from leyden.run_folder import last_checkpoint
 from leyden.seeding import seed_all
+from leyden.sweep.pruning import Pruner
+from leyden.sweep.ticket import Ticket, end_with
 from leyden.tensorboard import log_hyperparameters, write_first_page
 from leyden.trainer import build_trainer, equip
 
 
-def run(cfg: DictConfig) -> float:
+def run(cfg: DictConfig, job: Ticket | None = None) -> float:
     """Train, test and report, in a new run folder.
 
     Args:
         cfg: resolved, see `leyden.config.compose`.
+        job: of a sweep; it goes on in its folder, where there may be a checkpoint, and may be pruned.
 
     Returns:
         The best value of the objective.
@@ -45,7 +47,8 @@ def run(cfg: DictConfig) -> float:
         DivergedError: the loss or a weight became NaN or infinite.
         StoppedError: by SIGTERM or Ctrl-C, with a checkpoint.
     """
-    return _run(cfg, folder=None)
+    pruner = Pruner(job.pruning, cfg.objective.metric) if job and job.pruning else None
+    return _run(cfg, _job_folder(job) if job else None, pruner)
 
 
 def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
@@ -60,14 +63,14 @@ def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
     report = folder / "report.json"
     if report.exists():
         done = json.loads(report.read_text())
-        if cfg.trainer.max_epochs <= done["max_epochs"]:
+        if done["state"] == "finished" and cfg.trainer.max_epochs <= done["max_epochs"]:
             epochs, best = done["epochs"], done["objective"]["best"]
             print(f"{folder} is finished, after {epochs} epochs. A larger trainer.max_epochs takes it further.")
             return float(best)
     return _run(cfg, folder)
 
 
-def _run(cfg: DictConfig, folder: Path | None) -> float:
+def _run(cfg: DictConfig, folder: Path | None, pruner: Pruner | None = None) -> float:
     began = time.perf_counter()
     quieten()
     _end_with_first_process()
@@ -90,6 +93,8 @@ def _run(cfg: DictConfig, folder: Path | None) -> float:
     if trainer.is_global_zero:
         run_folder.save_config(folder, cfg)
     checkpoints = equip(trainer, cfg, folder, first_step)
+    if pruner:
+        trainer.callbacks.append(pruner)  # type: ignore[attr-defined]
     if cfg.trainer.compile:
         module.net.compile()  # type: ignore[union-attr]
     _announce(cfg, module, data, folder)
@@ -98,9 +103,9 @@ def _run(cfg: DictConfig, folder: Path | None) -> float:
     drop_empty_hooks(module, *trainer.callbacks)  # type: ignore[attr-defined]
     gc.freeze()  # else Python's collector walks all that was imported again and again: 3% of a small net's step
     trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
-    trainer.test(
-        module, datamodule=data, ckpt_path=run_folder.best_checkpoint(folder), verbose=False, weights_only=True
-    )
+    if not (pruner and pruner.pruned):
+        best = run_folder.best_checkpoint(folder)
+        trainer.test(module, datamodule=data, ckpt_path=best, verbose=False, weights_only=True)
     _finish(trainer, data, checkpoints, cfg, folder, time.perf_counter() - began)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # left to the interpreter's end, its threads can outlive the rest
@@ -126,6 +131,15 @@ def _new_folder(parent: Path) -> Path:
     return folder
 
 
+def _job_folder(job: Ticket) -> Path:
+    """That of a sweep's job, where an earlier process may have begun it."""
+    folder = Path(job.folder)
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    if int(os.environ.get("LOCAL_RANK", 0)) == 0 and not (folder / "origin.json").exists():
+        write_origin(folder)
+    return folder
+
+
 def quieten() -> None:
     """Silence what Lightning says at each start that is not about this run."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -138,16 +152,8 @@ def quieten() -> None:
 
 def _end_with_first_process() -> None:
     """In another process of a DDP run: end when the first is gone, also by kill -9, instead of waiting for it."""
-    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
-        return
-    first = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == first:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        end_with(os.getppid())
 
 
 @rank_zero_only
