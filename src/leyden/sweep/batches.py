@@ -2,6 +2,7 @@
 
 import traceback
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
@@ -50,8 +51,7 @@ class Batches:
 
 def quote(text: str) -> str:
     """`text` as a string of Hydra's override grammar."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    return QuotedString(text, Quote.single).with_quotes()
 
 
 def failure(job: Job, result: JobReturn) -> str | None:
