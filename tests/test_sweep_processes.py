@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.check_sweeps import Sweep, starts, wait_for
+from scripts.check_sweeps import Sweep, starts, timings, wait_for
 from tests.conftest import ROOT
 
 RUN = ["model=mlp", "early_stopping.patience=100", "checkpoint.every_n_steps=5", "tensorboard=false"]
@@ -19,18 +19,17 @@ def test_killed_in_a_trial_it_goes_on_with_it_and_outlives_a_bad_one(tmp_path: P
     sweep = Sweep(tmp_path, *RUN, "trainer.max_epochs=12", "model.hidden=[16],[1000000000000],[24]")
     worker = sweep.start()
     wait_for(lambda: (tmp_path / "sweeps").exists(), "the sweep")
-    metrics = sweep.trial(0) / "metrics.csv"
-    wait_for(metrics.exists, "an epoch")
+    wait_for(lambda: len(timings(sweep.trial(0))) >= 2, "two epochs")
     worker.kill()
     worker.communicate()
     wait_for(lambda: not sweep.processes(), "the job to end with the sweep", 10)
-    before = metrics.read_text().splitlines()
+    before = timings(sweep.trial(0))
 
     code, output = sweep.run()
     assert code == 1, output
     assert sweep.states() == ["done", "failed", "done"]
     assert [starts(sweep.trial(number)) for number in (0, 2)] == [2, 1]
-    assert metrics.read_text().splitlines()[: len(before) - 1] == before[:-1], "it began anew"
+    assert timings(sweep.trial(0))[: len(before) - 1] == before[:-1], "it began anew"
     assert "Traceback" in (sweep.trial(1) / "output.log").read_text()
     assert "1 of 3 trials failed\n  trial 1: failed: " in output
 

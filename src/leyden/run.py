@@ -26,6 +26,7 @@ from leyden.modules.lean import drop_empty_hooks
 from leyden.report import make_report, print_report, write_origin
 from leyden.run_folder import last_checkpoint
 from leyden.seeding import seed_all
+from leyden.sweep.locks import hold
 from leyden.sweep.pruning import Pruner
 from leyden.sweep.ticket import Ticket, end_with
 from leyden.tensorboard import log_hyperparameters, write_first_page
@@ -47,8 +48,12 @@ def run(cfg: DictConfig, job: Ticket | None = None) -> float:
         DivergedError: the loss or a weight became NaN or infinite.
         StoppedError: by SIGTERM or Ctrl-C, with a checkpoint.
     """
-    pruner = Pruner(job.pruning, cfg.objective.metric) if job and job.pruning else None
-    return _run(cfg, _job_folder(job) if job else None, pruner)
+    if not job:
+        return _run(cfg, folder=None)
+    folder = _job_folder(job)
+    if (folder / "report.json").exists():
+        return float(json.loads((folder / "report.json").read_text())["objective"]["best"])
+    return _run(cfg, folder, Pruner(job.pruning, cfg.objective.metric) if job.pruning else None)
 
 
 def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
@@ -132,11 +137,16 @@ def _new_folder(parent: Path) -> Path:
 
 
 def _job_folder(job: Ticket) -> Path:
-    """That of a sweep's job, where an earlier process may have begun it."""
+    """That of a sweep's job, where an earlier process may have begun it, or still be at work.
+
+    Some launchers' jobs outlive the sweep that sent them; the next sweep's job for the trial waits for such a one.
+    """
     folder = Path(job.folder)
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    if int(os.environ.get("LOCAL_RANK", 0)) == 0 and not (folder / "origin.json").exists():
-        write_origin(folder)
+    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        hold(folder / ".running.lock")
+        if not (folder / "origin.json").exists():
+            write_origin(folder)
     return folder
 
 

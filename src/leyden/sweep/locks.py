@@ -5,12 +5,20 @@ connection that is gone.
 """
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from leyden.errors import UserError
+
 LOCK_FILE = ".lock"
+
+
+def hold(path: Path) -> None:
+    """Lock a file until this process ends, once no other has it."""
+    fcntl.flock(os.open(path, os.O_CREAT | os.O_WRONLY), fcntl.LOCK_EX)
 
 
 class Lock(Protocol):
@@ -96,13 +104,21 @@ class PostgresLocks:
         import psycopg
 
         self.study, self.files = study, FileLocks(folder)
-        self.connection = psycopg.connect(url, autocommit=True)
+        try:
+            self.connection = psycopg.connect(url, autocommit=True)
+        except psycopg.OperationalError as error:
+            raise UserError(f"sweep.storage: {' '.join(str(error).split())}") from error
         # By default a server waits two hours for a machine that has vanished.
         for setting, value in (("idle", 30), ("interval", 10), ("count", 3)):
             self.query("SELECT set_config(%s, %s, false)", f"tcp_keepalives_{setting}", str(value))
 
     def query(self, sql: str, *values: str) -> Any:
-        row = self.connection.execute(sql, values).fetchone()
+        import psycopg
+
+        try:
+            row = self.connection.execute(sql, values).fetchone()
+        except psycopg.OperationalError as error:
+            raise UserError(f"sweep.storage: the connection was lost ({error}); start it again") from error
         assert row is not None
         return row[0]
 

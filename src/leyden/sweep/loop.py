@@ -59,6 +59,7 @@ class Sweep:
         self.study = Study(plan)
         self.work: dict[int, Work] = {}
         self.signum = 0
+        self.idle_until = self.checked = 0.0
 
     def run(self) -> None:
         """Work until every trial has an end, also those of other workers.
@@ -73,8 +74,10 @@ class Sweep:
                 while not self.signum and self._step(view):
                     pass
             finally:
-                self._stop()
+                self.runner.stop()
         if self.signum:
+            for work in self.work.values():
+                self.study.release(work.claimed)
             raise StoppedError(
                 f"stopped by {signal.Signals(self.signum).name}; the same command goes on where it was",
                 self.signum,
@@ -86,19 +89,28 @@ class Sweep:
     def _step(self, view: View) -> bool:
         """Start what can start, look at what has ended; False when all is done."""
         self._check_locks()
-        while self.runner.capacity() and not self.signum and (claimed := self.study.claim()):
-            self.work[claimed.number] = Work(claimed)
-            self._next_run(self.work[claimed.number])
+        self._claim()
         ended = self.runner.ended()
         for job, reason in ended:
             self._run_ended(self.work[job.number], job, reason)
         view.update(self.runner.running())
         if ended:
+            self.idle_until = 0.0
             return True
         if not self.work and self.study.finished() >= self.plan.n_trials:
             return False
         time.sleep(POLL if self.work else IDLE)
         return True
+
+    def _claim(self) -> None:
+        """Begin as many trials as there is room for; where there are no more, look again after a while."""
+        while self.runner.capacity() and not self.signum and time.monotonic() > self.idle_until:
+            claimed = self.study.claim()
+            if claimed:
+                self.work[claimed.number] = Work(claimed)
+                self._next_run(self.work[claimed.number])
+            else:
+                self.idle_until = time.monotonic() + IDLE
 
     def _next_run(self, work: Work) -> None:
         """Start the trial's next run, or go past those that an earlier worker finished, or end the trial."""
@@ -131,7 +143,8 @@ class Sweep:
             (value,) = objectives([report], self.plan.objectives)
         except KeyError:
             return False  # told when the trial is complete
-        trial.report(value, work.run)
+        if work.run not in self.study.reported(trial.number):
+            trial.report(value, work.run)
         if trial.should_prune():
             self._tell(work, "pruned", None)
             return True
@@ -182,14 +195,6 @@ class Sweep:
         if time.monotonic() > self.checked + CHECK:
             self.study.locks.check()
             self.checked = time.monotonic()
-
-    checked = 0.0
-
-    def _stop(self) -> None:
-        """End what still runs; it is gone on with by the next start, or by another worker."""
-        self.runner.stop()
-        for work in list(self.work.values()):
-            self.study.release(work.claimed)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from leyden.errors import UserError
+
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
@@ -16,7 +18,10 @@ def storage_url(storage: str, folder: Path) -> str:
     if storage == "journal":
         return f"journal:///{folder / JOURNAL}"
     if storage.startswith("sqlite:///"):
-        return f"sqlite:///{Path(storage.removeprefix('sqlite:///')).resolve()}"
+        path = Path(storage.removeprefix("sqlite:///")).resolve()
+        if not path.parent.is_dir():
+            raise UserError(f"sweep.storage: there is no folder {path.parent}")
+        return f"sqlite:///{path}"
     return storage
 
 

@@ -121,6 +121,10 @@ class Study:
         self.claimed[trial.number] = Claimed(trial, overrides, lock)
         return self.claimed[trial.number]
 
+    def reported(self, number: int) -> dict[int, float]:
+        """The intermediate values of a trial."""
+        return self.trials()[number].intermediate_values
+
     def finished(self) -> int:
         """How many have an end, good or bad."""
         return sum(trial.state.is_finished() for trial in self.trials())
