@@ -7,6 +7,7 @@ import pytest
 
 from leyden.errors import TrialsFailedError, UserError
 from leyden.sweep.jobs import Job, share
+from leyden.sweep.live import brief
 from leyden.sweep.plan import SAMPLERS
 from leyden.sweep.storage import open_storage, storage_url
 from leyden.sweep.study import MAX_STARTS, Study
@@ -319,3 +320,15 @@ def test_shares_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert share([], 1, 1, 3) == {"OMP_NUM_THREADS": "2"}
     assert share([], 2, 0, 1) == {"OMP_NUM_THREADS": "4"}
     assert [share(["0", "1", "2", "3"], 2, slot, 2)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)] == ["0,1", "2,3"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (["optimizer.lr=0.0038246543", "seed=123456"], "optimizer.lr=0.003825 seed=123456"),
+        (["optimizer.lr=3.8246543e-05", "model.hidden=[64]"], "optimizer.lr=3.825e-05 model.hidden=[64]"),
+        ([], "the default"),
+    ],
+)
+def test_a_trial_in_brief(overrides: list[str], text: str) -> None:
+    assert brief(overrides) == text

@@ -1,5 +1,6 @@
 """What a sweep shows while it runs: a table in a terminal, a line per trial elsewhere."""
 
+import re
 import sys
 import time
 from collections import Counter
@@ -26,7 +27,7 @@ class View:
 
     def __init__(self, plan: Plan, study: Study) -> None:
         self.plan, self.study = plan, study
-        self.console = Console()
+        self.console = Console(markup=False, highlight=False)
         self.live = Live(console=self.console, auto_refresh=False) if sys.stdout.isatty() else None
         self.updated = 0.0
         self.told: set[int] = set()
@@ -64,14 +65,15 @@ class View:
 
     def _page(self, trials: "Sequence[FrozenTrial]", jobs: Sequence[Job]) -> Group:
         done = sum(trial.state.is_finished() for trial in trials)
+        top = Table.grid(padding=(0, 2, 0, 0))
+        top.add_row(ProgressBar(self.plan.n_trials, done, width=30), self._counts(trials))
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for job in jobs:
             said = [line for line in read_output(job.folder).splitlines() if line.strip()]
-            overrides = " ".join(job.overrides[len(self.plan.base) :])
-            table.add_row(f"{job.number}", overrides or "the default", said[-1][:100] if said else "starting")
+            overrides = brief(job.overrides[len(self.plan.base) :])
+            table.add_row(f"{job.number}", overrides, said[-1][:100] if said else "starting")
         best = best_trial(trials, self.plan)
-        best_line = f"best: {describe(best, self.plan)}" if best else ""
-        return Group(ProgressBar(self.plan.n_trials, done, width=60), self._counts(trials), best_line, table)
+        return Group(top, f"best: {describe(best, self.plan)}" if best else "", table)
 
     def _counts(self, trials: "Sequence[FrozenTrial]") -> str:
         counts = Counter(trial.state.name for trial in trials)
@@ -94,7 +96,7 @@ def time_left(trials: "Sequence[FrozenTrial]", n_trials: int) -> str:
 def describe(trial: "FrozenTrial", plan: Plan) -> str:
     """``trial 3: val/acc 0.9812 in 12.3 s (optimizer.lr=0.01)``"""
     attributes = trial.user_attrs
-    overrides = " ".join(attributes["overrides"]) if "overrides" in attributes else ""
+    overrides = brief(attributes["overrides"]) if "overrides" in attributes else "never begun"
     seconds = f" in {attributes['seconds']:.1f} s" if "seconds" in attributes else ""
     if trial.state.name == "COMPLETE":
         outcome = ", ".join(f"{name} {value:.4f}" for name, value in zip(plan.objectives, trial.values, strict=True))
@@ -104,7 +106,17 @@ def describe(trial: "FrozenTrial", plan: Plan) -> str:
         outcome = f"pruned{reached}"
     else:
         outcome = f"failed: {attributes['reason']}"
-    return f"trial {trial.number}: {outcome}{seconds} ({overrides or 'the default'})"
+    return f"trial {trial.number}: {outcome}{seconds} ({overrides})"
+
+
+def brief(overrides: Sequence[str]) -> str:
+    """``optimizer.lr=0.003825 model=mlp``: for reading, four digits of a number are enough."""
+
+    def short(override: str) -> str:
+        key, _, value = override.partition("=")
+        return f"{key}={float(value):.4g}" if re.fullmatch(r"-?\d+(\.\d+(e-?\d+)?|e-?\d+)", value) else override
+
+    return " ".join(map(short, overrides)) or "the default"
 
 
 def best_trial(trials: "Sequence[FrozenTrial]", plan: Plan) -> "FrozenTrial | None":

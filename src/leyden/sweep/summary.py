@@ -115,7 +115,7 @@ def trials_csv(trials: "list[FrozenTrial]", plan: Plan) -> str:
 
 def show(summary: dict[str, Any], plan: Plan) -> None:
     """Print it."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(markup=False, highlight=False, soft_wrap=True)
     counts = ", ".join(f"{summary[name]} {name}" for name in STATES.values())
     console.print(f"{plan.name}: {counts} of {plan.n_trials}")
     if summary["importances"]:
