@@ -1,4 +1,4 @@
-"""Sweeps of real runs: killed and taken up again, with a bad trial, with DDP and pruning, by another launcher."""
+"""Sweeps of real runs: killed and taken up again, with a bad trial, with DDP and pruning."""
 
 import json
 import shlex
@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from scripts.check_sweeps import Sweep, starts, timings, wait_for
 from tests.conftest import ROOT
 
@@ -16,7 +14,7 @@ RUN = ["model=mlp", "early_stopping.patience=100", "checkpoint.every_n_steps=5",
 
 
 def test_killed_in_a_trial_it_goes_on_with_it_and_outlives_a_bad_one(tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, *RUN, "trainer.max_epochs=12", "model.hidden=[16],[1000000000000],[24]")
+    sweep = Sweep(tmp_path, *RUN, "trainer.max_epochs=15", "model.hidden=[16],[1000000000000],[24]")
     worker = sweep.start()
     wait_for(lambda: (tmp_path / "sweeps").exists(), "the sweep")
     wait_for(lambda: len(timings(sweep.trial(0))) >= 2, "two epochs")
@@ -41,15 +39,14 @@ def test_killed_in_a_trial_it_goes_on_with_it_and_outlives_a_bad_one(tmp_path: P
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, *RUN, "trainer.max_epochs=1000", "seed=0,1", "hydra.launcher.n_jobs=2")
+    sweep = Sweep(tmp_path, *RUN, "trainer.max_epochs=1000", "seed=0,1")
     worker = sweep.start()
-    wait_for(lambda: len(list(tmp_path.glob("sweeps/*/*/checkpoints/last.ckpt"))) == 2, "two checkpoints")
+    wait_for(lambda: any(tmp_path.glob("sweeps/*/*/checkpoints/last.ckpt")), "a checkpoint")
     worker.send_signal(signal.SIGTERM)
     output, _ = worker.communicate(timeout=60)
     assert worker.returncode == 143, output
     assert output.splitlines()[-1] == "stopped by SIGTERM; the same command goes on where it was"
-    for number in (0, 1):
-        assert "stopped by SIGTERM at step" in (sweep.trial(number) / "output.log").read_text()
+    assert "stopped by SIGTERM at step" in (sweep.trial(0) / "output.log").read_text()
     assert sweep.processes() == []
 
 
@@ -67,17 +64,6 @@ def test_ddp_is_pruned_on_all_processes_alike(tmp_path: Path) -> None:
     assert "test/acc" not in report(sweep, 1)["metrics"], "a pruned trial has read the test set"
     assert (sweep.trial(1) / "checkpoints" / "best.ckpt").exists()
     assert sweep.processes() == []
-
-
-def test_another_launcher_runs_the_same_sweep(tmp_path: Path) -> None:
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs leyden[slurm]")
-    local = ["hydra/launcher=submitit_local", "hydra.launcher.submitit_folder=" + str(tmp_path / "submitit")]
-    sweep = Sweep(tmp_path, *RUN, "trainer=smoke", "model.dropout=0.1,2", *local)
-    code, output = sweep.run()
-    assert code == 1, output
-    assert sweep.states() == ["done", "failed"]
-    assert sweep.rows()[1]["reason"].startswith("model.dropout: got 2")
-    assert report(sweep, 0)["state"] == "finished"
 
 
 def report(sweep: Sweep, number: int) -> dict[str, object]:
