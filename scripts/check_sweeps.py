@@ -260,9 +260,7 @@ def check_time(logs: Path, mnist: list[str]) -> None:
     print(f"  a run without a sweep: {', '.join(f'{s:.1f}' for s in alone)} s with its start-up")
     overhead = statistics.median(trials[1]) - statistics.median(alone)
     between = (took[1] - sum(trials[1])) / 6
-    print(
-        f"  a trial costs {overhead:.2f} s more than such a run, and {between:.2f} s between two (the sweep's start in it)"
-    )
+    print(f"  a trial costs {overhead:.2f} s more than such a run; {between:.2f} s more are the sweep's own")
     print(f"  two at once have {took[1] / took[2]:.2f} times the throughput")
     assert overhead + between <= 0.3
     assert took[1] / took[2] >= 1.5
