@@ -19,7 +19,8 @@ from omegaconf import DictConfig
 from leyden.config import CONF
 from leyden.sweep.jobs import Job
 from leyden.sweep.loop import Sweep
-from leyden.sweep.plan import Plan, read_plan
+from leyden.sweep.plan import Plan
+from leyden.sweep.planning import read_plan
 
 Outcome = Callable[[Job], "float | str | dict[str, Any]"]
 

@@ -8,7 +8,7 @@ import pytest
 from leyden.errors import TrialsFailedError, UserError
 from leyden.sweep.jobs import Job, share
 from leyden.sweep.live import brief
-from leyden.sweep.plan import SAMPLERS
+from leyden.sweep.planning import SAMPLERS
 from leyden.sweep.storage import open_storage, storage_url
 from leyden.sweep.study import MAX_STARTS, Study
 from tests.sweeping import FakeJobs, make_plan, quadratic, rows, sweep, values

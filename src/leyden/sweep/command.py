@@ -13,7 +13,8 @@ from leyden.errors import UserError
 from leyden.sweep.batches import Batches
 from leyden.sweep.jobs import Processes, threads
 from leyden.sweep.loop import Runner, Sweep
-from leyden.sweep.plan import Plan, read_plan
+from leyden.sweep.plan import Plan
+from leyden.sweep.planning import read_plan
 
 
 def run(arguments: list[str], config: DictConfig, context: HydraContext, task: TaskFunction) -> None:

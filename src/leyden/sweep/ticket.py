@@ -29,8 +29,8 @@ class Pruning:
         """The trial that this job belongs to."""
         import optuna
 
+        from leyden.sweep.samplers import make_pruner
         from leyden.sweep.storage import open_storage
-        from leyden.sweep.study import make_pruner
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         pruner = make_pruner(self.pruner, self.arguments, self.max_epochs)
