@@ -136,12 +136,12 @@ def check_fail(logs: Path, mnist: list[str]) -> None:
 
 def check_prune(logs: Path, mnist: list[str]) -> None:
     search = ["data=mnist", *mnist, "model=mlp", "model.hidden=[64]", LR, "optimizer=sgd,adamw"]
-    search += ["data.batch_size=choice(64,128,256)", "trainer.max_epochs=12", "sweep.n_trials=20", "tensorboard=false"]
+    search += ["data.batch_size=choice(64,128,256)", "trainer.max_epochs=40", "sweep.n_trials=20", "tensorboard=false"]
     # Random search tries the same points in both, so that what differs is the pruning alone.
     search += ["sweep.sampler=random", "hydra.launcher.n_jobs=2"]
     found = {}
     for pruner in ("none", "median"):
-        arguments = "sweep.pruner_args={n_startup_trials: 4}" if pruner == "median" else "sweep.pruner_args=null"
+        arguments = "sweep.pruner_args={n_startup_trials: 3}" if pruner == "median" else "sweep.pruner_args=null"
         sweep = Sweep(logs / pruner, *search, f"sweep.pruner={pruner}", arguments)
         code, output = sweep.run()
         assert code == 0, output
