@@ -101,8 +101,10 @@ class PostgresLocks:
     """
 
     def __init__(self, url: str, study: str, folder: Path) -> None:
-        import psycopg
-
+        try:
+            import psycopg
+        except ModuleNotFoundError as error:
+            raise UserError("sweep.storage: for PostgreSQL, install leyden[postgres]") from error
         self.study, self.files = study, FileLocks(folder)
         try:
             self.connection = psycopg.connect(url, autocommit=True)

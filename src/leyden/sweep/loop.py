@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from leyden.errors import StoppedError, TrialsFailedError
-from leyden.sweep.jobs import Job
+from leyden.sweep.jobs import OUTPUT, Job
 from leyden.sweep.live import View
 from leyden.sweep.plan import Plan
 from leyden.sweep.results import objectives, read_report
@@ -82,7 +82,8 @@ class Sweep:
                 f"stopped by {signal.Signals(self.signum).name}; the same command goes on where it was",
                 self.signum,
             )
-        failed = summarise(self.plan, self.study.optuna, self.environment, already)
+        with self.study.locks.all():  # workers end at the same moment, and write the same files
+            failed = summarise(self.plan, self.study.optuna, self.environment, already)
         if failed:
             raise TrialsFailedError(failed)
 
@@ -127,7 +128,7 @@ class Sweep:
     def _run_ended(self, work: Work, job: Job, reason: str | None) -> None:
         report = read_report(job.folder)
         if reason or not report:
-            self._tell(work, "fail", None, reason=reason or "it ended without a report")
+            self._tell(work, "fail", None, reason=reason or "it ended without a report", log=str(job.folder / OUTPUT))
             return
         self._next_run(work)
 

@@ -132,5 +132,9 @@ def show(summary: dict[str, Any], plan: Plan) -> None:
 
 
 def failures(failed: "list[FrozenTrial]", plan: Plan) -> str:
-    lines = [f"{describe(trial, plan)}, see {plan.folder / str(trial.number) / 'output.log'}" for trial in failed]
-    return f"{len(failed)} of {plan.n_trials} trials failed\n" + "\n".join(f"  {line}" for line in lines)
+    def line(trial: "FrozenTrial") -> str:
+        log = f", see {trial.user_attrs['log']}" if "log" in trial.user_attrs else ""
+        return f"{describe(trial, plan)}{log}"
+
+    lines = map(line, failed)
+    return f"{len(failed)} of {plan.n_trials} trials failed\n" + "\n".join(f"  {text}" for text in lines)
