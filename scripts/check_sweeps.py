@@ -141,7 +141,7 @@ def check_prune(logs: Path, mnist: list[str]) -> None:
     search += ["sweep.sampler=random", "hydra.launcher.n_jobs=2"]
     found = {}
     for pruner in ("none", "median"):
-        arguments = "sweep.pruner_args={n_startup_trials: 3}" if pruner == "median" else "sweep.pruner_args=null"
+        arguments = "sweep.pruner_args={n_startup_trials: 4}" if pruner == "median" else "sweep.pruner_args=null"
         sweep = Sweep(logs / pruner, *search, f"sweep.pruner={pruner}", arguments)
         code, output = sweep.run()
         assert code == 0, output
