@@ -24,6 +24,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from leyden.sweep.live import short
+
 REPLICATES = ("seed", "data.seed", "data.fold")  # what runs of one configuration may differ in
 PLACES = ("paths.", "data.root", "name", "resume", "tensorboard", "data.verify", "data.download", "checkpoint.")
 MIN_PAIRS = 3  # below so many shared seeds a test says nothing
@@ -98,16 +100,17 @@ def flat(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
 
 
 def ranked(runs: Iterable[Run], metric: str, mode: str | None) -> list[list[Run]]:
-    """Runs of one configuration together, the best configuration first.
+    """Runs of one configuration together, each seed once, the best configuration first.
 
     Args:
         mode: None for that of a name: a loss is better when it is small.
     """
-    groups = defaultdict(list)
+    groups: dict[Any, dict[Any, Run]] = defaultdict(dict)
     for run in runs:
-        groups[configuration(run)].append(run)
+        groups[configuration(run)][run.replicate] = run
     sign = -1 if (mode or ("min" if "loss" in metric else "max")) == "max" else 1
-    return sorted(groups.values(), key=lambda group: sign * mean(run.metric(metric) for run in group))
+    listed = [list(group.values()) for group in groups.values()]
+    return sorted(listed, key=lambda group: sign * mean(run.metric(metric) for run in group))
 
 
 def configuration(run: Run) -> tuple[tuple[str, str], ...]:
@@ -179,7 +182,7 @@ def as_markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
             return f"{value[0]:.4f}" + ("" if value[1] is None else f" ± {value[1]:.4f}")
         if isinstance(value, float):
             return f"{value:.1f}" if name == "seconds" else f"{value:.3f}"
-        return NONE if value is None else str(value).replace("|", "\\|")
+        return NONE if value is None else short(str(value)).replace("|", "\\|")
 
     lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
     lines += [f"| {' | '.join(map(cell, header, row))} |" for row in rows]
@@ -223,13 +226,14 @@ def draw(groups: Sequence[Sequence[Run]], metric: str, path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     rest = f" (the best {len(shown)} of {len(groups)})" if len(groups) > len(shown) else ""
     figure.legend(loc="outside lower center", ncols=1 if len(keys) > 2 else 2, frameon=False, fontsize="small")
-    axes.set_title(f"{metric}: mean ± standard deviation over seeds{rest}", loc="left", fontsize="medium")
+    over = ": mean ± standard deviation over seeds" if any(len(group) > 1 for group in shown) else ""
+    axes.set_title(f"{metric}{over}{rest}", loc="left", fontsize="medium")
     figure.savefig(path, dpi=150)
     print(path)
 
 
 def legend(group: Sequence[Run], keys: Iterable[str]) -> str:
-    parts = [f"{key.removesuffix('._target_')}={label(group[0].config, key)}" for key in keys]
+    parts = [f"{key.removesuffix('._target_')}={short(label(group[0].config, key))}" for key in keys]
     return f"{', '.join(parts) or group[0].report['name']} (n={len(group)})"
 
 

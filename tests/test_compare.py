@@ -30,6 +30,7 @@ def runs(tmp_path: Path) -> Path:
     for seed in range(3):
         run(tmp_path / f"mlp-{seed}", 0.5 + seed / 10, seed)
         run(tmp_path / f"cnn-{seed}", [0.7, 0.85, 0.85][seed], seed, CNN)
+    run(tmp_path / "again" / "mlp-2", 0.7, 2)
     run(tmp_path / "fast", 0.3, 0, lr=0.5)
     run(tmp_path / "pruned", 0.9, 0, lr=0.9, state="pruned")
     return tmp_path
@@ -37,7 +38,7 @@ def runs(tmp_path: Path) -> Path:
 
 def test_a_row_is_a_configuration_with_its_spread(runs: Path) -> None:
     found, left_out = find_runs([runs, runs / "mlp-0"])
-    assert (len(found), left_out) == (7, 1)
+    assert (len(found), left_out) == (8, 1)
     header, rows = table(ranked(found, "val/acc", "max"), ["val/acc", "test/acc"])
     assert header == ["model", "optimizer.lr", "val/acc", "test/acc", "n", "seconds", "p"]
     assert [row[:2] for row in rows] == [["CNN", "0.1"], ["MLP", "0.1"], ["MLP", "0.5"]]

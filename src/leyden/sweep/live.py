@@ -110,13 +110,14 @@ def describe(trial: "FrozenTrial", plan: Plan) -> str:
 
 
 def brief(overrides: Sequence[str]) -> str:
-    """``optimizer.lr=0.003825 model=mlp``: for reading, four digits of a number are enough."""
+    """``optimizer.lr=0.003825 model=mlp``"""
+    pairs = [override.partition("=") for override in overrides]
+    return " ".join(f"{key}={short(value)}" for key, _, value in pairs) or "the default"
 
-    def short(override: str) -> str:
-        key, _, value = override.partition("=")
-        return f"{key}={float(value):.4g}" if re.fullmatch(r"-?\d+(\.\d+(e-?\d+)?|e-?\d+)", value) else override
 
-    return " ".join(map(short, overrides)) or "the default"
+def short(value: str) -> str:
+    """For reading, four digits of a number are enough."""
+    return f"{float(value):.4g}" if re.fullmatch(r"-?\d+(\.\d+(e-?\d+)?|e-?\d+)", value) else value
 
 
 def best_trial(trials: "Sequence[FrozenTrial]", plan: Plan) -> "FrozenTrial | None":
