@@ -76,7 +76,7 @@ class Processes:
     def start(self, job: Job) -> None:
         slot = next(slot for slot in self.slots if slot.process is None)
         job.folder.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, **slot.environment, VARIABLE: job.ticket(os.getpid()), "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, **slot.environment, VARIABLE: job.ticket(os.getpid())}
         with (job.folder / OUTPUT).open("ab") as output:
             slot.process = subprocess.Popen(
                 [sys.executable, str(CONF.parent / "train.py"), *job.overrides],
