@@ -5,17 +5,19 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from leyden.config import CONF, explain, groups, plain
-from leyden.errors import DivergedError, StoppedError, UserError
+from leyden.errors import DivergedError, StoppedError, TrialsFailedError, UserError
+from leyden.sweep.ticket import end_with, read_ticket
 
 WAIT_FOR_FIRST = 10  # seconds
 
@@ -34,7 +36,9 @@ Examples
   python train.py optimizer=sgd scheduler=cosine seed=1
   python train.py trainer=ddp trainer.devices=4            four GPUs
   python train.py resume=logs/runs/digits-cnn/RUN          go on with a run that was stopped
-  python train.py -m model=mlp,cnn seed=0,1,2              every combination, one after the other
+  python train.py -m model=mlp,cnn seed=0,1,2              every combination; the same command goes on where it stopped
+  python train.py -m sweep=lr model=mlp data=mnist         a search, see conf/sweep
+  python train.py -m 'optimizer.lr=tag(log, interval(1e-4, 1e-1))' sweep.n_trials=20 hydra.launcher.n_jobs=2
 
 See every key with its value:    python train.py [...] --cfg job
 Complete with the tab key:       eval "$(python train.py -sc install=bash)"   (or zsh, fish)
@@ -44,7 +48,7 @@ Hydra's own options:             python train.py --hydra-help
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 2 the user's mistake, 3 diverged, 143 stopped by SIGTERM."""
+    """Run the command line and exit: 0 done, 1 a trial failed, 2 a mistake, 3 diverged, 143 stopped by SIGTERM."""
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help_text(), end="")
         return
@@ -57,13 +61,19 @@ def main() -> None:
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def _hydra_main(cfg: DictConfig) -> Any:
-    with exit_codes():
+    # A sweep's other launchers run a job inside a process of theirs, which wants the exception.
+    with nullcontext() if HydraConfig.get().mode == RunMode.MULTIRUN else exit_codes():
         config = plain(cfg)
+        job, overrides = read_ticket(), HydraConfig.get().overrides.task
+        if job and job.parent and int(os.environ.get("LOCAL_RANK", 0)) == 0:
+            end_with(job.parent)
+        if not job and any(override.startswith("sweep") for override in overrides):
+            raise UserError("sweep: is of several runs: python train.py -m …")
         from leyden.run import resume, run  # imports torch and Lightning, which takes seconds; all before needs neither
 
         if config.resume:
-            return resume(config.resume, HydraConfig.get().overrides.task)
-        return run(config)
+            return resume(config.resume, overrides)
+        return run(config, job)
 
 
 @contextmanager
@@ -71,7 +81,7 @@ def exit_codes() -> Iterator[None]:
     """Turn an expected error into one line on stderr and its exit code; defects keep their traceback."""
     try:
         yield
-    except (UserError, DivergedError) as error:
+    except (UserError, DivergedError, TrialsFailedError) as error:
         _exit(f"error: {error}", error.exit_code)
     except StoppedError as error:
         _exit(str(error), error.exit_code)

@@ -33,10 +33,11 @@ def compose(*overrides: str) -> DictConfig:
 
 
 def plain(cfg: DictConfig) -> DictConfig:
-    """`cfg` checked, with every interpolation resolved and without Hydra's own part."""
+    """`cfg` checked, with every interpolation resolved and without Hydra's part and the sweep's."""
     values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
     values.pop("hydra", None)
+    values.pop("sweep", None)
     resolved = locked(values)
     check_settings(resolved)
     return resolved

@@ -13,6 +13,12 @@ class DivergedError(RuntimeError):
     exit_code = 3
 
 
+class TrialsFailedError(RuntimeError):
+    """A sweep is over, and not every trial of it went well."""
+
+    exit_code = 1
+
+
 class StoppedError(RuntimeError):
     """A signal ended the run after a checkpoint was written.
 

@@ -53,7 +53,7 @@ def make_report(
 
     Args:
         folder: the run folder, with origin.json and metrics.csv.
-        trainer: after its test.
+        trainer: after its test, or its training where that was pruned.
         data: with its sizes.
         checkpoints: knows the best epoch.
         config: of the run.
@@ -67,9 +67,10 @@ def make_report(
     samples = sum(float(row["time/train_seconds"]) * float(row["time/images_per_second"]) for row in rows)
     return {
         "name": config["name"],
+        "state": "finished" if tested else "pruned",
         "objective": {**config["objective"], "best": checkpoints.best_score, "epoch": checkpoints.best_epoch},
         "metrics": {**checkpoints.best_metrics, **tested},
-        **module.report(),
+        **(module.report() if tested else {}),
         "parameters": sum(weight.numel() for weight in module.parameters()),
         "epochs": trainer.current_epoch,
         "max_epochs": trainer.max_epochs,
@@ -113,10 +114,12 @@ def metrics_table(report: dict[str, Any]) -> Table:
     first = ("loss", report["objective"]["metric"].partition("/")[2])
     names = dict.fromkeys(name.partition("/")[2] for name in metrics)
     names = dict.fromkeys([*(name for name in first if name in names), *names])
-    table = Table(title=f"{report['name']}, best epoch {report['objective']['epoch'] + 1}", title_justify="left")
+    pruned = ", pruned" if report["state"] == "pruned" else ""
+    title = f"{report['name']}, best epoch {report['objective']['epoch'] + 1}{pruned}"
+    table = Table(title=title, title_justify="left")
     for heading in ("", *names):
         table.add_column(heading, justify="right" if heading else "left")
-    for split in ("val", "test"):
+    for split in dict.fromkeys(name.partition("/")[0] for name in metrics):
         keys = [f"{split}/{name}" for name in names]
         table.add_row(split, *(_figure(metrics[key]) if key in metrics else "" for key in keys))
     return table

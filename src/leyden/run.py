@@ -4,7 +4,6 @@ import gc
 import json
 import logging
 import os
-import threading
 import time
 import warnings
 from collections.abc import Iterable
@@ -27,6 +26,9 @@ from leyden.lean import make_lean
 from leyden.report import make_report, print_report, write_origin
 from leyden.run_folder import last_checkpoint
 from leyden.seeding import seed_all
+from leyden.sweep.locks import hold
+from leyden.sweep.pruning import Pruner
+from leyden.sweep.ticket import Ticket, end_with
 from leyden.tensorboard import log_hyperparameters, write_first_page
 from leyden.trainer import build_trainer, equip
 
@@ -34,11 +36,12 @@ from leyden.trainer import build_trainer, equip
 FIRST_PROCESS_VARIABLE = "LEYDEN_FIRST_PROCESS"
 
 
-def run(cfg: DictConfig) -> float:
+def run(cfg: DictConfig, job: Ticket | None = None) -> float:
     """Train, test and report, in a new run folder.
 
     Args:
         cfg: resolved, see `leyden.config.compose`.
+        job: of a sweep; it goes on in its folder, where there may be a checkpoint, and may be pruned.
 
     Returns:
         The best value of the objective.
@@ -48,7 +51,12 @@ def run(cfg: DictConfig) -> float:
         DivergedError: the loss or a weight became NaN or infinite.
         StoppedError: by SIGTERM or Ctrl-C, with a checkpoint.
     """
-    return _run(cfg, folder=None)
+    if not job:
+        return _run(cfg, folder=None)
+    folder = _job_folder(job)
+    if (folder / "report.json").exists():
+        return float(json.loads((folder / "report.json").read_text())["objective"]["best"])
+    return _run(cfg, folder, Pruner(job.pruning, cfg.objective.metric) if job.pruning else None)
 
 
 def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
@@ -63,14 +71,14 @@ def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
     report = folder / "report.json"
     if report.exists():
         done = json.loads(report.read_text())
-        if cfg.trainer.max_epochs <= done["max_epochs"]:
+        if done["state"] == "finished" and cfg.trainer.max_epochs <= done["max_epochs"]:
             epochs, best = done["epochs"], done["objective"]["best"]
             print(f"{folder} is finished, after {epochs} epochs. A larger trainer.max_epochs takes it further.")
             return float(best)
     return _run(cfg, folder)
 
 
-def _run(cfg: DictConfig, folder: Path | None) -> float:
+def _run(cfg: DictConfig, folder: Path | None, pruner: Pruner | None = None) -> float:
     began = time.perf_counter()
     quieten()
     _end_with_first_process()
@@ -93,6 +101,8 @@ def _run(cfg: DictConfig, folder: Path | None) -> float:
     if trainer.is_global_zero:
         run_folder.save_config(folder, cfg)
     checkpoints = equip(trainer, cfg, folder, first_step)
+    if pruner:
+        trainer.callbacks.append(pruner)  # type: ignore[attr-defined]
     if cfg.trainer.compile:
         module.net.compile()  # type: ignore[union-attr]
     _announce(cfg, module, data, folder)
@@ -101,9 +111,9 @@ def _run(cfg: DictConfig, folder: Path | None) -> float:
     make_lean(trainer, module)
     gc.freeze()  # else Python's collector walks all that was imported again and again: 3% of a small net's step
     trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
-    trainer.test(
-        module, datamodule=data, ckpt_path=run_folder.best_checkpoint(folder), verbose=False, weights_only=True
-    )
+    if not (pruner and pruner.pruned):
+        best = run_folder.best_checkpoint(folder)
+        trainer.test(module, datamodule=data, ckpt_path=best, verbose=False, weights_only=True)
     _finish(trainer, data, checkpoints, cfg, folder, time.perf_counter() - began)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # left to the interpreter's end, its threads can outlive the rest
@@ -129,6 +139,20 @@ def _new_folder(parent: Path) -> Path:
     return folder
 
 
+def _job_folder(job: Ticket) -> Path:
+    """That of a sweep's job, where an earlier process may have begun it, or still be at work.
+
+    Some launchers' jobs outlive the sweep that sent them; the next sweep's job for the trial waits for such a one.
+    """
+    folder = Path(job.folder)
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        hold(folder / ".running.lock")
+        if not (folder / "origin.json").exists():
+            write_origin(folder)
+    return folder
+
+
 def quieten() -> None:
     """Silence what Lightning says at each start that is not about this run."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -143,16 +167,9 @@ def _end_with_first_process() -> None:
     """In another process of a DDP run: end when the first is gone, also by kill -9, instead of waiting for it."""
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
         os.environ[FIRST_PROCESS_VARIABLE] = str(os.getpid())
-        return
-    # Not just the parent of now: the first may have been killed while this one was starting.
-    first = int(os.environ.get(FIRST_PROCESS_VARIABLE, os.getppid()))
-
-    def watch() -> None:
-        while os.getppid() == first:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    else:
+        # Not just the parent of now: the first may have been killed while this one was starting.
+        end_with(int(os.environ.get(FIRST_PROCESS_VARIABLE, os.getppid())))
 
 
 @rank_zero_only

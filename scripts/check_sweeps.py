@@ -1,0 +1,311 @@
+"""Prove what the README says of sweeps, with real processes; about half an hour on two cores.
+
+    python scripts/check_sweeps.py [kill fail prune workers ddp repeat clusters time] [--mnist paths.data=…]
+
+kill      kill -9 in trial 3 of 8, then the same command: exactly 8 trials, none twice; a third start does nothing
+fail      one bad trial of 6: five finish, exit code 1, its traceback in its folder
+prune     20 trials on MNIST, with pruning and without: time, and the best value
+workers   three workers on a journal and three on PostgreSQL, one killed: exactly n trials
+ddp       four trials of two processes each, with pruning: states, configs, nothing left behind
+repeat    the best trial's printed command, run alone: the same figure to the last digit
+clusters  submitit on this machine, and the script of a Slurm array as a shell runs it
+time      seconds a trial costs beside its training, and two at once against one at a time
+
+`time` and `prune` want the machine for themselves.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shlex
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ["model=mlp", "trainer.max_epochs=6", "checkpoint.every_n_steps=10", "early_stopping.patience=100"]
+LR = "optimizer.lr=tag(log, interval(1e-4, 1e-1))"
+
+
+class Sweep:
+    """A command and the folder it writes to."""
+
+    def __init__(self, logs: Path, *overrides: str) -> None:
+        self.logs = logs
+        self.command = [sys.executable, "train.py", "-m", f"paths.logs={logs}", *overrides]
+
+    def start(self) -> "subprocess.Popen[str]":
+        return subprocess.Popen(self.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def run(self) -> tuple[int, str]:
+        """Its exit code and output."""
+        print(f"  $ {shlex.join(['python', *self.command[1:]])}", flush=True)
+        done = subprocess.run(self.command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
+        return done.returncode, done.stdout + done.stderr
+
+    @property
+    def folder(self) -> Path:
+        (found,) = (self.logs / "sweeps").iterdir()
+        return found
+
+    def trial(self, number: int) -> Path:
+        return self.folder / str(number)
+
+    def rows(self) -> list[dict[str, str]]:
+        with (self.folder / "trials.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def states(self) -> list[str]:
+        return [row["state"] for row in self.rows()]
+
+    def summary(self) -> dict[str, Any]:
+        summary: dict[str, Any] = json.loads((self.folder / "sweep.json").read_text())
+        return summary
+
+    def seconds(self) -> float:
+        """Of the trials together."""
+        return sum(float(row["seconds"]) for row in self.rows())
+
+    def processes(self) -> list[str]:
+        """The live ones of its jobs and workers."""
+        shown = subprocess.run(["ps", "-ww", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
+        lines = [line for line in shown.splitlines() if str(self.logs) in line]
+        return [line for line in lines if line.split()[1][0] != "Z" and int(line.split()[0]) != os.getpid()]
+
+
+def wait_for(holds: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    """Return when it holds. Raises AssertionError if that takes longer."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.05)
+
+
+def starts(folder: Path) -> int:
+    """How many processes began or took up the run in `folder`."""
+    return (folder / "output.log").read_text().count("writing to")
+
+
+def timings(folder: Path) -> list[str]:
+    """The seconds of each epoch in metrics.csv, which no second training would match."""
+    path = folder / "metrics.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [row["time/train_seconds"] for row in csv.DictReader(file) if "time/train_seconds" in row]
+
+
+def check_kill(logs: Path, mnist: list[str]) -> None:
+    sweep = Sweep(logs, *SMALL, LR, "sweep.n_trials=8", "tensorboard=false")
+    worker = sweep.start()
+    wait_for(lambda: (logs / "sweeps").exists(), "the sweep")
+    wait_for(lambda: len(timings(sweep.trial(2))) >= 2, "two epochs of trial 2")
+    worker.kill()
+    worker.communicate()
+    wait_for(lambda: not sweep.processes(), "the killed sweep's job to end", 10)
+    before = timings(sweep.trial(2))
+    code, output = sweep.run()
+    assert code == 0, output
+    assert sweep.states() == ["done"] * 8, sweep.states()
+    assert [starts(sweep.trial(number)) for number in range(8)] == [1, 1, 2, 1, 1, 1, 1, 1]
+    assert timings(sweep.trial(2))[: len(before) - 1] == before[:-1], "it began anew"
+    assert "2 of them done before" in output
+    again = time.monotonic()
+    code, output = sweep.run()
+    assert code == 0
+    assert "nothing to do" in output
+    print(f"  8 trials, trial 2 in two parts; the third start took {time.monotonic() - again:.1f} s")
+
+
+def check_fail(logs: Path, mnist: list[str]) -> None:
+    widths = "model.hidden=[16],[24],[10000000000000],[32],[48],[64]"
+    sweep = Sweep(logs, *SMALL, widths, "tensorboard=false")
+    code, output = sweep.run()
+    assert code == 1, output
+    assert sweep.states() == ["done", "done", "failed", "done", "done", "done"], sweep.states()
+    assert "Traceback" in (sweep.trial(2) / "output.log").read_text()
+    print("  " + "\n  ".join(output.splitlines()[-2:]))
+
+
+def check_prune(logs: Path, mnist: list[str]) -> None:
+    search = ["data=mnist", *mnist, "model=mlp", "model.hidden=[64]", LR, "optimizer=sgd,adamw"]
+    search += ["data.batch_size=choice(64,128,256)", "trainer.max_epochs=40", "sweep.n_trials=20", "tensorboard=false"]
+    # Random search tries the same points in both, so that what differs is the pruning alone.
+    search += ["sweep.sampler=random", "hydra.launcher.n_jobs=2"]
+    found = {}
+    for pruner in ("none", "median"):
+        arguments = "sweep.pruner_args={n_startup_trials: 4}" if pruner == "median" else "sweep.pruner_args=null"
+        sweep = Sweep(logs / pruner, *search, f"sweep.pruner={pruner}", arguments)
+        code, output = sweep.run()
+        assert code == 0, output
+        seconds = sweep.seconds() / 2
+        best = sweep.summary()["best"][0]["values"]["val/acc"]
+        found[pruner] = (seconds, best, sweep.states().count("pruned"))
+        print(f"  {pruner}: {seconds:.0f} s, best val/acc {best:.4f}, {found[pruner][2]} of 20 pruned", flush=True)
+    assert found["median"][2] >= 20 / 3
+    assert found["median"][1] >= found["none"][1] - 0.001
+    assert found["median"][0] <= 0.6 * found["none"][0]
+
+
+def check_workers(logs: Path, mnist: list[str]) -> None:
+    sys.path.insert(0, str(ROOT))
+    from tests import postgres
+
+    share(logs / "journal", "journal")
+    if postgres.programs():
+        with postgres.server() as url:
+            share(logs / "postgres", url)
+    else:
+        print("  PostgreSQL is not installed: not checked")
+
+
+def share(logs: Path, storage: str) -> None:
+    """Three workers of one sweep, of which the second is killed in its first trial."""
+    sweep = Sweep(logs, *SMALL, LR, "sweep.n_trials=9", "tensorboard=false", f"sweep.storage='{storage}'")
+    workers = [sweep.start() for _ in range(3)]
+    wait_for(lambda: len(list(logs.glob("sweeps/*/*/checkpoints/last.ckpt"))) >= 3, "three trials under way")
+    workers[1].kill()
+    outputs = [worker.communicate(timeout=900)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, -signal.SIGKILL, 0], outputs
+    assert sweep.states() == ["done"] * 9, sweep.states()
+    begun = [starts(sweep.trial(number)) for number in range(9)]
+    assert sum(begun) <= 10, f"a trial was run twice: {begun}"
+    print(f"  {storage.partition(':')[0]}: 9 trials, begun {begun}")
+
+
+def check_ddp(logs: Path, mnist: list[str]) -> None:
+    processes = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=4"]
+    prune = ["sweep.pruner=median", "sweep.pruner_args={n_startup_trials: 2}"]
+    rates = "optimizer.lr=3e-3,1e-3,1e-7,1e-8"
+    sweep = Sweep(logs, "model=mlp", *processes, rates, *prune, "tensorboard=false")
+    code, output = sweep.run()
+    assert code == 0, output
+    assert sweep.states() == ["done", "done", "pruned", "pruned"], sweep.states()
+    for number, rate in enumerate(("0.003", "0.001", "1.0e-07", "1.0e-08")):
+        report = json.loads((sweep.trial(number) / "report.json").read_text())
+        assert report["processes"] == 2
+        assert report["state"] == ("finished" if number < 2 else "pruned")
+        assert any(name.startswith("test/") for name in report["metrics"]) == (number < 2)
+        assert f"lr: {rate}\n" in (sweep.trial(number) / "config.yaml").read_text()
+        assert (sweep.trial(number) / "checkpoints" / "best.ckpt").exists()
+    assert sorted(path.name for path in sweep.folder.iterdir() if path.is_dir()) == ["0", "1", "2", "3"]
+    assert sweep.processes() == []
+    print(f"  {', '.join(sweep.states())}")
+
+
+def check_repeat(logs: Path, mnist: list[str]) -> None:
+    sweep = Sweep(logs, *SMALL, LR, "sweep.n_trials=3", "hydra.launcher.n_jobs=2", "model.dropout=interval(0.0, 0.5)")
+    code, output = sweep.run()
+    assert code == 0, output
+    (best,) = sweep.summary()["best"]
+    print(f"  $ {best['commands'][0]}")
+    command = best["commands"][0].replace("python", shlex.quote(sys.executable), 1)
+    subprocess.run(command, shell=True, cwd=ROOT, check=True, capture_output=True, timeout=600)
+    (alone,) = logs.glob("runs/*/*/report.json")
+    reports = [json.loads(path.read_text()) for path in (alone, Path(best["folder"]) / "report.json")]
+    assert reports[0]["metrics"] == reports[1]["metrics"], [report["metrics"] for report in reports]
+    print(f"  {json.dumps(reports[0]['metrics'])}: the same alone")
+
+
+def check_clusters(logs: Path, mnist: list[str]) -> None:
+    """Submitit's local executor in the place of Slurm's, and the script of a Slurm array as a shell runs it."""
+    local = ["hydra/launcher=submitit_local", f"hydra.launcher.submitit_folder={logs / 'submitit'}"]
+    sweep = Sweep(logs / "submitit", "trainer=smoke", "model=mlp", "model.dropout=0.1,2", "sweep.seeds=2", *local)
+    code, output = sweep.run()
+    assert code == 1, output
+    assert sweep.states() == ["done", "failed"], sweep.states()
+    assert sweep.rows()[1]["reason"].startswith("model.dropout: got 2")
+    print("  submitit: one done, one failed, as they should")
+    script = [
+        "bash",
+        "scripts/slurm_sweep.sh",
+        f"paths.logs={logs / 'slurm'}",
+        "trainer=smoke",
+        "model=mlp",
+        "seed=0,1",
+    ]
+    environment = {**os.environ, "SLURM_SUBMIT_DIR": str(ROOT), "PYTHON": sys.executable}
+    environment["LEYDEN_STORAGE"] = f"sqlite:///{logs / 'study.db'}"
+    workers = [subprocess.Popen(script, env=environment, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
+    assert Sweep(logs / "slurm").states() == ["done", "done"]
+    print("  slurm_sweep.sh: two workers, two trials")
+
+
+def check_time(logs: Path, mnist: list[str]) -> None:
+    run = ["data=mnist", *mnist, "model=mlp", "trainer.max_epochs=4", "tensorboard=false"]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    alone, started = [], []
+    rates = ["optimizer.lr=interval(0.0029, 0.0031)", "sweep.sampler=random"]
+    for number in range(1, 6):  # in turns, since machines drift
+        began = time.monotonic()
+        command = [sys.executable, "train.py", *run, f"paths.logs={logs / 'alone'}", f"seed={number}"]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        alone.append(time.monotonic() - began)
+        sweep = Sweep(logs / "turns", *run, *rates, f"sweep.n_trials={number}")
+        began = time.monotonic()
+        code, output = sweep.run()
+        assert code == 0, output
+        started.append(time.monotonic() - began)
+    trials = [float(row["seconds"]) for row in sweep.rows()]
+    for name, figures in (("a run without a sweep", alone), ("a trial", trials), ("a sweep of one", started)):
+        print(f"  {name}: {', '.join(f'{seconds:.2f}' for seconds in figures)} s with its start-up")
+    overhead = statistics.median(trial - run for trial, run in zip(trials, alone, strict=True))
+    print(f"  a trial costs {overhead:.2f} s more than a run without a sweep (median of pairs)")
+
+    took = {}
+    for n_jobs in (1, 2):
+        sweep = Sweep(logs / str(n_jobs), *run, "seed=range(0,6)", f"hydra.launcher.n_jobs={n_jobs}")
+        began = time.monotonic()
+        code, output = sweep.run()
+        assert code == 0, output
+        took[n_jobs] = time.monotonic() - began
+    between = (took[1] - sum(float(row["seconds"]) for row in Sweep(logs / "1").rows())) / 6
+    print(
+        f"  one at a time: {took[1]:.1f} s, of which {between:.2f} s per trial are between trials; two: {took[2]:.1f} s"
+    )
+    print(f"  two at once have {took[1] / took[2]:.2f} times the throughput")
+    assert overhead + between <= 0.3, "a trial costs more than its start-up and 0.3 s"
+    assert took[1] / took[2] >= 1.5, "two at once are not 1.5 times as fast"
+
+
+CHECKS = {
+    "kill": check_kill,
+    "fail": check_fail,
+    "prune": check_prune,
+    "workers": check_workers,
+    "ddp": check_ddp,
+    "repeat": check_repeat,
+    "clusters": check_clusters,
+    "time": check_time,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checks", nargs="*", help="(default: all)")
+    parser.add_argument("--mnist", nargs="*", default=[], help="overrides of what trains on MNIST, such as paths.data")
+    parser.add_argument("--logs", type=Path, help="where the sweeps go; what is there is gone on with (default: anew)")
+    args = parser.parse_args()
+    failed = []
+    for name in args.checks or CHECKS:
+        print(name, flush=True)
+        try:
+            CHECKS[name](
+                args.logs / name if args.logs else Path(tempfile.mkdtemp(prefix=f"leyden-{name}-")), args.mnist
+            )
+        except AssertionError as error:
+            failed.append(name)
+            print(f"  FAILED: {error}", flush=True)
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
