@@ -13,6 +13,7 @@ from torch import Tensor
 
 from leyden.data import splits
 from leyden.data.batches import Augment, Batch, EvalBatches, TrainBatches
+from leyden.data.scaling import Scaling
 from leyden.errors import UserError
 
 
@@ -81,6 +82,11 @@ class InMemoryData(LightningDataModule, ABC):
     def augmentation(self, inputs: Tensor, targets: Tensor) -> Augment | None:
         """How a batch of the training set is drawn, if not as it is."""
         return None
+
+    def fit_scaling(self, scaling: Scaling) -> None:
+        """Fit the statistics of a module that predicts numbers, on the training split; here of the targets only."""
+        assert self.train is not None
+        scaling.fit_targets(self.train[1])
 
     def setup(self, stage: str) -> None:
         """Read what `stage` (fit, validate, test) needs, once. The test set stays unread until it is tested."""
