@@ -91,13 +91,13 @@ class InMemoryData(LightningDataModule, ABC):
     def setup(self, stage: str) -> None:
         """Read what `stage` (fit, validate, test) needs, once. The test set stays unread until it is tested."""
         if stage == "test":
-            self.test = self.test or self._read(train=False)
+            self.test = self.test or self.read_checked(train=False)
         elif self.train is None:
-            self.train, self.val = self.split(*self._read(train=True))
+            self.train, self.val = self.split(*self.read_checked(train=True))
             if len(self.train[1]) == 0:
                 raise UserError(f"data.limit: {self.limit} leaves nothing to train on")
 
-    def _read(self, train: bool) -> Batch:
+    def read_checked(self, train: bool) -> Batch:
         """What `read` gives, after a check of it against the arguments, where there is one."""
         return self.read(train)
 

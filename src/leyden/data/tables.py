@@ -36,7 +36,7 @@ class TableData(InMemoryData):
         super().__init__(shape, **kwargs)
         self.num_targets, self.impute, self.clip = num_targets, impute, clip
 
-    def _read(self, train: bool) -> Batch:
+    def read_checked(self, train: bool) -> Batch:
         features, targets = self.read(train)
         part = "training" if train else "test"
         if tuple(features.shape[1:]) != self.shape:
