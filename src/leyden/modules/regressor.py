@@ -1,6 +1,6 @@
 """Regression: numbers from any net, trained on standardised targets, told in the targets' own units."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from torch import Tensor
@@ -13,7 +13,7 @@ from leyden.modules.supervised import Supervised
 
 Loss = Literal["mse", "mae", "huber"]
 
-LOSSES = {"mse": mse_loss, "mae": l1_loss, "huber": huber_loss}
+LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse_loss, "mae": l1_loss, "huber": huber_loss}
 
 
 class Regressor(Supervised):
