@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule
+from omegaconf import DictConfig
 
 from leyden.config import compose
 from leyden.run import run
@@ -38,13 +39,19 @@ def train(tmp_path: Path) -> Train:
 
 @pytest.fixture
 def finished(tmp_path: Path) -> Callable[..., Path]:
-    """Runs in this process and gives the run folder."""
+    """Runs a config, or the one that overrides give, in this process, without TensorBoard; gives the run folder."""
 
-    def call(*overrides: str) -> Path:
-        run(compose(f"paths.logs={tmp_path / 'logs'}", "tensorboard=false", *overrides))
+    def call(*overrides: str | DictConfig) -> Path:
+        cfg = overrides[0] if isinstance(overrides[0], DictConfig) else compose(*overrides)
+        cfg.paths.logs, cfg.tensorboard = str(tmp_path / "logs"), False
+        run(cfg)
         return max((tmp_path / "logs" / "runs").glob("*/*"), key=lambda folder: folder.stat().st_mtime_ns)
 
     return call
+
+
+class PowerCutError(RuntimeError):
+    """Stands for a kill at a chosen place; `tests/test_processes.py` has real ones."""
 
 
 def only_run(tmp_path: Path) -> Path:
@@ -65,25 +72,42 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 @pytest.fixture
 def mnist_root(tmp_path: Path) -> Path:
-    """40 training and 20 test images in MNIST's format; the pixel at (0, 0) is the image's number."""
-    for prefix, num in (("train", 40), ("t10k", 20)):
-        images = np.zeros((num, 28, 28))
-        images[:, 0, 0] = np.arange(num)
-        write_idx(tmp_path / "MNIST/raw" / f"{prefix}-images-idx3-ubyte", images)
-        write_idx(tmp_path / "MNIST/raw" / f"{prefix}-labels-idx1-ubyte", np.arange(num) % 10)
+    write_mnist(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def cifar_root(tmp_path: Path) -> Path:
+    write_cifar(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def files_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny files of every data set that has any."""
+    root = tmp_path_factory.mktemp("data")
+    write_mnist(root)
+    write_cifar(root)
+    return root
+
+
+def write_mnist(root: Path) -> None:
+    """40 training and 20 test images in MNIST's format; the pixel at (0, 0) is the image's number."""
+    for prefix, num in (("train", 40), ("t10k", 20)):
+        images = np.zeros((num, 28, 28))
+        images[:, 0, 0] = np.arange(num)
+        write_idx(root / "MNIST/raw" / f"{prefix}-images-idx3-ubyte", images)
+        write_idx(root / "MNIST/raw" / f"{prefix}-labels-idx1-ubyte", np.arange(num) % 10)
+
+
+def write_cifar(root: Path) -> None:
     """20 images a file in CIFAR-10's format; pixel (c, y, x) of image i is (i + 2c + 3y + 5x) mod 256."""
     c, y, x = np.meshgrid(np.arange(3), np.arange(32), np.arange(32), indexing="ij")
     images = (np.arange(20)[:, None] + (2 * c + 3 * y + 5 * x).reshape(1, -1)) % 256
-    folder = tmp_path / "cifar-10-batches-py"
+    folder = root / "cifar-10-batches-py"
     folder.mkdir()
     for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
         (folder / name).write_bytes(python2_pickle(images.astype(np.uint8), list(range(10)) * 2))
-    return tmp_path
 
 
 def python2_pickle(images: np.ndarray, labels: list[int]) -> bytes:

@@ -1,6 +1,7 @@
 """Every YAML in conf/ is found by listing it; these tests need no edit when one is added."""
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from leyden.assemble import build_module, cfg_dict
@@ -10,15 +11,24 @@ from leyden.data.memory import InMemoryData
 from leyden.errors import UserError
 from leyden.trainer import build_trainer
 
-CHOICES = [f"{group}={choice}" for group, choices in groups().items() for choice in choices]
+CHOICES = [f"{group}={choice}" for group, choices in groups().items() for choice in choices if group != "task"]
 
 
 @pytest.mark.parametrize("choice", [c for c in CHOICES if c not in ("trainer=gpu", "trainer=ddp")])
 def test_every_choice_composes_and_builds(choice: str) -> None:
-    cfg = compose(choice)
+    cfg = compose(choice, *(["model=mlp"] if choice.startswith("data=") else []))  # which takes any data
     build_module(cfg)
     assert isinstance(build(cfg_dict(cfg.data), "data"), InMemoryData)
     build_trainer(cfg)
+
+
+def test_every_task_is_that_of_a_data_set_or_a_model() -> None:
+    tasks = set()
+    for choice in CHOICES:
+        if choice.startswith(("data=", "model=")):
+            compose(choice)
+            tasks.add(HydraConfig.get().runtime.choices.task)
+    assert tasks == set(groups()["task"])
 
 
 def test_a_device_that_is_not_there_names_the_key() -> None:

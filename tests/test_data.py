@@ -20,7 +20,8 @@ from leyden.data import mnist, splits
 from leyden.data.batches import EvalBatches, Normalise, ShiftAndFlip, TrainBatches
 from leyden.data.cifar10 import CIFAR10
 from leyden.data.files import download
-from leyden.data.images import ImageData
+from leyden.data.images import ImageData, PixelData
+from leyden.data.memory import InMemoryData
 from leyden.data.mnist import MNIST
 from leyden.errors import UserError
 
@@ -47,7 +48,7 @@ class TestEveryDataSet:
     @pytest.mark.parametrize("name", groups()["data"])
     def test_reads_what_its_config_says(self, name: str) -> None:
         module = data(name)
-        assert isinstance(module, ImageData)
+        assert isinstance(module, InMemoryData)
         if not all(path.exists() for path in module.files()):
             pytest.skip(f"the files of {name} are not here")
         module.setup("fit")
@@ -55,16 +56,22 @@ class TestEveryDataSet:
         module.setup("test")
         for split in (module.train, module.val, module.test):
             assert split is not None
-            images, labels = split
-            assert (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
-            assert tuple(images.shape) == (len(labels), *module.shape)
-            assert labels.unique().tolist() == list(range(module.num_classes)), "a class is missing"
-        batch, _ = next(iter(module.train_dataloader()))
-        assert batch.shape[1:] == module.shape
+            inputs, targets = split
+            assert len(inputs) == len(targets) > 0
+            if isinstance(module, ImageData):
+                assert (inputs.dtype, targets.dtype) == (torch.uint8, torch.int64)
+                assert targets.unique().tolist() == list(range(module.num_classes)), "a class is missing"
+        for batches in (module.train_dataloader(), module.val_dataloader(), module.test_dataloader()):
+            inputs, targets = next(iter(batches))
+            assert inputs.dtype == torch.float32
+            assert inputs.shape == (len(targets), *module.shape)
+            assert targets.shape[1:] == next(iter(module.test_dataloader()))[1].shape[1:]
 
     @pytest.mark.parametrize("name", groups()["data"])
     def test_normalisation_fits_its_pixels(self, name: str) -> None:
         module = data(name)
+        if not isinstance(module, PixelData):
+            pytest.skip("its statistics are fitted, see tests/test_scaling.py")
         if not all(path.exists() for path in module.files()):
             pytest.skip(f"the files of {name} are not here")
         module.setup("fit")

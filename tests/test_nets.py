@@ -7,6 +7,7 @@ from torch.nn.functional import cross_entropy
 from leyden.assemble import cfg_dict
 from leyden.build import build
 from leyden.config import compose, groups
+from leyden.errors import UserError
 from leyden.nets.cnn import CNN
 from leyden.nets.layers import ACTIVATIONS, initialise
 from leyden.nets.mlp import MLP
@@ -14,12 +15,15 @@ from leyden.nets.mlp import MLP
 
 @pytest.mark.parametrize("data", groups()["data"])
 @pytest.mark.parametrize("model", groups()["model"])
-def test_images_to_logits_with_a_gradient_for_every_weight(model: str, data: str) -> None:
+def test_samples_to_outputs_with_a_gradient_for_every_weight(model: str, data: str) -> None:
     cfg = compose(f"model={model}", f"data={data}")
-    net = build(cfg_dict(cfg.model), "model")
-    logits = net(torch.randn(3, *cfg.data.shape))
-    assert logits.shape == (3, cfg.data.num_classes)
-    logits.square().sum().backward()
+    try:
+        net = build(cfg_dict(cfg.model), "model")
+    except UserError:
+        pytest.skip("makes no sense, see tests/test_pairs.py")
+    outputs = net(torch.randn(3, *cfg.data.shape))
+    assert outputs.shape == (3, cfg.model.num_outputs)
+    outputs.square().sum().backward()
     for name, weight in net.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.abs().sum() > 0, name

@@ -12,8 +12,6 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import leyden
-from leyden.assemble import cfg_dict
-from leyden.build import build
 from leyden.callbacks import better
 from leyden.checkpoints import Checkpoints
 from leyden.config import compose, groups
@@ -24,7 +22,7 @@ from leyden.run import resume, run
 from leyden.run_folder import best_checkpoint, last_checkpoint, read_checkpoint
 from scripts.evaluate import evaluate
 from scripts.kill_and_resume import differing, metrics
-from tests.conftest import only_run, same_weights
+from tests.conftest import PowerCutError, only_run, same_weights
 
 Finished = Callable[..., Path]
 
@@ -34,20 +32,6 @@ def few_images_have_not_all_classes() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*No (positive|negative) samples.*", UserWarning)
         yield
-
-
-@pytest.mark.parametrize("data", groups()["data"])
-@pytest.mark.parametrize("model", groups()["model"])
-def test_every_model_trains_and_comes_back_from_its_folder(finished: Finished, model: str, data: str) -> None:
-    if not all(path.exists() for path in build(cfg_dict(compose(f"data={data}").data), "data").files()):
-        pytest.skip(f"the files of {data} are not here")
-    folder = finished(f"model={model}", f"data={data}", "trainer=smoke")
-    module = leyden.load(folder)
-    assert not module.training
-    images = torch.randn(2, *compose(f"data={data}").data.shape)
-    assert module(images).shape == (2, compose(f"data={data}").data.num_classes)
-    checkpoint = torch.load(best_checkpoint(folder), weights_only=True)
-    assert all(torch.equal(checkpoint["state_dict"][name], weight) for name, weight in module.state_dict().items())
 
 
 @pytest.mark.parametrize("choice", [f"{g}={c}" for g in ("optimizer", "scheduler") for c in groups()[g]])
@@ -104,10 +88,6 @@ def test_a_finished_run_says_so_and_goes_on_with_more_epochs(
     assert [row["epoch"] for row in rows if row["train/loss"]] == ["0", "1", "2"]
     steps = [int(row["step"]) for row in rows]
     assert steps == sorted(set(steps))
-
-
-class PowerCutError(RuntimeError):
-    """Stands for a kill at a chosen place; `tests/test_processes.py` has real ones."""
 
 
 @pytest.mark.parametrize("scheduler", ["onecycle", "plateau"])

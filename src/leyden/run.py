@@ -159,6 +159,8 @@ def quieten() -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     # Lightning 2.6 asks torch 2.14 for this in its own code.
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
+    # Of a resumed run: ours goes on at the batch where the trainer is, without a state of its own.
+    warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
     # Metrics are logged per epoch, on purpose.
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
 

@@ -104,7 +104,7 @@ class ImageData(PixelData):
         self.verified = False
         warnings.warn(f"{problem}; taken as it is, since data.verify=false", stacklevel=2)
 
-    def _read(self, train: bool) -> Batch:
+    def read_checked(self, train: bool) -> Batch:
         images, labels = self.read(train)
         part = "training" if train else "test"
         if tuple(images.shape[1:]) != self.shape:

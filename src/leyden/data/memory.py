@@ -13,6 +13,7 @@ from torch import Tensor
 
 from leyden.data import splits
 from leyden.data.batches import Augment, Batch, EvalBatches, TrainBatches
+from leyden.data.scaling import Scaling
 from leyden.errors import UserError
 
 
@@ -82,16 +83,21 @@ class InMemoryData(LightningDataModule, ABC):
         """How a batch of the training set is drawn, if not as it is."""
         return None
 
+    def fit_scaling(self, scaling: Scaling) -> None:
+        """Fit the statistics of a module that predicts numbers, on the training split; here of the targets only."""
+        assert self.train is not None
+        scaling.fit_targets(self.train[1])
+
     def setup(self, stage: str) -> None:
         """Read what `stage` (fit, validate, test) needs, once. The test set stays unread until it is tested."""
         if stage == "test":
-            self.test = self.test or self._read(train=False)
+            self.test = self.test or self.read_checked(train=False)
         elif self.train is None:
-            self.train, self.val = self.split(*self._read(train=True))
+            self.train, self.val = self.split(*self.read_checked(train=True))
             if len(self.train[1]) == 0:
                 raise UserError(f"data.limit: {self.limit} leaves nothing to train on")
 
-    def _read(self, train: bool) -> Batch:
+    def read_checked(self, train: bool) -> Batch:
         """What `read` gives, after a check of it against the arguments, where there is one."""
         return self.read(train)
 

@@ -86,8 +86,12 @@ class Supervised(LeanModule, ABC):
     def on_test_epoch_end(self) -> None:
         self._log(self.test_metrics, "test/")
 
+    def epoch_figures(self, metrics: MetricCollection, prefix: str) -> dict[str, Tensor]:
+        """Prefixed name → figure, at the end of a split."""
+        return self.eval_means.means(self, prefix) | metrics.compute()
+
     def _log(self, metrics: MetricCollection, prefix: str) -> None:
-        for name, value in (self.eval_means.means(self, prefix) | metrics.compute()).items():
+        for name, value in self.epoch_figures(metrics, prefix).items():
             self.log(name, value, prog_bar=name in ("val/loss", self.objective["metric"]))
         metrics.reset()
 

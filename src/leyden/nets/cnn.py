@@ -28,7 +28,7 @@ class CNN(nn.Module):
         init: torch's default, kaiming or xavier.
 
     Raises:
-        ValueError: the image is too small for so many convolutions, or a size is out of its range.
+        ValueError: no image's shape, an image too small for so many convolutions, or a size out of its range.
     """
 
     def __init__(
@@ -43,6 +43,8 @@ class CNN(nn.Module):
         init: Init = "default",
     ) -> None:
         super().__init__()
+        if len(in_shape) != 3:
+            raise ValueError(f"in_shape: got {list(in_shape)}, a cnn takes images [channels, height, width]")
         check_sizes("channels", channels)
         in_channels, *size = in_shape
         stages: list[nn.Module] = []

@@ -1,0 +1,80 @@
+"""Statistics of a training set that turn raw features into what a net takes, and its outputs into the targets' units.
+
+They are buffers, so they lie in every checkpoint, and whoever loads a run's model gives it raw features. A data set
+fits them in `InMemoryData.fit_scaling`, on its training split and nothing else.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from leyden.errors import UserError
+
+LARGEST = torch.finfo(torch.float32).max
+
+
+class Scaling(nn.Module):
+    """Leaves everything as it is until it is fitted.
+
+    Args:
+        in_shape: of one sample (..., F); the statistics are of each of the F features.
+        num_outputs: number of targets, each with statistics of its own.
+    """
+
+    fill: Tensor
+    low: Tensor
+    high: Tensor
+    mean: Tensor
+    std: Tensor
+    target_mean: Tensor
+    target_std: Tensor
+
+    def __init__(self, in_shape: Sequence[int], num_outputs: int) -> None:
+        super().__init__()
+        identity = {"fill": 0.0, "low": -LARGEST, "high": LARGEST, "mean": 0.0, "std": 1.0}
+        for name, value in identity.items():
+            self.register_buffer(name, torch.full((in_shape[-1],), value))
+        self.register_buffer("target_mean", torch.zeros(num_outputs))
+        self.register_buffer("target_std", torch.ones(num_outputs))
+
+    def fit_inputs(self, values: Tensor, clip: float = 0.0) -> None:
+        """Take median, quantiles, and after filling and clipping the mean and standard deviation of each feature.
+
+        Args:
+            values: float32 (N, F), NaN where one is missing.
+            clip: share of the values at either end that counts as outliers; 0 for none.
+
+        Raises:
+            UserError: a feature is missing in all samples.
+        """
+        if (empty := values.isnan().all(0)).any():
+            raise UserError(f"data: feature {int(empty.int().argmax())} is missing in every training sample")
+        self.fill.copy_(values.nanmedian(0).values)
+        if clip:
+            self.low.copy_(values.nanquantile(clip, 0))
+            self.high.copy_(values.nanquantile(1 - clip, 0))
+        self.mean.copy_(self._complete(values).mean(0))
+        self.std.copy_(spread(self._complete(values)))
+
+    def fit_targets(self, targets: Tensor) -> None:
+        """Take mean and standard deviation of targets, float32 (N, num_outputs), or (N, 1) for one of all."""
+        self.target_mean.copy_(targets.mean(0))
+        self.target_std.copy_(spread(targets))
+
+    def _complete(self, inputs: Tensor) -> Tensor:
+        return torch.where(inputs.isnan(), self.fill, inputs).clamp(self.low, self.high)
+
+    def inputs(self, inputs: Tensor) -> Tensor:
+        """Raw features (B, ..., F), NaN where one is missing → filled, clipped, mean 0 and standard deviation 1."""
+        return (self._complete(inputs) - self.mean) / self.std
+
+    def outputs(self, outputs: Tensor) -> Tensor:
+        """What a net gives, (B, num_outputs) → in the targets' units."""
+        return outputs * self.target_std + self.target_mean
+
+
+def spread(values: Tensor) -> Tensor:
+    """Standard deviation of each column; 1 for a constant one, which is then only centred."""
+    std = values.std(0, correction=0)
+    return torch.where(std > 0, std, 1.0)

@@ -1,0 +1,159 @@
+"""Every model with every data set, found by listing conf/: each pair trains and comes back from its folder, or says
+in one line why it makes no sense; and each model can be stopped in the middle of an epoch.
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+from omegaconf import DictConfig
+
+import leyden
+from leyden import run as run_module
+from leyden.assemble import build_module
+from leyden.checkpoints import Checkpoints
+from leyden.config import compose, groups
+from leyden.errors import UserError
+from leyden.modules.supervised import Supervised
+from leyden.run import resume
+from leyden.run_folder import last_checkpoint
+from scripts.evaluate import evaluate
+from scripts.kill_and_resume import differing, metrics
+from tests.conftest import PowerCutError
+
+Finished = Callable[..., Path]
+
+MODELS, DATA = sorted(groups()["model"]), sorted(groups()["data"])
+# What a model needs in order to be small, or to do without a download.
+SMALL: dict[str, list[str]] = {
+    "pretrained": ["model.weights=none", "model.size=32"],
+    "resnet": ["model.widths=[4,8]", "model.depths=[1,1]"],
+    "wrn": ["model.widths=[4,8]", "model.depths=[1,1]"],
+}
+# Two steps of training, of a few samples; of the keys that only some data sets have, those that are there.
+TWO_STEPS = [
+    "trainer=cpu", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1",
+    "trainer.limit_test_batches=1", "data.batch_size=4", "data.eval_batch_size=20",
+]  # fmt: skip
+FEWER = {"num_train": 200, "num_test": 200, "num_eval": 200, "num_steps": 500, "verify": False}
+
+
+@pytest.fixture(autouse=True)
+def tiny_files_are_not_the_published_ones_and_have_not_all_classes() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*(taken as it is|No (positive|negative) samples)", UserWarning)
+        yield
+
+
+def config(model: str, data: str, root: Path, *overrides: str) -> DictConfig:
+    """Of a pair, its data set a small one with its files below `root`."""
+    cfg = compose(f"model={model}", f"data={data}", *SMALL.get(model, []), f"paths.data={root}", *overrides)
+    for key, value in FEWER.items():
+        if key in cfg.data:
+            cfg.data[key] = value
+    return cfg
+
+
+def problem(model: str, data: str) -> str:
+    """What the user is told of the pair, nothing if it is a good one."""
+    try:
+        build_module(config(model, data, Path()))
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+PROBLEMS = {(model, data): problem(model, data) for model in MODELS for data in DATA}
+SENSIBLE = [pair for pair, said in PROBLEMS.items() if not said]
+
+
+def kind(data: str) -> int:
+    """Number of axes of a sample: 1 features, 2 a series, 3 an image."""
+    return len(compose(f"data={data}").data.shape)
+
+
+class TestWhichPairsMakeSense:
+    @pytest.mark.parametrize("model", MODELS)
+    def test_a_model_takes_all_data_sets_of_a_kind_or_none(self, model: str) -> None:
+        taken = {(kind(data), (model, data) in SENSIBLE) for data in DATA}
+        assert len(taken) == len({axes for axes, _ in taken}), taken
+        assert (3, True) in taken, "every model here takes images"
+
+    def test_an_mlp_takes_them_all(self) -> None:
+        assert [data for model, data in SENSIBLE if model == "mlp"] == DATA
+
+    def test_the_others_are_told_why_in_one_line(self) -> None:
+        assert PROBLEMS["cnn", "diabetes"] == "model.in_shape: got [10], a cnn takes images [channels, height, width]"
+        for said in filter(None, PROBLEMS.values()):
+            assert said.startswith("model.in_shape: got [")
+            assert "\n" not in said
+
+
+@pytest.mark.parametrize(("model", "data"), SENSIBLE)
+def test_a_pair_trains_and_comes_back_from_its_folder(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, files_root: Path, model: str, data: str
+) -> None:
+    trained: list[LightningModule] = []
+
+    def build(cfg: DictConfig) -> Any:
+        trained.append(build_module(cfg))
+        return trained[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "build_module", build)
+        folder = finished(config(model, data, files_root, *TWO_STEPS))
+    module, loaded = trained[0].eval(), leyden.load(folder)  # the first with its best weights, since it was tested
+    state = loaded.state_dict()
+    assert state
+    assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
+    assert not loaded.training
+    if isinstance(module, Supervised):
+        inputs = torch.randn(3, *compose(f"data={data}").data.shape)
+        with torch.no_grad():
+            assert torch.equal(module(inputs), loaded(inputs))
+    report = json.loads((folder / "report.json").read_text())
+    assert report["objective"]["metric"] in report["metrics"]
+    assert any(name.startswith("test/") for name in report["metrics"])
+
+
+@pytest.mark.parametrize("data", ["digits", "diabetes", "digit_pairs", "series"])
+def test_evaluating_a_run_again_gives_its_figures(finished: Finished, data: str) -> None:
+    folder = finished(config("mlp", data, Path(), "trainer=cpu", "trainer.max_epochs=1"))
+    report = json.loads((folder / "report.json").read_text())
+    assert evaluate(folder, "val") | evaluate(folder, "test") == report["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("model", "data"), [*((model, "digits") for model in MODELS), *(("mlp", data) for data in DATA if data != "digits")]
+)
+def test_stopped_within_an_epoch_and_resumed_it_ends_in_the_same_bits(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, files_root: Path, model: str, data: str
+) -> None:
+    cfg = config(
+        model, data, files_root, "trainer=cpu", "trainer.max_epochs=2", "trainer.limit_train_batches=5",
+        "trainer.limit_val_batches=1", "data.batch_size=4", "checkpoint.every_n_steps=7",
+    )  # fmt: skip
+    alone = finished(cfg)
+    save = Checkpoints._save_last
+
+    def save_and_cut(self: Checkpoints, trainer: Any) -> None:
+        save(self, trainer)
+        if not self.between_epochs:
+            raise PowerCutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_save_last", save_and_cut)
+        with pytest.raises(PowerCutError):
+            finished(cfg)
+    stopped = max(alone.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    batches = torch.load(last_checkpoint(stopped), weights_only=True)["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    assert 0 < batches["current"]["completed"] < 5, "it was not stopped within an epoch"
+    resume(stopped)
+    one, other = (torch.load(last_checkpoint(folder), weights_only=True) for folder in (alone, stopped))
+    assert differing(one, other, "last.ckpt") == []
+    assert metrics(alone) == metrics(stopped)
