@@ -10,10 +10,11 @@ from leyden.config import compose, groups
 from leyden.nets.cnn import CNN
 from leyden.nets.layers import ACTIVATIONS, initialise
 from leyden.nets.mlp import MLP
+from tests.conftest import SUPERVISED
 
 
 @pytest.mark.parametrize("data", groups()["data"])
-@pytest.mark.parametrize("model", groups()["model"])
+@pytest.mark.parametrize("model", SUPERVISED)
 def test_images_to_logits_with_a_gradient_for_every_weight(model: str, data: str) -> None:
     cfg = compose(f"model={model}", f"data={data}")
     net = build(cfg_dict(cfg.model), "model")
@@ -25,7 +26,7 @@ def test_images_to_logits_with_a_gradient_for_every_weight(model: str, data: str
         assert weight.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("model", groups()["model"])
+@pytest.mark.parametrize("model", SUPERVISED)
 def test_it_can_learn_32_samples_by_heart(model: str) -> None:
     torch.manual_seed(0)
     cfg = compose(f"model={model}", "data=digits")

@@ -24,7 +24,7 @@ from leyden.run import resume, run
 from leyden.run_folder import best_checkpoint, last_checkpoint, read_checkpoint
 from scripts.evaluate import evaluate
 from scripts.kill_and_resume import differing, metrics
-from tests.conftest import only_run, same_weights
+from tests.conftest import SUPERVISED, only_run, same_weights
 
 Finished = Callable[..., Path]
 
@@ -37,7 +37,7 @@ def few_images_have_not_all_classes() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("data", groups()["data"])
-@pytest.mark.parametrize("model", groups()["model"])
+@pytest.mark.parametrize("model", SUPERVISED)
 def test_every_model_trains_and_comes_back_from_its_folder(finished: Finished, model: str, data: str) -> None:
     if not all(path.exists() for path in build(cfg_dict(compose(f"data={data}").data), "data").files()):
         pytest.skip(f"the files of {data} are not here")
