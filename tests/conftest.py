@@ -12,10 +12,13 @@ import torch
 from lightning.pytorch import LightningModule
 from omegaconf import DictConfig
 
-from leyden.config import compose
+from leyden.config import compose, groups
 from leyden.run import run
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# The models whose net gives an output for each class or number to be told; the others bring their own task.
+SUPERVISED = [model for model in groups()["model"] if "num_outputs" in compose(f"model={model}").model]
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
 

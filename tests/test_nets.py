@@ -11,10 +11,11 @@ from leyden.errors import UserError
 from leyden.nets.cnn import CNN
 from leyden.nets.layers import ACTIVATIONS, initialise
 from leyden.nets.mlp import MLP
+from tests.conftest import SUPERVISED
 
 
 @pytest.mark.parametrize("data", groups()["data"])
-@pytest.mark.parametrize("model", groups()["model"])
+@pytest.mark.parametrize("model", SUPERVISED)
 def test_samples_to_outputs_with_a_gradient_for_every_weight(model: str, data: str) -> None:
     cfg = compose(f"model={model}", f"data={data}")
     try:
@@ -29,7 +30,7 @@ def test_samples_to_outputs_with_a_gradient_for_every_weight(model: str, data: s
         assert weight.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("model", groups()["model"])
+@pytest.mark.parametrize("model", SUPERVISED)
 def test_it_can_learn_32_samples_by_heart(model: str) -> None:
     torch.manual_seed(0)
     cfg = compose(f"model={model}", "data=digits")

@@ -10,10 +10,11 @@ from torch.nn import Parameter
 
 from leyden.build import build, build_factory, naming
 from leyden.errors import UserError
+from leyden.modules.learner import Learner
 from leyden.optim import counts_steps
 
 
-def build_module(cfg: DictConfig) -> LightningModule:
+def build_module(cfg: DictConfig) -> Learner:
     """The net of ``cfg.model`` inside the LightningModule of ``cfg.task``, weights drawn by torch's generator.
 
     Raises:
@@ -34,7 +35,7 @@ def build_module(cfg: DictConfig) -> LightningModule:
         scheduler=scheduler,
         objective=cfg_dict(cfg.objective),
     )
-    assert isinstance(module, LightningModule)
+    assert isinstance(module, Learner)
     return module
 
 

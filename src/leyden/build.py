@@ -34,6 +34,10 @@ def build(spec: Mapping[str, Any], key: str, **extra: Any) -> Any:
         UserError: an untrusted target, an unknown, missing or wrong argument.
     """
     factory = build_factory(spec, key)
+    try:
+        inspect.signature(factory).bind(**extra)
+    except TypeError as error:
+        raise UserError(f"{key}: {factory.func.__name__} is {error}") from error
     with naming(key, factory):
         return factory(**extra)
 

@@ -18,7 +18,7 @@ from leyden.checkpoints import Checkpoints
 from leyden.config import CONF
 from leyden.data.memory import InMemoryData
 from leyden.loggers import read_metrics
-from leyden.modules.lean import LeanModule
+from leyden.modules.learner import Learner
 from leyden.run_folder import write_text
 
 PACKAGES = ("leyden", "torch", "lightning", "torchmetrics", "torchvision", "hydra-core", "numpy")
@@ -60,7 +60,7 @@ def make_report(
         seconds: since this process began the run.
     """
     module = trainer.lightning_module
-    assert isinstance(module, LeanModule)
+    assert isinstance(module, Learner)
     tested = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
     rows = [row for row in read_metrics(folder / "metrics.csv") if row.get("time/train_seconds")]
     training = sum(float(row["time/train_seconds"]) for row in rows)
@@ -71,7 +71,7 @@ def make_report(
         "objective": {**config["objective"], "best": checkpoints.best_score, "epoch": checkpoints.best_epoch},
         "metrics": {**checkpoints.best_metrics, **tested},
         **(module.report() if tested else {}),
-        "parameters": sum(weight.numel() for weight in module.parameters()),
+        "parameters": module.num_parameters,
         "epochs": trainer.current_epoch,
         "max_epochs": trainer.max_epochs,
         "steps": trainer.global_step,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,6 +23,7 @@ from leyden.config import override
 from leyden.data.memory import InMemoryData
 from leyden.errors import UserError
 from leyden.lean import make_lean
+from leyden.modules.learner import Learner
 from leyden.report import make_report, print_report, write_origin
 from leyden.run_folder import last_checkpoint
 from leyden.seeding import seed_all
@@ -30,7 +31,7 @@ from leyden.sweep.locks import hold
 from leyden.sweep.pruning import Pruner
 from leyden.sweep.ticket import Ticket, end_with
 from leyden.tensorboard import log_hyperparameters, write_first_page
-from leyden.trainer import build_trainer, equip
+from leyden.trainer import build_trainer, check_manual, equip
 
 # Set by the first process of a run, so that the others of a DDP run can see whether it lives.
 FIRST_PROCESS_VARIABLE = "LEYDEN_FIRST_PROCESS"
@@ -90,6 +91,7 @@ def _run(cfg: DictConfig, folder: Path | None, pruner: Pruner | None = None) -> 
     data = build(cfg_dict(cfg.data), "data")
     assert isinstance(data, InMemoryData)
     trainer = build_trainer(cfg)
+    check_manual(module, cfg)
     if checkpoint and last:
         load_weights(module, checkpoint, last)
     parent = folder.parent if folder else run_folder.parent(cfg.paths.logs, cfg.name)
@@ -104,7 +106,7 @@ def _run(cfg: DictConfig, folder: Path | None, pruner: Pruner | None = None) -> 
     if pruner:
         trainer.callbacks.append(pruner)  # type: ignore[attr-defined]
     if cfg.trainer.compile:
-        module.net.compile()  # type: ignore[union-attr]
+        module.net.compile()
     _announce(cfg, module, data, folder)
     if not last:
         write_first_page(trainer.loggers, OmegaConf.to_yaml(cfg), data)
@@ -175,10 +177,9 @@ def _end_with_first_process() -> None:
 
 
 @rank_zero_only
-def _announce(cfg: DictConfig, module: LightningModule, data: InMemoryData, folder: Path) -> None:
-    num_weights = sum(weight.numel() for weight in module.parameters())
+def _announce(cfg: DictConfig, module: Learner, data: InMemoryData, folder: Path) -> None:
     sizes = ", ".join(f"{num:,} {split}" for split, num in data.sizes().items())
-    print(f"{cfg.name}: {num_weights:,} parameters; {sizes} samples; writing to {folder}", flush=True)
+    print(f"{cfg.name}: {module.num_parameters:,} parameters; {sizes} samples; writing to {folder}", flush=True)
 
 
 @rank_zero_only

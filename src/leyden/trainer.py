@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
@@ -26,6 +26,7 @@ from leyden.checkpoints import AtomicCheckpointIO, Checkpoints
 from leyden.errors import UserError
 from leyden.lean import LeanTrainer
 from leyden.loggers import MetricsCSV
+from leyden.pictures import Pictures
 from leyden.tensorboard import TensorBoard
 
 
@@ -70,6 +71,19 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     return trainer
 
 
+def check_manual(module: LightningModule, cfg: DictConfig) -> None:
+    """Raises UserError if `cfg` asks of a module that takes its optimizers' steps itself what only Lightning's can."""
+    if module.automatic_optimization:
+        return
+    steps_alone = "this model has several optimizers and takes their steps itself"
+    if cfg.trainer.gradient_clip_val:
+        raise UserError(f"trainer.gradient_clip_val: {steps_alone}; task.gradient_clip_val limits each gradient")
+    if cfg.trainer.accumulate_grad_batches > 1:
+        raise UserError(f"trainer.accumulate_grad_batches: {steps_alone}, one for each batch; data.batch_size is free")
+    if cfg.trainer.precision == "16-mixed":
+        raise UserError(f"trainer.precision: {steps_alone}, without the scaled loss of 16-mixed; bf16-mixed goes")
+
+
 def equip(trainer: Trainer, cfg: DictConfig, folder: Path, first_step: int | None) -> Checkpoints:
     """Give `trainer` the callbacks and loggers that write into `folder`.
 
@@ -84,5 +98,5 @@ def equip(trainer: Trainer, cfg: DictConfig, folder: Path, first_step: int | Non
     trainer.loggers = loggers
     if trainer.world_size > 1:
         trainer.callbacks.append(SameBuffers())  # type: ignore[attr-defined]
-    trainer.callbacks += [guard, checkpoints]  # type: ignore[attr-defined]
+    trainer.callbacks += [guard, Pictures(folder), checkpoints]  # type: ignore[attr-defined]
     return checkpoints

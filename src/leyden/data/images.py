@@ -50,6 +50,7 @@ class ImageData(PixelData):
     num_classes: labels run from 0 to num_classes - 1.
     shift: augmentation, random translation in pixels.
     flip: augmentation, random left-right mirror.
+    exclude_class: left out of training and validation, not of the test: what an anomaly detector has not seen.
     verify: whether a file with another checksum than the published one is an error or a warning.
     download: whether missing files may be fetched.
 
@@ -64,6 +65,7 @@ class ImageData(PixelData):
         num_classes: int,
         shift: int = 0,
         flip: bool = False,
+        exclude_class: int | None = None,
         verify: bool = True,
         download: bool = True,
         **kwargs: Any,
@@ -71,7 +73,11 @@ class ImageData(PixelData):
         super().__init__(shape, **kwargs)
         check(num_classes >= 2, f"num_classes: got {num_classes}, must be at least 2")
         check(0 <= shift < min(shape[1:]), f"shift: got {shift}, must be between 0 and {min(shape[1:]) - 1} pixels")
-        self.root, self.num_classes = Path(root), num_classes
+        check(
+            exclude_class is None or 0 <= exclude_class < num_classes,
+            f"exclude_class: got {exclude_class}, must be between 0 and {num_classes - 1}",
+        )
+        self.root, self.num_classes, self.exclude_class = Path(root), num_classes, exclude_class
         self.shift, self.flip = shift, flip
         self.verify, self.download = verify, download
 
@@ -112,6 +118,12 @@ class ImageData(PixelData):
         if int(labels.max()) >= self.num_classes:
             raise UserError(f"data.num_classes: got {self.num_classes}, but a {part} label is {int(labels.max())}")
         return images, labels
+
+    def split(self, inputs: Tensor, targets: Tensor) -> tuple[Batch, Batch]:
+        if self.exclude_class is not None:
+            kept = targets != self.exclude_class
+            inputs, targets = inputs[kept], targets[kept]
+        return super().split(inputs, targets)
 
     def strata(self, targets: Tensor) -> Tensor:
         return targets

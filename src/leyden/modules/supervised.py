@@ -2,25 +2,22 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from leyden.data.batches import Batch
-from leyden.modules.lean import LeanModule
+from leyden.modules.learner import Learner
 from leyden.modules.means import EpochMeans
-from leyden.optim import OptimizerFactory, SchedulerFactory, configure
+from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
-class Supervised(LeanModule, ABC):
+class Supervised(Learner, ABC):
     """Logs ``train/loss`` over the epoch, and the loss and `metrics` of ``val`` and ``test``. A subclass adds `loss`.
 
     Args:
         net: float (B, ...) → (B, num_outputs).
-        optimizer, scheduler: factories, see `leyden.optim.configure`.
-        objective: ``{"metric": …, "mode": "min" or "max"}``, what a plateau schedule watches.
+        optimizer, scheduler, objective: as of `Learner`.
         metrics: of outputs and targets; anew for each split.
         train_figures: names of what `figures` gives.
     """
@@ -34,9 +31,7 @@ class Supervised(LeanModule, ABC):
         metrics: MetricCollection,
         train_figures: Sequence[str] = (),
     ) -> None:
-        super().__init__()
-        self.net, self.optimizer, self.scheduler, self.objective = net, optimizer, scheduler, objective
-        self.train_means = EpochMeans("loss", *train_figures)
+        super().__init__(net, optimizer, scheduler, objective, "loss", *train_figures)
         self.eval_means = EpochMeans("loss")
         self.val_metrics, self.test_metrics = metrics.clone("val/"), metrics.clone("test/")
 
@@ -63,9 +58,6 @@ class Supervised(LeanModule, ABC):
         loss, outputs = self.step(batch)
         self.train_means.add(len(batch[1]), loss, *self.figures(outputs, batch[1]))
         return loss
-
-    def on_train_epoch_end(self) -> None:
-        self.log_dict(self.train_means.means(self, "train/"), prog_bar=True)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.evaluate(batch, self.val_metrics)
@@ -94,12 +86,3 @@ class Supervised(LeanModule, ABC):
         for name, value in self.epoch_figures(metrics, prefix).items():
             self.log(name, value, prog_bar=name in ("val/loss", self.objective["metric"]))
         metrics.reset()
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        return configure(self.parameters(), self.optimizer, self.scheduler, self.trainer, self.objective)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["train_means"] = self.train_means.gather(self)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.train_means.scatter(self, checkpoint["train_means"])

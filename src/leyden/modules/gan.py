@@ -1,0 +1,203 @@
+"""Generative adversarial network (Goodfellow et al., 2014), as DCGAN trains it (Radford et al., 2016).
+
+The discriminator learns to tell real images from generated ones, the generator to be taken for real, by the
+non-saturating loss: -log D(G(z)) instead of log(1 - D(G(z))). To be had besides: the penalty R1 on the
+discriminator's gradient (Mescheder et al., 2018), its spectral norm (`leyden.nets.codec.DCGAN`), a limit on the
+gradient of each. Images are sampled from a moving average of the generator's weights (Yazıcı et al., 2019).
+"""
+
+from collections.abc import Callable
+
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn.functional import softplus
+from torch.nn.utils import clip_grad_norm_
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel
+
+from leyden import seeding
+from leyden.data.batches import Batch
+from leyden.modules import drawing
+from leyden.modules.learner import PixelLearner, wrong_net
+from leyden.modules.quality import SampleQuality
+from leyden.nets.codec import DCGAN
+from leyden.optim import OptimizerFactory, SchedulerFactory, configure
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+class GAN(PixelLearner):
+    """Logs the loss of each net and, on ``val`` and ``test``, how good samples are, see `leyden.modules.quality`.
+
+    A training step is one step of the discriminator and one of the generator, each with an optimizer and a
+    schedule of its own, both made by the same factories.
+
+    Args:
+        net: such as `leyden.nets.codec.DCGAN`.
+        optimizer, scheduler, objective: as of `Learner`.
+        num_classes: of the data set; classes serve to judge samples, not to train.
+        r1: weight of the penalty on the discriminator's gradient at real images, 0 for none.
+        ema: share that the moving average of the generator's weights keeps at each step, 0 to 1.
+        gradient_clip_val: largest norm of each net's gradient, 0 for no limit.
+        num_samples: how many images are generated to be judged.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    net: DCGAN
+
+    def __init__(
+        self,
+        net: DCGAN,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory,
+        objective: dict[str, str],
+        num_classes: int,
+        r1: float = 0.0,
+        ema: float = 0.999,
+        gradient_clip_val: float = 0.0,
+        num_samples: int = 5000,
+    ) -> None:
+        if not isinstance(net, DCGAN):
+            raise wrong_net(net, "gan")
+        super().__init__(net, optimizer, scheduler, objective, "loss", "discriminator", "generator")
+        for name, value in (("r1", r1), ("gradient_clip_val", gradient_clip_val)):
+            if value < 0:
+                raise ValueError(f"{name}: got {value}, must not be negative")
+        if not 0 <= ema < 1:
+            raise ValueError(f"ema: got {ema}, must be at least 0 and below 1")
+        self.automatic_optimization = False
+        self.r1, self.gradient_clip_val = r1, gradient_clip_val
+        self.average = AveragedModel(net.generator, multi_avg_fn=moving_average(ema), use_buffers=True)
+        self.average.requires_grad_(False)
+        self.quality = SampleQuality(net.in_shape, num_classes, num_samples)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """(B, latent_size), of a standard normal distribution → images (B, C, H, W), 0 to 1."""
+        images: Tensor = self.average(latents)
+        return images
+
+    @torch.no_grad()
+    def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
+        """New images.
+
+        Args:
+            num: how many.
+            generator: on the CPU; torch's own if there is none.
+
+        Returns:
+            float (num, C, H, W), 0 to 1.
+        """
+        images: Tensor = self(torch.randn(num, self.net.latent_size, generator=generator).to(self.device))
+        return images
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit":
+            self.quality.prepare(self.trainer)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        real = self.pixels(batch[0])
+        fake = self.net(torch.randn(len(real), self.net.latent_size, device=self.device))
+        generator, discriminator = self.optimizers()  # type: ignore[attr-defined]
+        d_loss = discriminator_loss(self.net.discriminate(real), self.net.discriminate(fake.detach()))
+        penalty = self.r1 / 2 * gradient_penalty(self.net.discriminate, real) if self.r1 else 0.0
+        self._descend(d_loss + penalty, discriminator)
+        g_loss = generator_loss(self.net.discriminate(fake))
+        self._descend(g_loss, generator)
+        self.average.update_parameters(self.net.generator)
+        for schedule in self._schedules():
+            if not isinstance(schedule, ReduceLROnPlateau):
+                schedule.step()
+        loss = (d_loss + g_loss).detach()
+        self.train_means.add(len(real), loss, d_loss, g_loss)
+        return loss
+
+    def _descend(self, loss: Tensor, optimizer: LightningOptimizer) -> None:
+        """A step of `optimizer` down the gradient of its own weights: the other net's get none.
+
+        `autograd.grad` goes round the gradient hooks of DistributedDataParallel, which expect one backward pass
+        through all weights in a step; so the mean over the processes is taken here.
+        """
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        gradients = torch.autograd.grad(loss, weights)
+        if self.trainer.world_size > 1:
+            flat = self.trainer.strategy.reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
+            parts = flat.split([g.numel() for g in gradients])
+            gradients = tuple(part.view_as(g) for part, g in zip(parts, gradients, strict=True))
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient
+        if self.gradient_clip_val:
+            clip_grad_norm_(weights, self.gradient_clip_val)
+        optimizer.step()
+
+    def _schedules(self) -> list[LRScheduler | ReduceLROnPlateau]:
+        schedules = self.lr_schedulers()
+        assert isinstance(schedules, list)
+        return schedules
+
+    def on_train_epoch_end(self) -> None:
+        super().on_train_epoch_end()
+        for schedule in self._schedules():
+            if isinstance(schedule, ReduceLROnPlateau):
+                schedule.step(float(self.trainer.callback_metrics[self.objective["metric"]]))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.quality.add_real(self.pixels(batch[0]), batch[1])
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.quality.add_real(self.pixels(batch[0]), batch[1])
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict(self.quality.measure(self, self.sample, "val/"), prog_bar=True)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict(self.quality.measure(self, self.sample, "test/"))
+
+    def pictures(self) -> dict[str, Tensor]:
+        """By name: samples; ways from one latent to the next."""
+        latents = torch.randn(64, self.net.latent_size, generator=seeding.generator(0, "pictures")).to(self.device)
+        return {"samples": drawing.grid(self(latents)), "interpolations": drawing.interpolations(self, latents[:16])}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        return tuple(
+            configure(net.parameters(), self.optimizer, self.scheduler, self.trainer, self.objective)
+            for net in (self.net.generator, self.net.discriminator)
+        )
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Cross-entropy, (), given the logits (B,) of being real that real and generated images got."""
+    return softplus(-real).mean() + softplus(fake).mean()
+
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """The non-saturating loss, (): cross-entropy of the same logits, (B,), with "real" for an answer."""
+    return softplus(-fake).mean()
+
+
+def gradient_penalty(discriminate: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Mean over the images (B, ...) of the squared norm of the gradient of their logits, (): R1 without its weight."""
+    images = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(discriminate(images).sum(), images, create_graph=True)
+    return gradient.square().flatten(1).sum(1).mean()
+
+
+def moving_average(keep: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """What `AveragedModel` takes: averages keep the share `keep` of themselves at each step.
+
+    At step n it is no more than (1 + n) / (10 + n), so that the weights a net began with are soon forgotten.
+    """
+
+    def update(averages: Tensors, currents: Tensors, num: Tensor | int) -> None:
+        kept = min(keep, (1 + int(num)) / (10 + int(num)))
+        for average, current in zip(averages, currents, strict=True):
+            if average.is_floating_point():
+                average.lerp_(current, 1 - kept)
+            else:
+                average.copy_(current)  # batch norm counts its batches
+
+    return update

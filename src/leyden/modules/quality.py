@@ -1,0 +1,193 @@
+"""How good generated images are, in figures: a Fréchet distance and the share of the classes among them.
+
+As Heusel et al. (2017) do with the features of an Inception net, but with those of a small classifier that
+Leyden trains on the data set itself. So ``fcd`` (Fréchet classifier distance) is no FID and compares with none;
+it compares runs of Leyden on one data set.
+"""
+
+from collections.abc import Callable
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
+
+from leyden.data.batches import TrainBatches
+from leyden.errors import UserError
+from leyden.nets.cnn import CNN
+from leyden.optim import OneCycle
+from leyden.seeding import generator
+
+NUM_FEATURES = 64
+MIN_STEPS = 100  # of the judge's training, which is one epoch where the data set is large enough
+CHUNK = 500  # images that are generated at a time
+
+Sample = Callable[[int, torch.Generator], Tensor]
+
+
+class SampleQuality(nn.Module):
+    """Compares a generator's images with the real ones of a validation or test set.
+
+    The classifier, here the judge, is trained at the start of a run, in seconds, on the whole official training
+    set and from a seed of its own: every run on a data set has the same, whatever its seed, split or model. Its
+    weights are in the run's checkpoints, so a resumed or loaded run keeps it to the bit.
+
+    Args:
+        in_shape: (C, H, W) of an image.
+        num_classes: of the data set.
+        num_samples: how many images are generated for one comparison.
+
+    Raises:
+        ValueError: `num_classes` or `num_samples` is below 2.
+    """
+
+    def __init__(self, in_shape: tuple[int, ...], num_classes: int, num_samples: int) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(
+                f"num_classes: got {num_classes}, samples are judged by the classes of images, two or more"
+            )
+        if num_samples < 2:
+            raise ValueError(f"num_samples: got {num_samples}, must be at least 2")
+        self.num_classes, self.num_samples = num_classes, num_samples
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            self.judge = CNN(in_shape, num_classes, (8, 16), (NUM_FEATURES,), norm="batch")
+        self.judge.requires_grad_(False)
+        self.real = FeatureSums()
+
+    def prepare(self, trainer: Trainer) -> None:
+        """Train the judge on the data of `trainer`, unless this run goes on from a checkpoint, which holds it.
+
+        Raises:
+            UserError: its images have no classes.
+        """
+        if trainer.ckpt_path is not None:
+            return
+        data, device = trainer.datamodule, trainer.strategy.root_device  # type: ignore[attr-defined]
+        inputs, targets = (part.to(device) for part in data.read(train=True))
+        augment = data.augmentation(inputs, targets)
+
+        def pixels(raw: Tensor) -> Tensor:
+            scaled: Tensor = data.denormalise(data.transform(device)(raw))
+            return scaled
+
+        batches = TrainBatches(inputs, targets, 128, pixels, augment=augment)
+        if next(iter(batches))[1].shape[1:] not in ((), (self.num_classes,)):
+            raise UserError("model: samples are judged by classes, and what is to be told of these images is no class")
+        train_judge(self.judge.to(device), batches, self.num_classes)
+
+    def look(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, C, H, W), 0 to 1 → features, (B, 64), and their classes, bool (B, num_classes); in eval mode."""
+        features = self.judge.head[:-1](self.judge.stages(pixels).flatten(1))
+        return features, self.judge.head[-1](features) > 0
+
+    def add_real(self, pixels: Tensor, targets: Tensor) -> None:
+        """Take note of a batch of real images: float (B, C, H, W), 0 to 1, and their classes, see `multi_hot`."""
+        features, found = self.look(pixels)
+        self.real.add(features, (found == multi_hot(targets, self.num_classes)).all(1))
+
+    def measure(self, module: LightningModule, sample: Sample, prefix: str) -> dict[str, Tensor]:
+        """Compare generated images with the real ones that all processes noted since the last call.
+
+        Args:
+            module: whose processes.
+            sample: (number, generator) → images (number, C, H, W), 0 to 1.
+            prefix: of the names.
+
+        Returns:
+            fcd: Fréchet distance between the features, 0 where they are alike, lower is better.
+            coverage: see `coverage`.
+            judge_acc: share of the real images that the judge gets right; how far to trust the other two.
+        """
+        mean, covariance, accuracy = self.real.moments(module)
+        self.real = FeatureSums()
+        rng, fake, classes = generator(0, "samples"), FeatureSums(), []
+        for start in range(0, self.num_samples, CHUNK):
+            features, found = self.look(sample(min(CHUNK, self.num_samples - start), rng))
+            fake.add(features, found.any(1))
+            classes.append(found)
+        fcd = frechet_distance(mean, covariance, *fake.moments()[:2])
+        covered = coverage(torch.cat(classes))
+        return {f"{prefix}fcd": fcd.float(), f"{prefix}coverage": covered, f"{prefix}judge_acc": accuracy.float()}
+
+
+class FeatureSums:
+    """Sums from which mean and covariance of features come, float64, so that the order of a sum cannot show."""
+
+    def __init__(self) -> None:
+        self.sums = torch.zeros(2 + NUM_FEATURES + NUM_FEATURES**2, dtype=torch.float64)
+
+    def add(self, features: Tensor, right: Tensor) -> None:
+        """A batch of features, (B, 64), and which of its images the judge got right, bool (B,)."""
+        x = features.double().cpu()
+        counts = torch.tensor([len(x), int(right.sum())])
+        self.sums += torch.cat([counts, x.sum(0), (x.T @ x).flatten()])
+
+    def moments(self, module: LightningModule | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean (64,), covariance (64, 64) and share of right ones, (), over all processes of `module`."""
+        sums = self.sums
+        if module is not None and module.trainer.world_size > 1:
+            gathered = module.all_gather(sums.to(module.device))
+            assert isinstance(gathered, Tensor)
+            sums = gathered.sum(0).cpu()
+        num, mean = sums[0], sums[2 : 2 + NUM_FEATURES] / sums[0]
+        products = sums[2 + NUM_FEATURES :].view(NUM_FEATURES, NUM_FEATURES)
+        return mean, (products - num * torch.outer(mean, mean)) / (num - 1).clamp(min=1), sums[1] / num
+
+
+def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> Tensor:
+    """Squared, between two normal distributions (Dowson and Landau, 1982).
+
+    |m₁ - m₂|² + tr(C₁ + C₂ - 2 (C₁C₂)^½), where the trace of the root is the sum of the roots of the eigenvalues
+    of the symmetric C₁^½ C₂ C₁^½.
+
+    Args:
+        mean, other_mean: (D,)
+        covariance, other_covariance: (D, D)
+    """
+    values, vectors = torch.linalg.eigh(covariance)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    overlap = torch.linalg.eigvalsh(root @ other_covariance @ root).clamp(min=0).sqrt().sum()
+    distance: Tensor = (mean - other_mean).square().sum() + covariance.trace() + other_covariance.trace() - 2 * overlap
+    return distance
+
+
+def coverage(found: Tensor) -> Tensor:
+    """Share of the classes that come up at least a tenth as often as if all did equally, 0 to 1.
+
+    Args:
+        found: bool (N, K), whether each of N samples is of each of K classes.
+    """
+    return (found.sum(0) * 10 * found.shape[1] >= len(found)).float().mean()
+
+
+def multi_hot(targets: Tensor, num_classes: int) -> Tensor:
+    """A class each, int64 (B,), or which classes are there, 0 or 1 (B, num_classes) → the latter, float."""
+    return (one_hot(targets, num_classes) if targets.dim() == 1 else targets).float()
+
+
+def train_judge(judge: nn.Module, batches: TrainBatches, num_classes: int) -> None:
+    """Train `judge` with Adam for an epoch, or more where that is less than `MIN_STEPS`, in place.
+
+    Args:
+        judge: float (B, C, H, W), 0 to 1 → a logit for each class, (B, num_classes).
+        batches: of images (B, C, H, W), 0 to 1, and their classes, see `multi_hot`.
+    """
+    num_epochs = -(-MIN_STEPS // len(batches))
+    optimizer = torch.optim.Adam(judge.requires_grad_().parameters(), lr=5e-3)
+    schedule = OneCycle(optimizer, num_epochs * len(batches))
+    for epoch in range(num_epochs):
+        batches.position = start_of(epoch)
+        for images, targets in batches:
+            optimizer.zero_grad()
+            loss = binary_cross_entropy_with_logits(judge(images), multi_hot(targets, num_classes))
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    judge.requires_grad_(False)
+
+
+def start_of(epoch: int) -> Callable[[], tuple[int, int]]:
+    """Where an iteration of `TrainBatches` is to start."""
+    return lambda: (epoch, 0)
