@@ -13,7 +13,7 @@ from leyden.modules.autoencoder import Autoencoder
 from leyden.modules.drawing import latent_map, pairs, principal_components
 from leyden.modules.gan import discriminator_loss, generator_loss, gradient_penalty, moving_average
 from leyden.modules.likelihoods import Bernoulli, DiscretisedLogistic
-from leyden.modules.quality import FeatureSums, SampleQuality, coverage, frechet_distance, multi_hot, train_judge
+from leyden.modules.quality import FeatureSums, SampleQuality, class_shares, coverage, frechet_distance, train_judge
 from leyden.modules.vae import VAE, bits_per_dimension, kl_divergence, reparameterise
 from leyden.nets import codec
 from leyden.nets.codec import GaussianAutoencoder
@@ -169,12 +169,12 @@ class TestQuality:
         assert share == 15 / 50
 
     def test_a_class_counts_from_a_tenth_of_its_share(self) -> None:
-        found = torch.eye(4)[torch.tensor([0] * 90 + [1] * 9 + [2] * 1)].bool()
-        assert coverage(found).item() == pytest.approx(2 / 4), "a tenth of 25 is more than one"
+        classes = torch.tensor([0] * 90 + [1] * 9 + [2] * 1)
+        assert coverage(classes, 4).item() == pytest.approx(2 / 4), "a tenth of 25 is more than one"
 
     def test_images_are_of_one_class_or_of_several(self) -> None:
-        assert multi_hot(torch.tensor([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
-        assert multi_hot(torch.tensor([[1, 0, 1]]), 3).tolist() == [[1, 0, 1]]
+        assert class_shares(torch.tensor([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
+        assert class_shares(torch.tensor([[1, 0, 1]]), 3).tolist() == [[0.5, 0, 0.5]]
 
     def test_the_judge_is_the_same_whatever_the_runs_seed_and_learns(self) -> None:
         images = torch.zeros(64, 1, 28, 28, dtype=torch.uint8)
@@ -191,7 +191,7 @@ class TestQuality:
         assert not any(weight.requires_grad for weight in judges[0].parameters())
         features, classes = judges[0].look(images / 255)
         assert features.shape == (64, 64)
-        assert torch.equal(classes, multi_hot(labels, 2).bool())
+        assert torch.equal(classes, labels)
 
 
 class TestDrawing:

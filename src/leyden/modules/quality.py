@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
+from torch.nn.functional import cross_entropy, one_hot
 
 from leyden.data.batches import TrainBatches
 from leyden.errors import UserError
@@ -78,14 +78,15 @@ class SampleQuality(nn.Module):
         train_judge(self.judge.to(device), batches, self.num_classes)
 
     def look(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, C, H, W), 0 to 1 → features, (B, 64), and their classes, bool (B, num_classes); in eval mode."""
+        """Images (B, C, H, W), 0 to 1 → features, (B, 64), and likeliest classes, (B,); in eval mode."""
         features = self.judge.head[:-1](self.judge.stages(pixels).flatten(1))
-        return features, self.judge.head[-1](features) > 0
+        return features, self.judge.head[-1](features).argmax(1)
 
     def add_real(self, pixels: Tensor, targets: Tensor) -> None:
-        """Take note of a batch of real images: float (B, C, H, W), 0 to 1, and their classes, see `multi_hot`."""
+        """Take note of a batch of real images: float (B, C, H, W), 0 to 1, and their classes, see `class_shares`."""
         features, found = self.look(pixels)
-        self.real.add(features, (found == multi_hot(targets, self.num_classes)).all(1))
+        shares = class_shares(targets, self.num_classes)
+        self.real.add(features, shares.gather(1, found[:, None]).squeeze(1) > 0)
 
     def measure(self, module: LightningModule, sample: Sample, prefix: str) -> dict[str, Tensor]:
         """Compare generated images with the real ones that all processes noted since the last call.
@@ -105,10 +106,10 @@ class SampleQuality(nn.Module):
         rng, fake, classes = generator(0, "samples"), FeatureSums(), []
         for start in range(0, self.num_samples, CHUNK):
             features, found = self.look(sample(min(CHUNK, self.num_samples - start), rng))
-            fake.add(features, found.any(1))
+            fake.add(features, torch.ones_like(found))
             classes.append(found)
         fcd = frechet_distance(mean, covariance, *fake.moments()[:2])
-        covered = coverage(torch.cat(classes))
+        covered = coverage(torch.cat(classes), self.num_classes)
         return {f"{prefix}fcd": fcd.float(), f"{prefix}coverage": covered, f"{prefix}judge_acc": accuracy.float()}
 
 
@@ -153,18 +154,20 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
     return distance
 
 
-def coverage(found: Tensor) -> Tensor:
+def coverage(classes: Tensor, num_classes: int) -> Tensor:
     """Share of the classes that come up at least a tenth as often as if all did equally, 0 to 1.
 
     Args:
-        found: bool (N, K), whether each of N samples is of each of K classes.
+        classes: int64 (N,), of each sample.
     """
-    return (found.sum(0) * 10 * found.shape[1] >= len(found)).float().mean()
+    counts = torch.bincount(classes, minlength=num_classes)
+    return (counts * 10 * num_classes >= len(classes)).float().mean()
 
 
-def multi_hot(targets: Tensor, num_classes: int) -> Tensor:
-    """A class each, int64 (B,), or which classes are there, 0 or 1 (B, num_classes) → the latter, float."""
-    return (one_hot(targets, num_classes) if targets.dim() == 1 else targets).float()
+def class_shares(targets: Tensor, num_classes: int) -> Tensor:
+    """A class each, int64 (B,), or which classes are there, 0 or 1 (B, num_classes) → even shares, (B, num_classes)."""
+    present = one_hot(targets, num_classes) if targets.dim() == 1 else targets
+    return present / present.sum(1, keepdim=True).clamp(min=1)
 
 
 def train_judge(judge: nn.Module, batches: TrainBatches, num_classes: int) -> None:
@@ -172,7 +175,7 @@ def train_judge(judge: nn.Module, batches: TrainBatches, num_classes: int) -> No
 
     Args:
         judge: float (B, C, H, W), 0 to 1 → a logit for each class, (B, num_classes).
-        batches: of images (B, C, H, W), 0 to 1, and their classes, see `multi_hot`.
+        batches: of images (B, C, H, W), 0 to 1, and their classes, see `class_shares`.
     """
     num_epochs = -(-MIN_STEPS // len(batches))
     optimizer = torch.optim.Adam(judge.requires_grad_().parameters(), lr=5e-3)
@@ -181,7 +184,7 @@ def train_judge(judge: nn.Module, batches: TrainBatches, num_classes: int) -> No
         batches.position = start_of(epoch)
         for images, targets in batches:
             optimizer.zero_grad()
-            loss = binary_cross_entropy_with_logits(judge(images), multi_hot(targets, num_classes))
+            loss = cross_entropy(judge(images), class_shares(targets, num_classes))
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
