@@ -200,6 +200,7 @@ def test_nan_does_not_stay_the_best() -> None:
 def test_the_end_table_has_a_column_for_each_metric_of_the_run() -> None:
     report = {
         "name": "diabetes-mlp",
+        "state": "finished",
         "objective": {"metric": "val/rmse", "epoch": 3},
         "metrics": {"val/loss": 0.5, "val/mae": 44.0, "val/rmse": 55.25, "test/loss": 0.6, "test/rmse": 2931.4},
     }
