@@ -31,15 +31,14 @@ def sample(run: Path, num: int, seed: int, out: Path) -> None:
     import leyden
     from leyden.errors import UserError
     from leyden.modules.drawing import grid
-    from leyden.modules.gan import GAN
-    from leyden.modules.vae import VAE
+    from leyden.modules.sampler import Sampler
     from leyden.pictures import write_png
     from leyden.seeding import generator
 
     if num < 1:
         raise UserError(f"--num: got {num}, must be at least 1")
     module = leyden.load(run)
-    if not isinstance(module, VAE | GAN):
+    if not isinstance(module, Sampler):
         raise UserError(f"{run}: its model makes no images; vae and gan do")
     write_png(out, grid(module.sample(num, generator(seed, "samples"))))
 

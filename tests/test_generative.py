@@ -11,9 +11,10 @@ from torch.optim.swa_utils import AveragedModel
 from leyden.data.batches import Normalise, TrainBatches
 from leyden.modules.autoencoder import Autoencoder
 from leyden.modules.drawing import latent_map, pairs, principal_components
+from leyden.modules.frechet import FeatureSums, frechet_distance
 from leyden.modules.gan import discriminator_loss, generator_loss, gradient_penalty, moving_average
 from leyden.modules.likelihoods import Bernoulli, DiscretisedLogistic
-from leyden.modules.quality import FeatureSums, SampleQuality, class_shares, coverage, frechet_distance, train_judge
+from leyden.modules.quality import SampleQuality, class_shares, coverage, train_judge
 from leyden.modules.vae import VAE, bits_per_dimension, kl_divergence, reparameterise
 from leyden.nets import codec
 from leyden.nets.codec import GaussianAutoencoder
@@ -160,7 +161,7 @@ class TestQuality:
 
     def test_features_are_summed_up_to_their_mean_and_covariance(self) -> None:
         features = torch.randn(50, 64, generator=torch.Generator().manual_seed(0))
-        sums = FeatureSums()
+        sums = FeatureSums(64)
         for part in features.split(20):
             sums.add(part, torch.arange(len(part)) < 5)
         mean, covariance, share = sums.moments()

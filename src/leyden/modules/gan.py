@@ -20,15 +20,15 @@ from torch.optim.swa_utils import AveragedModel
 from leyden import seeding
 from leyden.data.batches import Batch
 from leyden.modules import drawing
-from leyden.modules.learner import PixelLearner, wrong_net
-from leyden.modules.quality import SampleQuality
+from leyden.modules.learner import wrong_net
+from leyden.modules.sampler import Sampler
 from leyden.nets.codec import DCGAN
 from leyden.optim import OptimizerFactory, SchedulerFactory, configure
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
-class GAN(PixelLearner):
+class GAN(Sampler):
     """Logs the loss of each net and, on ``val`` and ``test``, how good samples are, see `leyden.modules.quality`.
 
     A training step is one step of the discriminator and one of the generator, each with an optimizer and a
@@ -37,11 +37,10 @@ class GAN(PixelLearner):
     Args:
         net: such as `leyden.nets.codec.DCGAN`.
         optimizer, scheduler, objective: as of `Learner`.
-        num_classes: of the data set; classes serve to judge samples, not to train.
+        num_classes, num_samples: as of `Sampler`.
         r1: weight of the penalty on the discriminator's gradient at real images, 0 for none.
         ema: share that the moving average of the generator's weights keeps at each step, 0 to 1.
         gradient_clip_val: largest norm of each net's gradient, 0 for no limit.
-        num_samples: how many images are generated to be judged.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -63,7 +62,10 @@ class GAN(PixelLearner):
     ) -> None:
         if not isinstance(net, DCGAN):
             raise wrong_net(net, "gan")
-        super().__init__(net, optimizer, scheduler, objective, "loss", "discriminator", "generator")
+        figures = "loss", "discriminator", "generator"
+        super().__init__(
+            net, optimizer, scheduler, objective, *figures, num_classes=num_classes, num_samples=num_samples
+        )
         for name, value in (("r1", r1), ("gradient_clip_val", gradient_clip_val)):
             if value < 0:
                 raise ValueError(f"{name}: got {value}, must not be negative")
@@ -73,31 +75,15 @@ class GAN(PixelLearner):
         self.r1, self.gradient_clip_val = r1, gradient_clip_val
         self.average = AveragedModel(net.generator, multi_avg_fn=moving_average(ema), use_buffers=True)
         self.average.requires_grad_(False)
-        self.quality = SampleQuality(net.in_shape, num_classes, num_samples)
 
     def forward(self, latents: Tensor) -> Tensor:
+        """As `decode`."""
+        return self.decode(latents)
+
+    def decode(self, latents: Tensor) -> Tensor:
         """(B, latent_size), of a standard normal distribution → images (B, C, H, W), 0 to 1."""
         images: Tensor = self.average(latents)
         return images
-
-    @torch.no_grad()
-    def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
-        """New images.
-
-        Args:
-            num: how many.
-            generator: on the CPU; torch's own if there is none.
-
-        Returns:
-            float (num, C, H, W), 0 to 1.
-        """
-        images: Tensor = self(torch.randn(num, self.net.latent_size, generator=generator).to(self.device))
-        return images
-
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        if stage == "fit":
-            self.quality.prepare(self.trainer)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         real = self.pixels(batch[0])
@@ -160,7 +146,10 @@ class GAN(PixelLearner):
     def pictures(self) -> dict[str, Tensor]:
         """By name: samples; ways from one latent to the next."""
         latents = torch.randn(64, self.net.latent_size, generator=seeding.generator(0, "pictures")).to(self.device)
-        return {"samples": drawing.grid(self(latents)), "interpolations": drawing.interpolations(self, latents[:16])}
+        return {
+            "samples": drawing.grid(self.decode(latents)),
+            "interpolations": drawing.interpolations(self.decode, latents[:16]),
+        }
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return tuple(

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from leyden.data.batches import TrainBatches
 from leyden.errors import UserError
+from leyden.modules.frechet import FeatureSums, frechet_distance
 from leyden.nets.cnn import CNN
 from leyden.optim import OneCycle
 from leyden.seeding import generator
@@ -54,7 +55,7 @@ class SampleQuality(nn.Module):
             torch.default_generator.manual_seed(0)
             self.judge = CNN(in_shape, num_classes, (8, 16), (NUM_FEATURES,), norm="batch")
         self.judge.requires_grad_(False)
-        self.real = FeatureSums()
+        self.real = FeatureSums(NUM_FEATURES)
 
     def prepare(self, trainer: Trainer) -> None:
         """Train the judge on the data of `trainer`, unless this run goes on from a checkpoint, which holds it.
@@ -102,8 +103,8 @@ class SampleQuality(nn.Module):
             judge_acc: share of the real images that the judge gets right; how far to trust the other two.
         """
         mean, covariance, accuracy = self.real.moments(module)
-        self.real = FeatureSums()
-        rng, fake, classes = generator(0, "samples"), FeatureSums(), []
+        self.real = FeatureSums(NUM_FEATURES)
+        rng, fake, classes = generator(0, "samples"), FeatureSums(NUM_FEATURES), []
         for start in range(0, self.num_samples, CHUNK):
             features, found = self.look(sample(min(CHUNK, self.num_samples - start), rng))
             fake.add(features, torch.ones_like(found))
@@ -111,47 +112,6 @@ class SampleQuality(nn.Module):
         fcd = frechet_distance(mean, covariance, *fake.moments()[:2])
         covered = coverage(torch.cat(classes), self.num_classes)
         return {f"{prefix}fcd": fcd.float(), f"{prefix}coverage": covered, f"{prefix}judge_acc": accuracy.float()}
-
-
-class FeatureSums:
-    """Sums from which mean and covariance of features come, float64, so that the order of a sum cannot show."""
-
-    def __init__(self) -> None:
-        self.sums = torch.zeros(2 + NUM_FEATURES + NUM_FEATURES**2, dtype=torch.float64)
-
-    def add(self, features: Tensor, right: Tensor) -> None:
-        """A batch of features, (B, 64), and which of its images the judge got right, bool (B,)."""
-        x = features.double().cpu()
-        counts = torch.tensor([len(x), int(right.sum())])
-        self.sums += torch.cat([counts, x.sum(0), (x.T @ x).flatten()])
-
-    def moments(self, module: LightningModule | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean (64,), covariance (64, 64) and share of right ones, (), over all processes of `module`."""
-        sums = self.sums
-        if module is not None and module.trainer.world_size > 1:
-            gathered = module.all_gather(sums.to(module.device))
-            assert isinstance(gathered, Tensor)
-            sums = gathered.sum(0).cpu()
-        num, mean = sums[0], sums[2 : 2 + NUM_FEATURES] / sums[0]
-        products = sums[2 + NUM_FEATURES :].view(NUM_FEATURES, NUM_FEATURES)
-        return mean, (products - num * torch.outer(mean, mean)) / (num - 1).clamp(min=1), sums[1] / num
-
-
-def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> Tensor:
-    """Squared, between two normal distributions (Dowson and Landau, 1982).
-
-    |m₁ - m₂|² + tr(C₁ + C₂ - 2 (C₁C₂)^½), where the trace of the root is the sum of the roots of the eigenvalues
-    of the symmetric C₁^½ C₂ C₁^½.
-
-    Args:
-        mean, other_mean: (D,)
-        covariance, other_covariance: (D, D)
-    """
-    values, vectors = torch.linalg.eigh(covariance)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    overlap = torch.linalg.eigvalsh(root @ other_covariance @ root).clamp(min=0).sqrt().sum()
-    distance: Tensor = (mean - other_mean).square().sum() + covariance.trace() + other_covariance.trace() - 2 * overlap
-    return distance
 
 
 def coverage(classes: Tensor, num_classes: int) -> Tensor:

@@ -14,15 +14,15 @@ from torch import Tensor
 from leyden import seeding
 from leyden.data.batches import Batch
 from leyden.modules import drawing
-from leyden.modules.learner import PixelLearner, wrong_net
+from leyden.modules.learner import wrong_net
 from leyden.modules.likelihoods import Bernoulli, DiscretisedLogistic, Likelihood, draw
 from leyden.modules.means import EpochMeans
-from leyden.modules.quality import SampleQuality
+from leyden.modules.sampler import Sampler
 from leyden.nets.codec import GaussianAutoencoder
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
-class VAE(PixelLearner):
+class VAE(Sampler):
     """Logs of each image, in nats, the mean of minus the ELBO as ``loss`` and its two parts, ``nll`` and ``kl``.
 
     On ``val`` and ``test`` the ELBO is that of β = 1 whatever was trained with, ``bpd`` is the same in bits per
@@ -31,11 +31,10 @@ class VAE(PixelLearner):
     Args:
         net: such as `leyden.nets.codec.GaussianAutoencoder`.
         optimizer, scheduler, objective: as of `Learner`.
-        num_classes: of the data set; classes serve to judge samples, not to train.
+        num_classes, num_samples: as of `Sampler`.
         beta: weight of the divergence in training.
         likelihood: of a pixel, see `leyden.modules.likelihoods`; auto is bernoulli for grey images and logistic
             for colour.
-        num_samples: how many images are generated to be judged.
 
     Raises:
         ValueError: `beta` is negative, or `num_samples` below 2.
@@ -57,14 +56,16 @@ class VAE(PixelLearner):
     ) -> None:
         if not isinstance(net, GaussianAutoencoder):
             raise wrong_net(net, "vae")
-        super().__init__(net, optimizer, scheduler, objective, "loss", "nll", "kl")
+        figures = "loss", "nll", "kl"
+        super().__init__(
+            net, optimizer, scheduler, objective, *figures, num_classes=num_classes, num_samples=num_samples
+        )
         if beta < 0:
             raise ValueError(f"beta: got {beta}, must not be negative")
         self.beta = beta
         grey = likelihood == "bernoulli" or (likelihood == "auto" and net.in_shape[0] == 1)
         self.likelihood = Bernoulli() if grey else DiscretisedLogistic(net.in_shape[0])
-        self.quality = SampleQuality(net.in_shape, num_classes, num_samples)
-        self.eval_means = EpochMeans("loss", "nll", "kl")
+        self.eval_means = EpochMeans(*figures)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) → their reconstructions, 0 to 1, by way of the mean of their latents."""
@@ -74,19 +75,6 @@ class VAE(PixelLearner):
         """(B, latent_size) → the mean of each pixel, (B, C, H, W), 0 to 1."""
         logits: Tensor = self.net.decoder(latents)
         return logits.sigmoid()
-
-    @torch.no_grad()
-    def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
-        """New images.
-
-        Args:
-            num: how many.
-            generator: on the CPU; torch's own if there is none.
-
-        Returns:
-            The mean of each pixel, float (num, C, H, W), 0 to 1.
-        """
-        return self.decode(torch.randn(num, self.net.latent_size, generator=generator).to(self.device))
 
     def terms(self, images: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """What minus the ELBO of each image consists of.
@@ -102,11 +90,6 @@ class VAE(PixelLearner):
         mean, log_variance = self.net.encode(targets)
         latents = reparameterise(mean, log_variance, rng)
         return self.likelihood.nll(self.net.decoder(latents), targets), kl_divergence(mean, log_variance)
-
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        if stage == "fit":
-            self.quality.prepare(self.trainer)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         nll, kl = (term.mean() for term in self.terms(batch[0]))
