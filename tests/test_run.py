@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import leyden
@@ -106,6 +107,31 @@ def test_stopped_between_epochs_and_resumed_it_ends_in_the_same_bits(
             finished(*overrides)
     stopped = max(alone.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
     assert stopped != alone
+    resume(stopped)
+    one, other = (torch.load(last_checkpoint(folder), weights_only=True) for folder in (alone, stopped))
+    assert differing(one, other, "last.ckpt") == []
+    assert metrics(alone) == metrics(stopped)
+
+
+@pytest.mark.parametrize("scheduler", groups()["scheduler"])
+def test_every_schedule_goes_on_in_the_middle_of_an_epoch(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, scheduler: str
+) -> None:
+    overrides = ["model=mlp", "trainer.max_epochs=3", f"scheduler={scheduler}", "checkpoint.every_n_steps=50"]
+    alone = finished(*overrides)
+    save = Checkpoints._save_last
+
+    def save_and_cut(self: Checkpoints, trainer: Trainer) -> None:
+        save(self, trainer)
+        if not self.between_epochs:
+            raise PowerCutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_save_last", save_and_cut)
+        with pytest.raises(PowerCutError):
+            finished(*overrides)
+    stopped = max(alone.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert read_checkpoint(last_checkpoint(stopped))["global_step"] == 50
     resume(stopped)
     one, other = (torch.load(last_checkpoint(folder), weights_only=True) for folder in (alone, stopped))
     assert differing(one, other, "last.ckpt") == []

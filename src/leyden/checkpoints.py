@@ -87,6 +87,11 @@ class Checkpoints(Checkpoint):
         if signum:
             self._stop(trainer, signum)
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Lightning takes a run that was resumed for one resumed at an epoch's end, and does not show this epoch's
+        # metric to a plateau schedule; no checkpoint here is from an epoch's end.
+        trainer.fit_loop.restarting = False
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != "fit":
             return

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
-from torchvision.io import encode_png
+from torchvision.transforms.functional import to_pil_image
 
 from leyden.modules.learner import PixelLearner
 from leyden.run_folder import writing
@@ -38,6 +37,5 @@ class Pictures(Callback):
 def write_png(path: Path, picture: Tensor) -> None:
     """Write a float (C, H, W), 0 to 1, whole or not at all; makes the folder."""
     path.parent.mkdir(exist_ok=True)
-    pixels = (picture.cpu().clamp(0, 1) * 255).round().to(torch.uint8)
     with writing(path) as file:
-        file.write(encode_png(pixels).numpy().tobytes())
+        to_pil_image(picture.cpu().clamp(0, 1)).save(file, format="png")

@@ -7,6 +7,7 @@ gradient of each. Images are sampled from a moving average of the generator's we
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -152,10 +153,12 @@ class GAN(Sampler):
         }
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        return tuple(
+        configs: list[Any] = [
             configure(net.parameters(), self.optimizer, self.scheduler, self.trainer, self.objective)
             for net in (self.net.generator, self.net.discriminator)
-        )
+        ]
+        # When and by what the schedules step is told to `training_step` here, not to Lightning.
+        return [config["optimizer"] for config in configs], [config["lr_scheduler"]["scheduler"] for config in configs]
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
