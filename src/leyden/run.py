@@ -96,6 +96,7 @@ def _run(cfg: DictConfig, folder: Path | None, pruner: Pruner | None = None) -> 
         load_weights(module, checkpoint, last)
     else:
         transfer.start(module, cfg.init_from)
+    trainer.callbacks += transfer.callbacks(module)  # type: ignore[attr-defined]
     parent = folder.parent if folder else run_folder.parent(cfg.paths.logs, cfg.name)
     data.prepare_data()
     data.setup("fit")

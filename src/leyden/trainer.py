@@ -28,7 +28,6 @@ from leyden.lean import LeanTrainer
 from leyden.loggers import MetricsCSV
 from leyden.pictures import Pictures
 from leyden.tensorboard import TensorBoard
-from leyden.transfer import Freeze
 
 
 def build_trainer(cfg: DictConfig) -> Trainer:
@@ -45,7 +44,6 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     terminal = sys.stdout.isatty()
     callbacks: list[Callback] = [
         StepSeed(cfg.seed),
-        Freeze(),
         EarlyStopping(cfg.objective.metric, mode=cfg.objective.mode, **cfg_dict(cfg.early_stopping)),
         EpochFigures(),
         ProgressBar() if terminal else PlainProgress(cfg.objective.metric),

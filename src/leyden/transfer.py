@@ -89,6 +89,11 @@ def _published(name: str) -> dict[str, Tensor]:
         ) from error
 
 
+def callbacks(module: LightningModule) -> list[Callback]:
+    """What training `module` takes beside: a `Freeze` if there is anything to freeze."""
+    return [Freeze()] if any(net.freeze_epochs for net in _pretrained(module)) else []
+
+
 class Freeze(Callback):
     """Keeps the body of a pretrained net still for its first `freeze_epochs` epochs.
 

@@ -166,7 +166,7 @@ class Transformer(nn.Module):
         num_outputs: int,
         patch: int = 4,
         dim: int = 64,
-        num_layers: int = 4,
+        num_layers: int = 3,
         num_heads: int = 4,
         mlp_ratio: float = 2.0,
         positions: Positions = "learned",
@@ -174,7 +174,7 @@ class Transformer(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_sizes(dim, num_heads, dropout)
+        check_sizes(dim, num_layers, num_heads, mlp_ratio, dropout)
         self.tokens = Tokens(in_shape, dim, patch, positions)
         class_token = nn.init.trunc_normal_(torch.empty(1, 1, dim), std=0.02)
         self.class_token = nn.Parameter(class_token) if pool == "class" else None
@@ -210,10 +210,14 @@ class Transformer(nn.Module):
         return torch.cat((self.class_token.expand(len(x), -1, -1), tokens), dim=1)  # (B, 1 + those, D)
 
 
-def check_sizes(dim: int, num_heads: int, dropout: float) -> None:
-    """Raises ValueError unless the heads divide the width evenly and `dropout` is a probability below 1."""
+def check_sizes(dim: int, num_layers: int, num_heads: int, mlp_ratio: float, dropout: float) -> None:
+    """Raises ValueError if one is out of its range, or the heads do not divide the width evenly."""
     if dim < 2 or dim % 2:
         raise ValueError(f"dim: got {dim}, must be an even number from 2")
+    if num_layers < 1:
+        raise ValueError(f"num_layers: got {num_layers}, must be at least 1")
+    if mlp_ratio * dim < 1:
+        raise ValueError(f"mlp_ratio: got {mlp_ratio}, must be at least 1 / dim")
     if num_heads < 1 or dim % num_heads:
         raise ValueError(f"num_heads: got {num_heads}, must divide dim, which is {dim}")
     if not 0 <= dropout < 1:
