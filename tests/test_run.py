@@ -22,11 +22,7 @@ from leyden.run import resume, run
 from leyden.run_folder import best_checkpoint, last_checkpoint, read_checkpoint
 from scripts.evaluate import evaluate
 from scripts.kill_and_resume import differing, metrics
-<<<<<<< HEAD
 from tests.conftest import PowerCutError, only_run, same_weights
-=======
-from tests.conftest import only_run, same_weights, small
->>>>>>> 6f84086 (wip)
 
 Finished = Callable[..., Path]
 
@@ -38,23 +34,6 @@ def few_images_have_not_all_classes() -> Iterator[None]:
         yield
 
 
-<<<<<<< HEAD
-=======
-@pytest.mark.parametrize("data", groups()["data"])
-@pytest.mark.parametrize("model", groups()["model"])
-def test_every_model_trains_and_comes_back_from_its_folder(finished: Finished, model: str, data: str) -> None:
-    if not all(path.exists() for path in build(cfg_dict(compose(f"data={data}").data), "data").files()):
-        pytest.skip(f"the files of {data} are not here")
-    folder = finished(*small(model), f"data={data}", "trainer=smoke")
-    module = leyden.load(folder)
-    assert not module.training
-    images = torch.randn(2, *compose(f"data={data}").data.shape)
-    assert module(images).shape == (2, compose(f"data={data}").data.num_classes)
-    checkpoint = torch.load(best_checkpoint(folder), weights_only=True)
-    assert all(torch.equal(checkpoint["state_dict"][name], weight) for name, weight in module.state_dict().items())
-
-
->>>>>>> 6f84086 (wip)
 @pytest.mark.parametrize("choice", [f"{g}={c}" for g in ("optimizer", "scheduler") for c in groups()[g]])
 def test_every_optimizer_and_schedule_learns(finished: Finished, choice: str) -> None:
     folder = finished(choice, "data=synthetic", "model=mlp", "trainer.max_epochs=2")
