@@ -22,6 +22,19 @@ SUPERVISED = [model for model in groups()["model"] if "num_outputs" in compose(f
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
 
+# Nets whose own size is too large for a test, with overrides that make them small.
+SMALL = {
+    "pretrained": ("model.name=shufflenet_v2_x0_5", "model.weights=none", "model.size=32"),
+    "resnet": ("model.widths=[8,16]", "model.depths=[1,1]"),
+    "wrn": ("model.widths=[8,16]", "model.depths=[1,1]"),
+    "transformer": ("model.dim=16", "model.num_layers=2"),
+}
+
+
+def small(model: str) -> list[str]:
+    """Overrides that choose `model`, no larger than a test can train."""
+    return [f"model={model}", *SMALL.get(model, ())]
+
 
 def start(*overrides: str) -> subprocess.Popen[str]:
     """``python train.py <overrides>`` with its output in one pipe."""

@@ -65,6 +65,7 @@ SETTINGS: dict[str, tuple[type | tuple[type, ...], Callable[[Any], bool], str]] 
     "objective.metric": (str, lambda _: True, "the name of a metric"),
     "objective.mode": (str, lambda mode: mode in ("min", "max"), "min or max"),
     "paths.logs": (str, lambda _: True, "a folder"),
+    "init_from": ((str, type(None)), lambda _: True, "a run folder or null"),
     "trainer.max_epochs": (int, lambda epochs: epochs >= 1, "a whole number from 1"),
     "trainer.accumulate_grad_batches": (int, lambda batches: batches >= 1, "a whole number from 1"),
     "trainer.gradient_clip_val": ((int, float), lambda norm: norm >= 0, "a number from 0, which means no limit"),

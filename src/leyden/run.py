@@ -15,7 +15,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from leyden import run_folder
+from leyden import run_folder, transfer
 from leyden.assemble import build_module, cfg_dict, load_weights
 from leyden.build import build
 from leyden.checkpoints import Checkpoints
@@ -94,6 +94,9 @@ def _run(cfg: DictConfig, folder: Path | None, pruner: Pruner | None = None) -> 
     check_manual(module, cfg)
     if checkpoint and last:
         load_weights(module, checkpoint, last)
+    else:
+        transfer.start(module, cfg.init_from)
+    trainer.callbacks += transfer.callbacks(module)  # type: ignore[attr-defined]
     parent = folder.parent if folder else run_folder.parent(cfg.paths.logs, cfg.name)
     data.prepare_data()
     data.setup("fit")

@@ -1,9 +1,9 @@
-"""Classification: cross-entropy around any net that gives logits."""
+"""Classification: one class per sample, by any net that gives logits."""
 
+import math
 from typing import Any
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torchmetrics import ConfusionMatrix, Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -14,6 +14,8 @@ from torchmetrics.classification import (
 )
 
 from leyden.data.batches import Batch
+from leyden.modules.losses import Loss, class_loss, l1_norm
+from leyden.modules.mixing import mix
 from leyden.modules.supervised import Supervised
 
 
@@ -22,28 +24,54 @@ class Classifier(Supervised):
 
     Logs ``train/loss`` and ``train/acc`` over the epoch, and loss, accuracy, macro precision, recall, F1 and
     AUROC of ``val`` and ``test``. The confusion matrix on test, rows the true classes, is in the report.
+    The logged losses are without `l1`; where samples are mixed, ``train/acc`` counts the larger part's class.
 
     Args: as `Supervised`, and
 
     num_classes: number of logits.
+    loss: cross_entropy, focal or mse, see `leyden.modules.losses`.
     label_smoothing: share of the target spread evenly over all classes (Szegedy et al., 2016), 0 to 1.
+    gamma: of the focal loss.
+    l1: added to the loss for each unit of absolute weight, biases and norms aside (Tibshirani, 1996).
+    mixup, cutmix: alpha of that way to mix training samples, see `leyden.modules.mixing`; 0 for none.
 
     Raises:
-        ValueError: `label_smoothing` is out of its range.
+        ValueError: one of the numbers is out of its range.
     """
 
-    def __init__(self, num_classes: int, label_smoothing: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        loss: Loss = "cross_entropy",
+        label_smoothing: float = 0.0,
+        gamma: float = 2.0,
+        l1: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing: got {label_smoothing}, must be at least 0 and below 1")
+        for name, value in {"gamma": gamma, "l1": l1, "mixup": mixup, "cutmix": cutmix}.items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name}: got {value}, must be at least 0")
         super().__init__(metrics=evaluation_metrics(num_classes), train_figures=("acc",), **kwargs)
-        self.label_smoothing = label_smoothing
+        self.num_classes, self.kind, self.gamma = num_classes, loss, gamma
+        self.label_smoothing, self.l1, self.mixup, self.cutmix = label_smoothing, l1, mixup, cutmix
         self.confusion = ConfusionMatrix("multiclass", num_classes=num_classes)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+        return class_loss(outputs, targets, self.kind, self.label_smoothing, self.gamma)
 
     def figures(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-        return ((outputs.argmax(1) == targets).float().mean(),)
+        labels = targets if targets.dim() == 1 else targets.argmax(1)
+        return ((outputs.argmax(1) == labels).float().mean(),)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if self.mixup or self.cutmix:
+            batch = mix(batch, self.num_classes, self.mixup, self.cutmix)
+        loss = super().training_step(batch, batch_idx)
+        return loss + self.l1 * l1_norm(self.net) if self.l1 else loss
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         logits = self.evaluate(batch, self.test_metrics)
