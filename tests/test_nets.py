@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import conv2d, cross_entropy
 
 from leyden.assemble import cfg_dict
 from leyden.build import build
@@ -15,7 +15,7 @@ from leyden.nets.layers import ACTIVATIONS, initialise
 from leyden.nets.mlp import MLP
 from leyden.nets.pretrained import Pretrained, head
 from leyden.nets.recurrent import CELLS, Recurrent, steps
-from leyden.nets.resnet import ResNet
+from leyden.nets.resnet import Block, ResNet
 from leyden.nets.transformer import Attention, Transformer, sinusoids
 from tests.conftest import SUPERVISED, small
 
@@ -213,6 +213,23 @@ class TestResNet:
     def test_stages_halve_the_image(self) -> None:
         net = ResNet((1, 28, 28), 10, [4, 8, 16, 32], [1, 1, 1, 1])
         assert net.blocks(net.stem(torch.randn(1, 1, 28, 28))).shape == (1, 32, 4, 4)
+
+    @pytest.mark.parametrize("size", [7, 8])
+    def test_a_shortcut_is_a_convolution_with_a_stride(self, size: int) -> None:
+        block, x = Block(4, 6, stride=2), torch.randn(2, 4, size, size)
+        wanted = conv2d(x, block.shortcut[1].weight, stride=2)
+        assert block.shortcut[:2](x).allclose(wanted, atol=1e-6)
+        assert block(x).shape == (2, 6, 4, 4)
+
+    def test_gradients_do_not_depend_on_where_the_channels_lie(self) -> None:
+        net, images = ResNet((1, 56, 56), 3, [4, 8], [1, 1]), torch.randn(3, 1, 56, 56)
+        gradients = []
+        for order in (torch.channels_last, torch.contiguous_format):
+            net.to(memory_format=order).zero_grad()
+            net(images).square().sum().backward()
+            gradients.append([weight.grad.clone() for weight in net.parameters()])
+        for one, other in zip(*gradients, strict=True):
+            assert one.allclose(other, rtol=1e-3, atol=1e-3 * float(other.abs().max()))
 
     def test_a_block_without_weights_is_its_shortcut(self) -> None:
         block, x = ResNet((1, 8, 8), 2, [4], [1]).blocks[0], torch.rand(2, 4, 8, 8)

@@ -24,17 +24,11 @@ from leyden.run import resume
 from leyden.run_folder import last_checkpoint
 from scripts.evaluate import evaluate
 from scripts.kill_and_resume import differing, metrics
-from tests.conftest import PowerCutError
+from tests.conftest import PowerCutError, small
 
 Finished = Callable[..., Path]
 
 MODELS, DATA = sorted(groups()["model"]), sorted(groups()["data"])
-# What a model needs in order to be small, or to do without a download.
-SMALL: dict[str, list[str]] = {
-    "pretrained": ["model.weights=none", "model.size=32"],
-    "resnet": ["model.widths=[4,8]", "model.depths=[1,1]"],
-    "wrn": ["model.widths=[4,8]", "model.depths=[1,1]"],
-}
 # Two steps of training, of a few samples; of the keys that only some data sets have, those that are there.
 TWO_STEPS = [
     "trainer=cpu", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1",
@@ -52,7 +46,7 @@ def tiny_files_are_not_the_published_ones_and_have_not_all_classes() -> Iterator
 
 def config(model: str, data: str, root: Path, *overrides: str) -> DictConfig:
     """Of a pair, its data set a small one with its files below `root`."""
-    cfg = compose(f"model={model}", f"data={data}", *SMALL.get(model, []), f"paths.data={root}", *overrides)
+    cfg = compose(*small(model), f"data={data}", f"paths.data={root}", *overrides)
     for key, value in FEWER.items():
         if key in cfg.data:
             cfg.data[key] = value

@@ -13,6 +13,8 @@ from lightning.pytorch import Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import leyden
+from leyden.assemble import build_module, cfg_dict
+from leyden.build import build
 from leyden.callbacks import better
 from leyden.checkpoints import Checkpoints
 from leyden.config import compose, groups
@@ -21,6 +23,7 @@ from leyden.loggers import read_metrics
 from leyden.report import metrics_table
 from leyden.run import resume, run
 from leyden.run_folder import best_checkpoint, last_checkpoint, read_checkpoint
+from leyden.trainer import build_trainer
 from scripts.evaluate import evaluate
 from scripts.kill_and_resume import differing, metrics
 from tests.conftest import PowerCutError, only_run, same_weights
@@ -33,6 +36,15 @@ def few_images_have_not_all_classes() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*No (positive|negative) samples.*", UserWarning)
         yield
+
+
+@pytest.mark.parametrize("experiment", groups()["experiment"])
+def test_every_recipe_can_be_built(experiment: str) -> None:
+    cfg = compose(f"experiment={experiment}")
+    build_trainer(cfg)
+    build(cfg_dict(cfg.data), "data")
+    module = build_module(cfg).eval()
+    assert module(torch.randn(2, *cfg.data.shape)).shape == (2, cfg.model.num_outputs)
 
 
 @pytest.mark.parametrize("choice", [f"{g}={c}" for g in ("optimizer", "scheduler") for c in groups()[g]])
@@ -96,6 +108,7 @@ def test_stopped_between_epochs_and_resumed_it_ends_in_the_same_bits(
     finished: Finished, monkeypatch: pytest.MonkeyPatch, scheduler: str
 ) -> None:
     overrides = ["trainer.max_epochs=4", "model.dropout=0.2", f"scheduler={scheduler}", "early_stopping.patience=1"]
+    overrides += ["task.mixup=0.2", "task.cutmix=1.0"]
     alone = finished(*overrides)
 
     def cut(self: Checkpoints, trainer: object) -> None:

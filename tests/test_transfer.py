@@ -18,7 +18,7 @@ from leyden.nets.pretrained import Pretrained
 from leyden.run import resume
 from leyden.run_folder import best_checkpoint, last_checkpoint
 from scripts.kill_and_resume import differing
-from tests.conftest import small
+from tests.conftest import PowerCutError, small
 
 Finished = Callable[..., Path]
 Weights = dict[str, Tensor]
@@ -141,10 +141,6 @@ def test_files_that_are_no_state_dict(finished: Finished, tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"^model\.weights: cannot read nowhere\.pth"):
         finished(*PRETRAINED, "model.weights=nowhere.pth")
     assert not (tmp_path / "attacked").exists()
-
-
-class PowerCutError(RuntimeError):
-    """Stands for a kill."""
 
 
 def frozen_run(generated: Path) -> list[str]:

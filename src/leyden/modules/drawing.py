@@ -32,9 +32,9 @@ def interpolations(decode: Callable[[Tensor], Tensor], latents: Tensor) -> Tenso
 
     Args:
         decode: (N, latent_size) → images (N, C, H, W), 0 to 1.
-        latents: (2 R, latent_size), for R rows.
+        latents: (2 R, latent_size), for R rows; of an odd number the last goes back to the first.
     """
-    begin, end = latents[0::2, None], latents[1::2, None]  # (R, 1, latent_size)
+    begin, end = latents[0::2, None], latents.roll(-1, 0)[0::2, None]  # (R, 1, latent_size)
     way = torch.linspace(0, 1, NUM_COLUMNS, device=latents.device).view(1, -1, 1)
     return grid(decode(torch.lerp(begin, end, way).flatten(0, 1)))
 
