@@ -92,7 +92,7 @@ class Supervised(LeanModule, ABC):
 
     def _log(self, metrics: MetricCollection, prefix: str) -> None:
         for name, value in self.epoch_figures(metrics, prefix).items():
-            self.log(name, value, prog_bar=name in ("val/loss", self.objective["metric"]))
+            self.log(name, value.float(), prog_bar=name in ("val/loss", self.objective["metric"]))
         metrics.reset()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
