@@ -44,3 +44,17 @@ def test_the_metrics_of_a_test(tmp_path: Path) -> None:
 def test_losses_count_in_standard_deviations(loss: Loss, expected: float) -> None:
     batch = torch.tensor([[0.0]]), torch.tensor([[14.0]])  # said 10, two standard deviations less
     assert regressor(loss).step(batch)[0].item() == pytest.approx(expected)
+
+
+def test_figures_do_not_depend_on_the_order_of_the_batches(tmp_path: Path) -> None:
+    """So several processes, each with batches of its own, tell what one would."""
+    rng = torch.Generator().manual_seed(0)
+    features, truth = torch.randn(300, 1, generator=rng), 10 + 2 * torch.randn(300, 1, generator=rng)
+    batches = EvalBatches(features, truth, 7, torch.nn.Identity())
+    found = []
+    for order in (batches.starts, batches.starts[::-1], [*batches.starts[20:], *batches.starts[:20]]):
+        batches.starts = order
+        trainer = Trainer(logger=False, enable_progress_bar=False, accelerator="cpu", default_root_dir=tmp_path)
+        trainer.test(regressor(), batches, verbose=False)
+        found.append({name: value.item() for name, value in trainer.callback_metrics.items()})
+    assert found[0] == found[1] == found[2]

@@ -84,5 +84,5 @@ class Supervised(Learner, ABC):
 
     def _log(self, metrics: MetricCollection, prefix: str) -> None:
         for name, value in self.epoch_figures(metrics, prefix).items():
-            self.log(name, value, prog_bar=name in ("val/loss", self.objective["metric"]))
+            self.log(name, value.float(), prog_bar=name in ("val/loss", self.objective["metric"]))
         metrics.reset()
