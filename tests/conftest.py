@@ -11,6 +11,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule
 from omegaconf import DictConfig
+from PIL import Image
 
 from leyden.config import compose, groups
 from leyden.run import run
@@ -19,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # The models whose net gives an output for each class or number to be told; the others bring their own task.
 SUPERVISED = [model for model in groups()["model"] if "num_outputs" in compose(f"model={model}").model]
+
+# What a data set cannot be composed without, where its files are not here.
+NEEDED = {"folder": ["data.classes=[cat,dog]"]}
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -34,6 +38,11 @@ SMALL = {
 def small(model: str) -> list[str]:
     """Overrides that choose `model`, no larger than a test can train."""
     return [f"model={model}", *SMALL.get(model, ())]
+
+
+def chosen(data: str) -> list[str]:
+    """Overrides that choose the data set `data`."""
+    return [f"data={data}", *NEEDED.get(data, [])]
 
 
 def start(*overrides: str) -> subprocess.Popen[str]:
@@ -104,6 +113,7 @@ def files_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     write_mnist(root)
     write_cifar(root)
+    write_folder(root / "images")
     return root
 
 
@@ -124,6 +134,14 @@ def write_cifar(root: Path) -> None:
     folder.mkdir()
     for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
         (folder / name).write_bytes(python2_pickle(images.astype(np.uint8), list(range(10)) * 2))
+
+
+def write_folder(root: Path) -> None:
+    """Twenty cats and ten dogs, 4x4, filled with 0 to 19 and 100 to 109."""
+    for name, numbers in (("cat", range(20)), ("dog", range(100, 110))):
+        (root / name).mkdir(parents=True)
+        for number in numbers:
+            Image.new("RGB", (4, 4), (number,) * 3).save(root / name / f"{number:02}.png")
 
 
 def python2_pickle(images: np.ndarray, labels: list[int]) -> bytes:

@@ -10,13 +10,15 @@ from leyden.config import compose, groups, override
 from leyden.data.memory import InMemoryData
 from leyden.errors import UserError
 from leyden.trainer import build_trainer
+from tests.conftest import chosen
 
 CHOICES = [f"{group}={choice}" for group, choices in groups().items() for choice in choices if group != "task"]
 
 
 @pytest.mark.parametrize("choice", [c for c in CHOICES if c not in ("trainer=gpu", "trainer=ddp")])
 def test_every_choice_composes_and_builds(choice: str) -> None:
-    cfg = compose(choice, *(["model=mlp"] if choice.startswith("data=") else []))  # which takes any data
+    group, _, name = choice.partition("=")
+    cfg = compose(*([*chosen(name), "model=mlp"] if group == "data" else [choice]))  # an mlp takes any data
     build_module(cfg)
     assert isinstance(build(cfg_dict(cfg.data), "data"), InMemoryData)
     build_trainer(cfg)
@@ -25,8 +27,9 @@ def test_every_choice_composes_and_builds(choice: str) -> None:
 def test_every_task_is_that_of_a_data_set_or_a_model() -> None:
     tasks = set()
     for choice in CHOICES:
-        if choice.startswith(("data=", "model=")):
-            compose(choice)
+        group, _, name = choice.partition("=")
+        if group in ("data", "model"):
+            compose(*(chosen(name) if group == "data" else [choice]))
             tasks.add(HydraConfig.get().runtime.choices.task)
     assert tasks == set(groups()["task"])
 

@@ -24,6 +24,7 @@ from leyden.data.images import ImageData, PixelData
 from leyden.data.memory import InMemoryData
 from leyden.data.mnist import MNIST
 from leyden.errors import UserError
+from tests.conftest import chosen
 
 CPU = torch.device("cpu")
 AS_IS = Normalise([0.0], [1 / 255], CPU)  # 0 to 255 stay 0 to 255
@@ -41,7 +42,7 @@ def augmented(images: tuple[torch.Tensor, torch.Tensor], batch_size: int, shift:
 
 
 def data(name: str, *overrides: str) -> Any:
-    return build(cfg_dict(compose(f"data={name}", *overrides).data), "data")
+    return build(cfg_dict(compose(*chosen(name), *overrides).data), "data")
 
 
 class TestEveryDataSet:

@@ -17,13 +17,13 @@ from leyden.nets.pretrained import Pretrained, head
 from leyden.nets.recurrent import CELLS, Recurrent, steps
 from leyden.nets.resnet import Block, ResNet
 from leyden.nets.transformer import Attention, Transformer, sinusoids
-from tests.conftest import SUPERVISED, small
+from tests.conftest import SUPERVISED, chosen, small
 
 
 @pytest.mark.parametrize("data", groups()["data"])
 @pytest.mark.parametrize("model", SUPERVISED)
 def test_samples_to_outputs_with_a_gradient_for_every_weight(model: str, data: str) -> None:
-    cfg = compose(*small(model), f"data={data}")
+    cfg = compose(*small(model), *chosen(data))
     try:
         net = build(cfg_dict(cfg.model), "model")
     except UserError:

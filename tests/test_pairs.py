@@ -24,7 +24,7 @@ from leyden.run import resume
 from leyden.run_folder import last_checkpoint
 from scripts.evaluate import evaluate
 from scripts.kill_and_resume import differing, metrics
-from tests.conftest import PowerCutError, small
+from tests.conftest import PowerCutError, chosen, small
 
 Finished = Callable[..., Path]
 
@@ -46,7 +46,7 @@ def tiny_files_are_not_the_published_ones_and_have_not_all_classes() -> Iterator
 
 def config(model: str, data: str, root: Path, *overrides: str) -> DictConfig:
     """Of a pair, its data set a small one with its files below `root`."""
-    cfg = compose(*small(model), f"data={data}", f"paths.data={root}", *overrides)
+    cfg = compose(*small(model), *chosen(data), f"paths.data={root}", *overrides)
     for key, value in FEWER.items():
         if key in cfg.data:
             cfg.data[key] = value
@@ -68,7 +68,7 @@ SENSIBLE = [pair for pair, said in PROBLEMS.items() if not said]
 
 def kind(data: str) -> int:
     """Number of axes of a sample: 1 features, 2 a series, 3 an image."""
-    return len(compose(f"data={data}").data.shape)
+    return len(compose(*chosen(data)).data.shape)
 
 
 class TestWhichPairsMakeSense:
@@ -107,7 +107,7 @@ def test_a_pair_trains_and_comes_back_from_its_folder(
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
     assert not loaded.training
     if isinstance(module, Supervised):
-        inputs = torch.randn(3, *compose(f"data={data}").data.shape)
+        inputs = torch.randn(3, *compose(*chosen(data)).data.shape)
         with torch.no_grad():
             assert torch.equal(module(inputs), loaded(inputs))
     report = json.loads((folder / "report.json").read_text())

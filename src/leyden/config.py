@@ -12,10 +12,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
+from leyden.data.class_folders import class_names
 from leyden.errors import UserError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+
+# For YAMLs: ${class_folders:PATH} and ${count:LIST}.
+OmegaConf.register_new_resolver("class_folders", class_names, replace=True)
+OmegaConf.register_new_resolver("count", len, replace=True)
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -33,14 +39,29 @@ def compose(*overrides: str) -> DictConfig:
 
 
 def plain(cfg: DictConfig) -> DictConfig:
-    """`cfg` checked, with every interpolation resolved and without Hydra's part and the sweep's."""
-    values = OmegaConf.to_container(cfg, resolve=True)
+    """`cfg` checked, with every interpolation resolved and without Hydra's part and the sweep's.
+
+    Raises:
+        UserError: a value is wrong, or what one refers to is not there.
+    """
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True)
+    except InterpolationResolutionError as error:
+        raise _cause(error) from error
     assert isinstance(values, dict)
     values.pop("hydra", None)
     values.pop("sweep", None)
     resolved = locked(values)
     check_settings(resolved)
     return resolved
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The UserError that OmegaConf has wrapped into its own, once for each interpolation that led to it, if any."""
+    inner: BaseException | None = error
+    while inner and not isinstance(inner, UserError):
+        inner = inner.__context__
+    return inner or error
 
 
 def locked(values: dict[Any, Any]) -> DictConfig:
@@ -83,7 +104,16 @@ def check_settings(cfg: DictConfig) -> None:
 
 
 # What may differ when a run is resumed; all else is what the run is.
-RESUMABLE = ("trainer.", "checkpoint.", "early_stopping.", "data.root", "data.verify", "data.download", "tensorboard")
+RESUMABLE = (
+    "trainer.",
+    "checkpoint.",
+    "early_stopping.",
+    "data.root",
+    "data.cache",
+    "data.verify",
+    "data.download",
+    "tensorboard",
+)
 
 
 def override(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Trainer
@@ -100,6 +100,7 @@ def _run(cfg: DictConfig, folder: Path | None, pruner: Pruner | None = None) -> 
     parent = folder.parent if folder else run_folder.parent(cfg.paths.logs, cfg.name)
     data.prepare_data()
     data.setup("fit")
+    cfg = cast(DictConfig, OmegaConf.merge(cfg, {"data": data.measured()}))
 
     first_step = next_step(checkpoint) if folder else None
     folder = folder or _new_folder(parent)

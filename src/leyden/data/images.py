@@ -120,10 +120,14 @@ class ImageData(PixelData):
         return images, labels
 
     def split(self, inputs: Tensor, targets: Tensor) -> tuple[Batch, Batch]:
-        if self.exclude_class is not None:
-            kept = targets != self.exclude_class
-            inputs, targets = inputs[kept], targets[kept]
-        return super().split(inputs, targets)
+        return super().split(*self.without_excluded(inputs, targets))
+
+    def without_excluded(self, images: Tensor, labels: Tensor) -> Batch:
+        """The samples that are not of `exclude_class`."""
+        if self.exclude_class is None:
+            return images, labels
+        kept = labels != self.exclude_class
+        return images[kept], labels[kept]
 
     def strata(self, targets: Tensor) -> Tensor:
         return targets

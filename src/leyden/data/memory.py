@@ -6,6 +6,7 @@ A data set adds `read`, and where it differs from (inputs, targets) as they are:
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -71,6 +72,14 @@ class InMemoryData(LightningDataModule, ABC):
             UserError: a file is missing or damaged, or does not fit the config.
         """
 
+    def read_val(self) -> Batch | None:
+        """The validation set of a data set that has one of its own; without, it is cut from the training set."""
+        return None
+
+    def measured(self) -> dict[str, Any]:
+        """Arguments that were left open and that `setup` found in the training set, to be kept in the run's config."""
+        return {}
+
     def strata(self, targets: Tensor) -> Tensor:
         """int64 (N,): samples of one number are divided in the same proportion; here all are of one."""
         return torch.zeros(len(targets), dtype=torch.int64)
@@ -107,6 +116,8 @@ class InMemoryData(LightningDataModule, ABC):
         if self.limit < 1:
             kept = splits.fraction(strata, self.limit, self.seed)
             inputs, targets, strata = inputs[kept], targets[kept], strata[kept]
+        if val := self.read_val():
+            return (inputs, targets), val
         if self.num_folds:
             held_out = splits.fold(strata, self.num_folds, self.fold, self.seed)
         else:

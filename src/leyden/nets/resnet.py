@@ -80,8 +80,8 @@ class Block(nn.Module):
             *conv_norm(in_channels, channels, 3, stride), nn.ReLU(inplace=True), *conv_norm(channels, channels, 3)
         )
         same = in_channels == channels and stride == 1
-        # Every other pixel and then a convolution, the same as one with a stride, of which oneDNN's gradient is wrong or
-        # crashes on processors where the channels are innermost and fewer than 16 (uxlfoundation/oneDNN issue 6035).
+        # Every other pixel and then a convolution, the same as one with a stride, of which oneDNN's gradient is wrong
+        # or crashes on processors where the channels are innermost and fewer than 16.
         pixels = nn.AvgPool2d(1, stride)
         self.shortcut = nn.Identity() if same else nn.Sequential(pixels, *conv_norm(in_channels, channels, 1))
         self.activation = nn.ReLU(inplace=True)

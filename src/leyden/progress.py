@@ -1,0 +1,26 @@
+"""How far a long piece of work is: a bar in a terminal, elsewhere a line now and then."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.progress import track
+
+INTERVAL = 5.0  # seconds between two lines
+
+Item = TypeVar("Item")
+
+
+def progress(what: str, items: Iterable[Item], total: int) -> Iterator[Item]:
+    """The `items`, of which there are `total`; work that takes less than a second says nothing outside a terminal."""
+    if sys.stdout.isatty():
+        yield from track(items, what, total)
+        return
+    began, shown = time.perf_counter(), 0.0
+    for number, item in enumerate(items, 1):
+        yield item
+        seconds = time.perf_counter() - began
+        if seconds > 1 and (not shown or number == total or seconds - shown > INTERVAL):
+            print(f"{what}  {number / total:.0%}  {seconds:.1f} s", flush=True)
+            shown = seconds
