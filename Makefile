@@ -12,7 +12,7 @@ train: $(INSTALLED)
 	$(BIN)/python train.py $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)  # a core for each of two
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
