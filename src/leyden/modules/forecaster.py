@@ -9,7 +9,7 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
 from leyden.data.batches import Batch
 from leyden.modules.means import EpochMeans
-from leyden.modules.regressor import Regressor
+from leyden.modules.regressor import ExactMetrics, Regressor
 
 
 class Forecaster(Regressor):
@@ -33,7 +33,7 @@ class Forecaster(Regressor):
     def __init__(self, in_shape: Sequence[int], num_outputs: int, season: int, **kwargs: Any) -> None:
         if not 1 <= season <= in_shape[0]:
             raise ValueError(f"season: got {season}, must be between 1 and the window of {in_shape[0]}")
-        metrics = MetricCollection({"mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)})
+        metrics = ExactMetrics({"mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)})
         super().__init__(in_shape, num_outputs, metrics=metrics, **kwargs)
         self.season, self.num_outputs = season, num_outputs
         self.naive_means = EpochMeans("mae", "mse")

@@ -70,4 +70,16 @@ def evaluation_metrics() -> MetricCollection:
         "mae": MeanAbsoluteError(),
         "r2": R2Score(),
     }
-    return MetricCollection(metrics)
+    return ExactMetrics(metrics)
+
+
+class ExactMetrics(MetricCollection):
+    """Adds up in float64: in float32 the order of a sum shows in its last digits, and that of several processes is
+    another than that of one.
+    """
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        outputs, targets = args
+        dtype = torch.float32 if outputs.device.type == "mps" else torch.float64  # mps has no float64
+        self.set_dtype(dtype)
+        super().update(outputs.to(dtype), targets.to(dtype), **kwargs)
