@@ -136,11 +136,10 @@ class VAE(Sampler):
         """Of the last validation, by name: samples; images over their reconstructions; ways; a map of latents."""
         pixels, latents, targets = (torch.cat(parts) for parts in zip(*self.seen, strict=True))
         num = drawing.NUM_PICTURES
-        ends = latents[: min(num // 2, len(latents) // 2 * 2)]
         pictures = {
             "samples": drawing.grid(self.sample(64, seeding.generator(0, "pictures"))),
             "reconstructions": drawing.pairs(pixels[:num], self.decode(latents[:num])),
-            "interpolations": drawing.interpolations(self.decode, ends),
+            "interpolations": drawing.interpolations(self.decode, latents[: num // 2]),
         }
         if targets.dim() == 1:  # a class each
             pictures["latents"] = drawing.latent_map(latents, targets, pixels)
