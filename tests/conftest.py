@@ -31,6 +31,9 @@ SMALL = {
     "pretrained": ("model.name=shufflenet_v2_x0_5", "model.weights=none", "model.size=32"),
     "resnet": ("model.widths=[4,8]", "model.depths=[1,1]"),
     "wrn": ("model.widths=[4,8]", "model.depths=[1,1]"),
+    "autoencoder": ("model.channels=[4,8]",),
+    "gan": ("model.channels=[4,8]", "task.num_samples=100"),
+    "vae": ("model.channels=[4,8]", "task.num_samples=100"),
     "transformer": ("model.dim=16", "model.num_layers=2"),
 }
 
