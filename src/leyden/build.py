@@ -121,15 +121,21 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
 
 def _checked(value: Any, hint: Any, key: str) -> Any:
     for candidate in (value, tuple(value)) if isinstance(value, list) else (value,):
-        if isinstance(value, bool) and hint in (int, float):  # to Python a bool is an int, to a user it is not
-            break
-        try:
-            check_type(candidate, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
-        except TypeCheckError:
-            continue
-        return candidate
+        if _fits(candidate, hint):
+            return candidate
     if get_origin(hint) is Literal:
         words = [str(word) for word in get_args(hint)]
         raise UserError(f"{key}: got {value!r}{nearest(str(value), words)}; allowed are {', '.join(words)}")
     wanted = hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
     raise UserError(f"{key}: got {value!r}, expected {wanted.replace('collections.abc.', '')}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether `value` is what `hint` says; to Python a bool is an int, to a user it is not."""
+    if isinstance(value, bool) and hint in (int, float):
+        return False
+    try:
+        check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
+    except TypeCheckError:
+        return False
+    return True

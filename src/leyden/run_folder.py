@@ -42,14 +42,13 @@ def parent(logs: str, name: str) -> Path:
 
 def create(parent: Path) -> Path:
     """A new folder of this run's own: `mkdir` is atomic, so of many runs in one second each gets another."""
-    while True:
-        folder = parent / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(2)}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        (folder / "checkpoints").mkdir()
-        return folder
+    folder = parent / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(2)}"
+    try:
+        folder.mkdir()
+    except FileExistsError:  # another run drew the same name
+        return create(parent)
+    (folder / "checkpoints").mkdir()
+    return folder
 
 
 def best_checkpoint(folder: Path) -> Path:
