@@ -5,16 +5,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from omegaconf import DictConfig
 from PIL import Image
 
+from leyden.checkpoints import Checkpoints
 from leyden.config import compose, groups
-from leyden.run import run
+from leyden.run import resume, run
+from leyden.run_folder import last_checkpoint
+from scripts.kill_and_resume import differing, metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -80,6 +84,48 @@ def finished(tmp_path: Path) -> Callable[..., Path]:
 
 class PowerCutError(RuntimeError):
     """Stands for a kill at a chosen place; `tests/test_processes.py` has real ones."""
+
+
+@pytest.fixture
+def resumed(finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Path, Path]]:
+    """Trains twice: left alone, and cut and resumed; asserts that both end alike. Gives the folders of both.
+
+    The cut is where `method` of `owner` ends, the first time that `where(its self, the trainer)` holds.
+    """
+
+    def call(
+        *overrides: str | DictConfig,
+        owner: type = Checkpoints,
+        method: str = "_save_last",
+        where: Callable[[Any, Trainer], bool] = lambda checkpoints, trainer: not checkpoints.between_epochs,
+        within_epoch: bool = True,
+    ) -> tuple[Path, Path]:
+        alone = finished(*overrides)
+        real = getattr(owner, method)
+
+        def cut(self: Any, trainer: Trainer, *args: Any) -> None:
+            real(self, trainer, *args)
+            if where(self, trainer):
+                assert not (within_epoch and trainer.is_last_batch)
+                raise PowerCutError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, method, cut)
+            with pytest.raises(PowerCutError):
+                finished(*overrides)
+        stopped = max(alone.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        assert stopped != alone
+        saved, end = (torch.load(last_checkpoint(folder), weights_only=True) for folder in (stopped, alone))
+        batches = saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+        assert saved["global_step"] < end["global_step"], "it was not stopped before its end"
+        assert (0 < batches["ready"] > batches["completed"]) == within_epoch
+        resume(stopped)
+        again = torch.load(last_checkpoint(stopped), weights_only=True)
+        assert differing(end, again, "last.ckpt") == []
+        assert metrics(alone) == metrics(stopped)
+        return alone, stopped
+
+    return call
 
 
 def only_run(tmp_path: Path) -> Path:

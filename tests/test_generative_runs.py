@@ -15,15 +15,12 @@ from torchvision.transforms.functional import pil_to_tensor
 import leyden
 from leyden.assemble import build_module, cfg_dict
 from leyden.build import build
-from leyden.checkpoints import Checkpoints
 from leyden.config import compose
 from leyden.errors import UserError
 from leyden.loggers import read_metrics
 from leyden.modules.gan import GAN
-from leyden.run import resume, run
-from leyden.run_folder import last_checkpoint
+from leyden.run import run
 from scripts.evaluate import evaluate
-from scripts.kill_and_resume import differing, metrics
 from scripts.sample import sample
 from tests.conftest import only_run
 
@@ -70,37 +67,16 @@ def test_a_run_leaves_its_figures_and_pictures(tmp_path: Path, model: str) -> No
     assert [event.step for event in events.Images(next(iter(drawn)))] == [4, 9]
 
 
-class PowerCutError(RuntimeError):
-    """Stands for a kill at a chosen place."""
-
-
 @pytest.mark.parametrize("model", PICTURES)
 def test_its_pictures_too_have_the_same_bits_when_it_was_stopped_and_resumed(
-    finished: Finished, monkeypatch: pytest.MonkeyPatch, model: str
+    resumed: Callable[..., tuple[Path, Path]], model: str
 ) -> None:
-    overrides = [*small(model), "scheduler=plateau", "checkpoint.every_n_steps=2"]
-    alone = finished(*overrides)
-    save = Checkpoints._save_last
-
-    def save_and_cut(self: Checkpoints, trainer: Any) -> None:
-        save(self, trainer)
-        if trainer.current_epoch == 1 and not self.between_epochs:
-            raise PowerCutError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "_save_last", save_and_cut)
-        with pytest.raises(PowerCutError):
-            finished(*overrides)
-    stopped = max(alone.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    assert stopped != alone
-    progress = torch.load(last_checkpoint(stopped), weights_only=True)["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-    assert 0 < progress["current"]["ready"] < 5
-    resume(stopped)
-    one, other = (torch.load(last_checkpoint(folder), weights_only=True) for folder in (alone, stopped))
-    assert differing(one, other, "last.ckpt") == []
-    assert metrics(alone) == metrics(stopped)
+    folders = resumed(
+        *small(model), "scheduler=plateau", "checkpoint.every_n_steps=2",
+        where=lambda checkpoints, trainer: trainer.current_epoch == 1 and not checkpoints.between_epochs,
+    )  # fmt: skip
     for name in PICTURES[model]:
-        drawn = [(folder / name / "epoch_0002.png").read_bytes() for folder in (alone, stopped)]
+        drawn = [(folder / name / "epoch_0002.png").read_bytes() for folder in folders]
         assert drawn[0] == drawn[1]
 
 

@@ -16,15 +16,11 @@ from omegaconf import DictConfig
 import leyden
 from leyden import run as run_module
 from leyden.assemble import build_module
-from leyden.checkpoints import Checkpoints
 from leyden.config import compose, groups
 from leyden.errors import UserError
 from leyden.modules.supervised import Supervised
-from leyden.run import resume
-from leyden.run_folder import last_checkpoint
 from scripts.evaluate import evaluate
-from scripts.kill_and_resume import differing, metrics
-from tests.conftest import PowerCutError, chosen, small
+from tests.conftest import chosen, small
 
 Finished = Callable[..., Path]
 
@@ -126,28 +122,10 @@ def test_evaluating_a_run_again_gives_its_figures(finished: Finished, data: str)
     ("model", "data"), [*((model, "digits") for model in MODELS), *(("mlp", data) for data in DATA if data != "digits")]
 )
 def test_stopped_within_an_epoch_and_resumed_it_ends_in_the_same_bits(
-    finished: Finished, monkeypatch: pytest.MonkeyPatch, files_root: Path, model: str, data: str
+    resumed: Callable[..., tuple[Path, Path]], files_root: Path, model: str, data: str
 ) -> None:
     cfg = config(
         model, data, files_root, "trainer=cpu", "trainer.max_epochs=2", "trainer.limit_train_batches=5",
         "trainer.limit_val_batches=1", "data.batch_size=4", "checkpoint.every_n_steps=7",
     )  # fmt: skip
-    alone = finished(cfg)
-    save = Checkpoints._save_last
-
-    def save_and_cut(self: Checkpoints, trainer: Any) -> None:
-        save(self, trainer)
-        if not self.between_epochs:
-            raise PowerCutError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "_save_last", save_and_cut)
-        with pytest.raises(PowerCutError):
-            finished(cfg)
-    stopped = max(alone.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    batches = torch.load(last_checkpoint(stopped), weights_only=True)["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-    assert 0 < batches["current"]["completed"] < 5, "it was not stopped within an epoch"
-    resume(stopped)
-    one, other = (torch.load(last_checkpoint(folder), weights_only=True) for folder in (alone, stopped))
-    assert differing(one, other, "last.ckpt") == []
-    assert metrics(alone) == metrics(stopped)
+    resumed(cfg)

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import leyden
 from leyden.assemble import build_module, cfg_dict
 from leyden.build import build
 from leyden.callbacks import better
-from leyden.checkpoints import Checkpoints
 from leyden.config import compose, groups
 from leyden.errors import UserError
 from leyden.loggers import read_metrics
@@ -25,10 +23,10 @@ from leyden.run import resume, run
 from leyden.run_folder import best_checkpoint, last_checkpoint, read_checkpoint
 from leyden.trainer import build_trainer
 from scripts.evaluate import evaluate
-from scripts.kill_and_resume import differing, metrics
-from tests.conftest import PowerCutError, only_run, same_weights
+from tests.conftest import only_run, same_weights
 
 Finished = Callable[..., Path]
+Resumed = Callable[..., tuple[Path, Path]]
 
 
 @pytest.fixture(autouse=True)
@@ -104,51 +102,18 @@ def test_a_finished_run_says_so_and_goes_on_with_more_epochs(
 
 
 @pytest.mark.parametrize("scheduler", ["onecycle", "plateau"])
-def test_stopped_between_epochs_and_resumed_it_ends_in_the_same_bits(
-    finished: Finished, monkeypatch: pytest.MonkeyPatch, scheduler: str
-) -> None:
+def test_stopped_between_epochs_and_resumed_it_ends_in_the_same_bits(resumed: Resumed, scheduler: str) -> None:
     overrides = ["trainer.max_epochs=4", "model.dropout=0.2", f"scheduler={scheduler}", "early_stopping.patience=1"]
-    overrides += ["task.mixup=0.2", "task.cutmix=1.0"]
-    alone = finished(*overrides)
-
-    def cut(self: Checkpoints, trainer: object) -> None:
-        raise PowerCutError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "_stop_if_asked", cut)  # called right after the checkpoint between epochs
-        with pytest.raises(PowerCutError):
-            finished(*overrides)
-    stopped = max(alone.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    assert stopped != alone
-    resume(stopped)
-    one, other = (torch.load(last_checkpoint(folder), weights_only=True) for folder in (alone, stopped))
-    assert differing(one, other, "last.ckpt") == []
-    assert metrics(alone) == metrics(stopped)
+    resumed(
+        *overrides, "task.mixup=0.2", "task.cutmix=1.0",
+        method="_stop_if_asked",  # called right after the checkpoint between epochs
+        where=lambda checkpoints, trainer: trainer.current_epoch > 0, within_epoch=False,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("scheduler", groups()["scheduler"])
-def test_every_schedule_goes_on_in_the_middle_of_an_epoch(
-    finished: Finished, monkeypatch: pytest.MonkeyPatch, scheduler: str
-) -> None:
-    overrides = ["model=mlp", "trainer.max_epochs=3", f"scheduler={scheduler}", "checkpoint.every_n_steps=50"]
-    alone = finished(*overrides)
-    save = Checkpoints._save_last
-
-    def save_and_cut(self: Checkpoints, trainer: Trainer) -> None:
-        save(self, trainer)
-        if not self.between_epochs:
-            raise PowerCutError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "_save_last", save_and_cut)
-        with pytest.raises(PowerCutError):
-            finished(*overrides)
-    stopped = max(alone.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    assert read_checkpoint(last_checkpoint(stopped))["global_step"] == 50
-    resume(stopped)
-    one, other = (torch.load(last_checkpoint(folder), weights_only=True) for folder in (alone, stopped))
-    assert differing(one, other, "last.ckpt") == []
-    assert metrics(alone) == metrics(stopped)
+def test_every_schedule_goes_on_in_the_middle_of_an_epoch(resumed: Resumed, scheduler: str) -> None:
+    resumed("model=mlp", "trainer.max_epochs=3", f"scheduler={scheduler}", "checkpoint.every_n_steps=50")
 
 
 def test_early_stopping_ends_a_run_that_no_longer_gets_better(finished: Finished) -> None:
