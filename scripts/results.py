@@ -8,6 +8,7 @@ so the script can be stopped and started.
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -38,8 +39,8 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="of every run, such as data.verify=false")
     args = parser.parse_args()
     rows, said = [], set()
-    for number, command in enumerate(COMMANDS):
-        logs = Path(args.logs) / str(number)
+    for command in COMMANDS:
+        logs = Path(args.logs) / (re.sub(r"\W+", "-", command) or "default")
         common = [f"paths.data={args.data_root}", f"paths.logs={logs}", *args.overrides]
         reports = [report(logs, [*command.split(), *common], seed) for seed in args.seeds]
         rows.append(row(command, reports))

@@ -22,7 +22,7 @@ from leyden.sweep.ticket import end_with, read_ticket
 WAIT_FOR_FIRST = 10  # seconds
 
 INTRO = """\
-Leyden trains, resumes and tests neural networks on images.
+Leyden trains, resumes, sweeps and tests neural networks on images, and on tables and series too.
 
   python train.py [GROUP=CHOICE ...] [KEY=VALUE ...]
 """

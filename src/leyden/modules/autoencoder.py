@@ -59,8 +59,10 @@ class Autoencoder(PixelLearner):
 
         The error alone is small wherever there is little to reconstruct: it takes any 1 for a normal digit.
         """
-        variances = self.pixels(images).flatten(1).var(1)
-        return self.errors(images) / variances.clamp(min=1e-6)
+        return self._relative(self.errors(images), images)
+
+    def _relative(self, errors: Tensor, images: Tensor) -> Tensor:
+        return errors / self.pixels(images).flatten(1).var(1).clamp(min=1e-6)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.errors(batch[0]).mean()
@@ -77,9 +79,10 @@ class Autoencoder(PixelLearner):
         odd = torch.zeros(len(images), dtype=torch.bool, device=images.device)
         if self.anomaly is not None:
             odd = labels == self.anomaly
-        self.eval_means.add(int((~odd).sum()), self.errors(images)[~odd].sum() / (~odd).sum().clamp(min=1))
+        errors = self.errors(images)
+        self.eval_means.add(int((~odd).sum()), errors[~odd].sum() / (~odd).sum().clamp(min=1))
         if self.anomaly is not None:
-            self.auroc.update(self.scores(images), odd)
+            self.auroc.update(self._relative(errors, images), odd)
 
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self.eval_means.means(self, "val/"), prog_bar=True)
