@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 
+TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+
 
 class LeanModule(LightningModule):
     """A LightningModule whose step has less around it. Its batches come from the training device, see `leyden.data`."""
@@ -15,6 +17,9 @@ class LeanModule(LightningModule):
         # Lightning inspects the signature at each step, which is quick where it is given: 25 µs.
         if "training_step" in vars(cls):
             cls.training_step.__signature__ = inspect.signature(cls.training_step)  # type: ignore[attr-defined]
+        if any(getattr(cls, hook) is not getattr(LightningModule, hook) for hook in TRANSFER_HOOKS):
+            for method in ("_on_before_batch_transfer", "_apply_batch_transfer_handler"):
+                setattr(cls, method, getattr(LightningModule, method))
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the current hook's name before and after each of some twenty hooks a step, and
