@@ -39,6 +39,7 @@ SMALL = {
     "gan": ("model.channels=[4,8]", "task.num_samples=100"),
     "vae": ("model.channels=[4,8]", "task.num_samples=100"),
     "transformer": ("model.dim=16", "model.num_layers=2"),
+    "seq2seq": ("model.dim=16", "model.num_layers=1"),
 }
 
 

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 from torch.optim.swa_utils import AveragedModel
 
 from leyden.data.batches import Normalise, TrainBatches
@@ -14,7 +15,7 @@ from leyden.modules.drawing import latent_map, pairs, principal_components
 from leyden.modules.frechet import FeatureSums, frechet_distance
 from leyden.modules.gan import discriminator_loss, generator_loss, gradient_penalty, moving_average
 from leyden.modules.likelihoods import Bernoulli, DiscretisedLogistic
-from leyden.modules.quality import SampleQuality, class_shares, coverage, train_judge
+from leyden.modules.quality import SampleQuality, coverage, even_shares, train_judge
 from leyden.modules.vae import VAE, bits_per_dimension, kl_divergence, reparameterise
 from leyden.nets import codec
 from leyden.nets.codec import GaussianAutoencoder
@@ -174,8 +175,11 @@ class TestQuality:
         assert coverage(classes, 4).item() == pytest.approx(2 / 4), "a tenth of 25 is more than one"
 
     def test_images_are_of_one_class_or_of_several(self) -> None:
-        assert class_shares(torch.tensor([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
-        assert class_shares(torch.tensor([[1, 0, 1]]), 3).tolist() == [[0.5, 0, 0.5]]
+        assert even_shares(torch.tensor([[0, 0, 1], [1, 0, 1], [0, 0, 0]])).tolist() == [
+            [0, 0, 1],
+            [0.5, 0, 0.5],
+            [0] * 3,
+        ]
 
     def test_the_judge_is_the_same_whatever_the_runs_seed_and_learns(self) -> None:
         images = torch.zeros(64, 1, 28, 28, dtype=torch.uint8)
@@ -185,7 +189,8 @@ class TestQuality:
         for seed in (1, 2):
             torch.manual_seed(seed)
             quality = SampleQuality((1, 28, 28), 2, 10)
-            train_judge(quality.judge, TrainBatches(images, labels, 16, Normalise([0.0], [1.0], images.device)), 2)
+            batches = TrainBatches(images, labels, 16, Normalise([0.0], [1.0], images.device))
+            train_judge(quality.judge, batches, partial(one_hot, num_classes=2))
             judges.append(quality.eval())
         one, other = (quality.state_dict() for quality in judges)
         assert all(torch.equal(weight, other[name]) for name, weight in one.items())

@@ -1,6 +1,7 @@
 """The configuration: composing it, and saying what is wrong with an override. Imports no torch."""
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,9 +20,11 @@ from leyden.errors import UserError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
-# For YAMLs: ${class_folders:PATH} and ${count:LIST}.
+# For YAMLs: ${class_folders:PATH}, ${count:LIST}, ${sum:A,B} and ${product:A,B}.
 OmegaConf.register_new_resolver("class_folders", class_names, replace=True)
 OmegaConf.register_new_resolver("count", len, replace=True)
+OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)
+OmegaConf.register_new_resolver("product", lambda *numbers: math.prod(numbers), replace=True)
 
 
 def compose(*overrides: str) -> DictConfig:

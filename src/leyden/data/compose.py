@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import one_hot, pad
 
 from leyden.data.batches import Augment, Batch
 from leyden.data.digits import Digits
@@ -66,7 +66,7 @@ class Composer:
 
 
 class ComposedData(PixelData):
-    """Pictures of up to `max_digits` digits of a source each. A data set adds `corners` and `targets`.
+    """Pictures of up to `max_digits` digits of a source each. A data set adds `corners`, `targets`, `classes_in`.
 
     Args: as `InMemoryData`, and
 
@@ -124,6 +124,10 @@ class ComposedData(PixelData):
     @abstractmethod
     def targets(self, digits: Tensor) -> Tensor:
         """What is to be told of pictures with these digits, int64 (B, max_digits), -1 for none."""
+
+    def digits_in(self, digits: Tensor) -> Tensor:
+        """Which digits are among these, int64 (B, K), -1 for none → (B, num_classes), 0 or 1."""
+        return one_hot(digits + 1, self.num_classes + 1)[..., 1:].amax(1)
 
     def read(self, train: bool) -> Batch:
         """Single images to train and validate with; finished pictures to test with, the same for every seed."""

@@ -1,6 +1,7 @@
 """Data sets of images: normalised on whole batches, and, with a class each, augmented, checked and fetched."""
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from leyden.data.batches import Augment, Batch, Normalise, ShiftAndFlip
 from leyden.data.memory import InMemoryData, check
@@ -15,7 +17,7 @@ from leyden.errors import UserError
 
 
 class PixelData(InMemoryData):
-    """uint8 images (N, C, H, W) with any targets. Args: as `InMemoryData`, and
+    """uint8 images (N, C, H, W) with any targets. A data set adds `classes_in`. Args: as `InMemoryData`, and
 
     mean, std: of each channel over the training set, in units of the full range (0 to 1).
 
@@ -31,6 +33,10 @@ class PixelData(InMemoryData):
         check(min(std) > 0, f"std: got {list(std)}, must be positive")
         super().__init__(shape, **kwargs)
         self.mean, self.std = mean, std
+
+    @abstractmethod
+    def classes_in(self, targets: Tensor) -> Tensor:
+        """Which classes an image with these targets shows, int64 (B, num_classes), 0 or 1."""
 
     def transform(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         return Normalise(self.mean, self.std, device)
@@ -80,6 +86,9 @@ class ImageData(PixelData):
         self.root, self.num_classes, self.exclude_class = Path(root), num_classes, exclude_class
         self.shift, self.flip = shift, flip
         self.verify, self.download = verify, download
+
+    def classes_in(self, targets: Tensor) -> Tensor:
+        return one_hot(targets, self.num_classes)
 
     def fetch(self) -> None:
         """Get the `files` that are not there.

@@ -133,10 +133,10 @@ class GAN(Sampler):
                 schedule.step(float(self.trainer.callback_metrics[self.objective["metric"]]))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.quality.add_real(self.pixels(batch[0]), batch[1])
+        self.add_real(batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.quality.add_real(self.pixels(batch[0]), batch[1])
+        self.add_real(batch)
 
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self.quality.measure(self, self.sample, "val/"), prog_bar=True)

@@ -10,10 +10,9 @@ from collections.abc import Callable
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 
 from leyden.data.batches import TrainBatches
-from leyden.errors import UserError
 from leyden.modules.frechet import FeatureSums, frechet_distance
 from leyden.nets.cnn import CNN
 from leyden.optim import OneCycle
@@ -58,11 +57,7 @@ class SampleQuality(nn.Module):
         self.real = FeatureSums(NUM_FEATURES)
 
     def prepare(self, trainer: Trainer) -> None:
-        """Train the judge on the data of `trainer`, unless this run goes on from a checkpoint, which holds it.
-
-        Raises:
-            UserError: its images have no classes.
-        """
+        """Train the judge on the data of `trainer`, unless this run goes on from a checkpoint, which holds it."""
         if trainer.ckpt_path is not None:
             return
         data, device = trainer.datamodule, trainer.strategy.root_device  # type: ignore[attr-defined]
@@ -74,20 +69,17 @@ class SampleQuality(nn.Module):
             return scaled
 
         batches = TrainBatches(inputs, targets, 128, pixels, augment=augment)
-        if next(iter(batches))[1].shape[1:] not in ((), (self.num_classes,)):
-            raise UserError("model: samples are judged by classes, and what is to be told of these images is no class")
-        train_judge(self.judge.to(device), batches, self.num_classes)
+        train_judge(self.judge.to(device), batches, data.classes_in)
 
     def look(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, C, H, W), 0 to 1 → features, (B, 64), and likeliest classes, (B,); in eval mode."""
         features = self.judge.head[:-1](self.judge.stages(pixels).flatten(1))
         return features, self.judge.head[-1](features).argmax(1)
 
-    def add_real(self, pixels: Tensor, targets: Tensor) -> None:
-        """Take note of a batch of real images: float (B, C, H, W), 0 to 1, and their classes, see `class_shares`."""
+    def add_real(self, pixels: Tensor, classes: Tensor) -> None:
+        """Take note of real images, float (B, C, H, W), 0 to 1, and of the classes in each, 0 or 1 (B, num_classes)."""
         features, found = self.look(pixels)
-        shares = class_shares(targets, self.num_classes)
-        self.real.add(features, shares.gather(1, found[:, None]).squeeze(1) > 0)
+        self.real.add(features, classes.gather(1, found[:, None]).squeeze(1) > 0)
 
     def measure(self, module: LightningModule, sample: Sample, prefix: str) -> dict[str, Tensor]:
         """Compare generated images with the real ones that all processes noted since the last call.
@@ -124,18 +116,18 @@ def coverage(classes: Tensor, num_classes: int) -> Tensor:
     return (counts * 10 * num_classes >= len(classes)).float().mean()
 
 
-def class_shares(targets: Tensor, num_classes: int) -> Tensor:
-    """A class each, int64 (B,), or which classes are there, 0 or 1 (B, num_classes) → even shares, (B, num_classes)."""
-    present = one_hot(targets, num_classes) if targets.dim() == 1 else targets
-    return present / present.sum(1, keepdim=True).clamp(min=1)
+def even_shares(classes: Tensor) -> Tensor:
+    """Which classes are there, 0 or 1 (B, num_classes) → their shares of 1; none where there are none."""
+    return classes / classes.sum(1, keepdim=True).clamp(min=1)
 
 
-def train_judge(judge: nn.Module, batches: TrainBatches, num_classes: int) -> None:
+def train_judge(judge: nn.Module, batches: TrainBatches, classes_in: Callable[[Tensor], Tensor]) -> None:
     """Train `judge` with Adam for an epoch, or more where that is less than `MIN_STEPS`, in place.
 
     Args:
         judge: float (B, C, H, W), 0 to 1 → a logit for each class, (B, num_classes).
-        batches: of images (B, C, H, W), 0 to 1, and their classes, see `class_shares`.
+        batches: of images (B, C, H, W), 0 to 1, and targets.
+        classes_in: targets → which classes the images show, 0 or 1 (B, num_classes).
     """
     num_epochs = -(-MIN_STEPS // len(batches))
     optimizer = torch.optim.Adam(judge.requires_grad_().parameters(), lr=5e-3)
@@ -144,7 +136,7 @@ def train_judge(judge: nn.Module, batches: TrainBatches, num_classes: int) -> No
         batches.position = start_of(epoch)
         for images, targets in batches:
             optimizer.zero_grad()
-            loss = cross_entropy(judge(images), class_shares(targets, num_classes))
+            loss = cross_entropy(judge(images), even_shares(classes_in(targets)))
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()

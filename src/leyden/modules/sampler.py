@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from leyden.data.batches import Batch
 from leyden.modules.learner import PixelLearner
 from leyden.modules.quality import SampleQuality
 
@@ -43,6 +44,11 @@ class Sampler(PixelLearner):
             float (num, C, H, W), 0 to 1; of a vae the mean of each pixel.
         """
         return self.decode(torch.randn(num, self.latent_size, generator=generator).to(self.device))
+
+    def add_real(self, batch: Batch) -> None:
+        """Take note of real images, against which `quality` measures."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.quality.add_real(self.pixels(batch[0]), data.classes_in(batch[1]))
 
     def setup(self, stage: str) -> None:
         super().setup(stage)

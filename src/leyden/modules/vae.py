@@ -114,7 +114,7 @@ class VAE(Sampler):
         number = batch_idx * self.trainer.world_size + self.global_rank
         nll, kl = (term.mean() for term in self.terms(batch[0], seeding.generator(0, "evaluation", number)))
         self.eval_means.add(len(batch[0]), nll + kl, nll, kl)
-        self.quality.add_real(self.pixels(batch[0]), batch[1])
+        self.add_real(batch)
 
     def on_validation_epoch_end(self) -> None:
         self._log("val/")

@@ -15,14 +15,16 @@ Ours differs from ViT in its sizes, and in a choice of sinusoidal positions and 
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 Positions = Literal["learned", "sinusoidal"]
 Pooling = Literal["class", "mean"]
+Stem = Literal["patch", "conv"]
 
 
 class Attention(nn.Module):
@@ -101,28 +103,41 @@ class EncoderBlock(nn.Module):
 class Tokens(nn.Module):
     """A token per patch of an image, (B, C, height, width), or per step of a series, (B, steps, F) → (B, T, D).
 
-    Patches go from left to right and from top to bottom. Each token knows its position.
+    Patches go from left to right and from top to bottom; where they do not tile the image, the last ones reach over
+    its edge and see zeros there. Each token knows its position.
 
     Args:
         in_shape: (C, height, width) of an image or (steps, F) of a series.
         dim: D.
         patch: P; of no matter for a series.
         positions: learned, or sinusoidal (Vaswani et al., 2017), which need no learning.
+        stem: how a patch becomes a token: by one linear map, or by as many 3x3 convolutions as halve the image down
+            to its tokens, which see a little beyond the patch and train faster (Xiao et al., 2021).
 
     Raises:
-        ValueError: the shape is neither, or patches do not tile the image.
+        ValueError: the shape is neither, or no image can be cut into such patches.
     """
 
-    def __init__(self, in_shape: Sequence[int], dim: int, patch: int, positions: Positions = "learned") -> None:
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        dim: int,
+        patch: int,
+        positions: Positions = "learned",
+        stem: Stem = "patch",
+    ) -> None:
         super().__init__()
         self.embed: nn.Module
         if len(in_shape) == 3:
             channels, height, width = in_shape
-            if patch < 1 or height % patch or width % patch:
-                raise ValueError(f"patch: got {patch}, must divide the image's {height} rows and {width} columns")
-            self.num_tokens = (height // patch) * (width // patch)
-            self.embed = nn.Sequential(nn.Conv2d(channels, dim, patch, stride=patch), nn.Flatten(2))  # (B, D, T)
+            if not 1 <= patch <= min(height, width):
+                raise ValueError(f"patch: got {patch}, must be between 1 and {min(height, width)}, the image's side")
+            self.overhang = (0, -width % patch, 0, -height % patch)  # left, right, above, below
+            self.num_tokens = math.ceil(height / patch) * math.ceil(width / patch)
+            embed = nn.Conv2d(channels, dim, patch, stride=patch) if stem == "patch" else halvings(channels, dim, patch)
+            self.embed = nn.Sequential(embed, nn.Flatten(2))  # (B, D, T)
         elif len(in_shape) == 2:
+            self.overhang = (0, 0, 0, 0)
             self.num_tokens, features = in_shape
             self.embed = nn.Conv1d(features, dim, 1)  # (B, F, T) → (B, D, T)
         else:
@@ -137,8 +152,25 @@ class Tokens(nn.Module):
             self.register_buffer("positions", table, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens: Tensor = self.embed(x if x.dim() == 4 else x.transpose(1, 2))  # (B, D, T)
+        x = x if x.dim() == 4 else x.transpose(1, 2)
+        tokens: Tensor = self.embed(pad(x, self.overhang) if any(self.overhang) else x)  # (B, D, T)
         return tokens.transpose(1, 2) + self.positions  # (B, T, D)
+
+
+def halvings(channels: int, dim: int, patch: int) -> nn.Sequential:
+    """(B, C, height, width) → (B, D, height / P, width / P), by way of D/4, D/2, D channels or the like.
+
+    Raises:
+        ValueError: `patch` is no power of two from 2 on.
+    """
+    steps = patch.bit_length() - 1
+    if patch != 2**steps or steps < 1:
+        raise ValueError(f"patch: got {patch}, must be a power of two from 2 on with stem=conv")
+    sizes = [channels, *(max(dim >> step, 1) for step in reversed(range(steps)))]
+    layers: list[nn.Module] = []
+    for before, after in pairwise(sizes):
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Conv2d(dim, dim, 1))
 
 
 class Transformer(nn.Module):
@@ -147,12 +179,13 @@ class Transformer(nn.Module):
     Args:
         in_shape: (C, height, width) of an image or (steps, F) of a series.
         num_outputs: size of the output.
-        patch: side of a patch in pixels.
+        patch: side of a patch in pixels, see `Tokens`.
         dim: width of a token.
         num_layers: number of blocks.
         num_heads: of attention, in each block.
         mlp_ratio: hidden size of a block's dense net over `dim`.
         positions: learned or sinusoidal.
+        stem: patch or conv, see `Tokens`.
         pool: what the outputs follow from, the class token or the mean of the others.
         dropout: probability of zeroing an attention weight or a value on its way into the residual path.
 
@@ -170,12 +203,13 @@ class Transformer(nn.Module):
         num_heads: int = 4,
         mlp_ratio: float = 2.0,
         positions: Positions = "learned",
+        stem: Stem = "patch",
         pool: Pooling = "class",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         check_sizes(dim, num_layers, num_heads, mlp_ratio, dropout)
-        self.tokens = Tokens(in_shape, dim, patch, positions)
+        self.tokens = Tokens(in_shape, dim, patch, positions, stem)
         class_token = nn.init.trunc_normal_(torch.empty(1, 1, dim), std=0.02)
         self.class_token = nn.Parameter(class_token) if pool == "class" else None
         hidden = round(mlp_ratio * dim)
