@@ -24,12 +24,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from leyden.run_folder import write_text
 from leyden.sweep.live import short
 
 REPLICATES = ("seed", "data.seed", "data.fold")  # what runs of one configuration may differ in
 PLACES = ("paths.", "data.root", "name", "resume", "tensorboard", "data.verify", "data.download", "checkpoint.")
 MIN_PAIRS = 3  # below so many shared seeds a test says nothing
 MAX_CURVES = 8
+SMALLER_IS_BETTER = {"loss", "mae", "rmse", "mse", "mae_vs_naive", "rmse_vs_naive", "nll", "kl", "bpd", "fcd"}
 NONE = "–"
 
 
@@ -70,7 +72,7 @@ def main() -> None:
     header, rows = table(groups, metrics)
     text = as_csv(header, rows) if args.format == "csv" else as_markdown(header, rows)
     if args.out:
-        args.out.write_text(text)
+        write_text(args.out, text)
     else:
         print(text, end="")
     if left_out:
@@ -103,12 +105,12 @@ def ranked(runs: Iterable[Run], metric: str, mode: str | None) -> list[list[Run]
     """Runs of one configuration together, each seed once, the best configuration first.
 
     Args:
-        mode: None for that of a name: a loss is better when it is small.
+        mode: None for that of a name, see `SMALLER_IS_BETTER`.
     """
     groups: dict[Any, dict[Any, Run]] = defaultdict(dict)
     for run in runs:
         groups[configuration(run)][run.replicate] = run
-    sign = -1 if (mode or ("min" if "loss" in metric else "max")) == "max" else 1
+    sign = -1 if (mode or ("min" if metric.rpartition("/")[2] in SMALLER_IS_BETTER else "max")) == "max" else 1
     listed = [list(group.values()) for group in groups.values()]
     return sorted(listed, key=lambda group: sign * mean(run.metric(metric) for run in group))
 

@@ -72,6 +72,19 @@ def test_a_wrong_value_names_its_key(overrides: list[str], message: str) -> None
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        (["task=regression", "data=digits"], "data.num_targets"),
+        (["task=transcription", "data=mnist"], "data.max_digits"),
+        (["task=classification", "data=diabetes"], "data.num_classes"),
+    ],
+)
+def test_a_task_that_does_not_go_with_the_data_says_what_it_wants(overrides: list[str], wanted: str) -> None:
+    with pytest.raises(UserError, match=f"^model.num_outputs: wants {wanted}, which there is not; do task, data and"):
+        compose(*overrides)
+
+
 def _build_all(cfg: DictConfig) -> None:
     build_module(cfg)
     build(cfg_dict(cfg.data), "data")

@@ -53,8 +53,9 @@ def test_a_run_leaves_its_figures_and_pictures(tmp_path: Path, model: str) -> No
     assert report["parameters"] == sum(weight.numel() for weight in leyden.load(folder).net.parameters())
     assert evaluate(folder, "val") | evaluate(folder, "test") == report["metrics"]
 
+    assert report["steps"] == 10, "batches, however many optimizers step at each"
     steps = [int(row["step"]) for row in read_metrics(folder / "metrics.csv")]
-    assert steps == [4, 9, 10], "batches, however many optimizers step at each"
+    assert steps == [4, 9, 10]
     drawn = {path.parent.name for path in folder.glob("*/epoch_0002.png")}
     assert drawn == {path.parent.name for path in folder.glob("*/epoch_0001.png")} == PICTURES[model]
     assert not list(folder.rglob("*.partial"))

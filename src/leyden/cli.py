@@ -106,9 +106,10 @@ def _stop(signum: int, frame: object) -> NoReturn:
 
 def help_text() -> str:
     """What ``--help`` prints: what it is, the groups with their choices, examples."""
-    lines = [INTRO]
-    for group, choices in groups().items():
+    lines, listed = [INTRO], groups()
+    width = max(len(name) for choices in listed.values() for name in choices)
+    for group, choices in listed.items():
         lines.append(group)
-        lines += [f"  {name:12} {headline}" for name, headline in choices.items()]
+        lines += [f"  {name:{width}}  {headline}" for name, headline in choices.items()]
         lines.append("")
     return "\n".join([*lines, EXAMPLES])

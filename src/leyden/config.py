@@ -59,8 +59,14 @@ def plain(cfg: DictConfig) -> DictConfig:
     return resolved
 
 
-def _cause(error: BaseException) -> BaseException:
-    """The UserError that OmegaConf has wrapped into its own, once for each interpolation that led to it, if any."""
+def _cause(error: InterpolationResolutionError) -> BaseException:
+    """What to tell the user: of a key that is not there, who wants it; else the UserError that OmegaConf has wrapped
+    into its own, once for each interpolation that led to it, if any.
+    """
+    if missing := re.search(r"Interpolation key '(.*)' not found", str(error)):
+        return UserError(
+            f"{error.full_key}: wants {missing[1]}, which there is not; do task, data and model go together?"
+        )
     inner: BaseException | None = error
     while inner and not isinstance(inner, UserError):
         inner = inner.__context__
@@ -113,6 +119,7 @@ RESUMABLE = (
     "early_stopping.",
     "data.root",
     "data.cache",
+    "data.path",
     "data.verify",
     "data.download",
     "tensorboard",

@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.functional import softplus
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
 
@@ -92,7 +93,8 @@ class GAN(Sampler):
         generator, discriminator = self.optimizers()  # type: ignore[attr-defined]
         d_loss = discriminator_loss(self.net.discriminate(real), self.net.discriminate(fake.detach()))
         penalty = self.r1 / 2 * gradient_penalty(self.net.discriminate, real) if self.r1 else 0.0
-        self._descend(d_loss + penalty, discriminator)
+        # Lightning counts the steps of the optimizers it has wrapped; here one for each batch, as for any other model.
+        self._descend(d_loss + penalty, discriminator.optimizer)
         g_loss = generator_loss(self.net.discriminate(fake))
         self._descend(g_loss, generator)
         self.average.update_parameters(self.net.generator)
@@ -103,7 +105,7 @@ class GAN(Sampler):
         self.train_means.add(len(real), loss, d_loss, g_loss)
         return loss
 
-    def _descend(self, loss: Tensor, optimizer: LightningOptimizer) -> None:
+    def _descend(self, loss: Tensor, optimizer: Optimizer | LightningOptimizer) -> None:
         """A step of `optimizer` down the gradient of its own weights: the other net's get none.
 
         `autograd.grad` goes round the gradient hooks of DistributedDataParallel, which expect one backward pass
