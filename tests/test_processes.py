@@ -14,7 +14,7 @@ import torch
 
 from leyden.run_folder import last_checkpoint
 from scripts.evaluate import evaluate
-from scripts.kill_and_resume import RUN, compare, finish, kill_and_resume, saved_step
+from scripts.kill_and_resume import RUN, compare, kill_and_resume, saved_step
 from scripts.kill_and_resume import start as start_run
 from tests.conftest import start
 
@@ -40,7 +40,10 @@ def test_sigterm_saves_and_exits_with_143(tmp_path: Path) -> None:
 
 def test_two_processes_make_one_run_with_the_metrics_of_one(tmp_path: Path) -> None:
     process, folder = start_run(tmp_path, [*DDP, "trainer.max_epochs=2"])
-    finish(process)
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert "Warning" not in output
+    assert "site-packages" not in output
     assert only_run_in(tmp_path) == folder
     report = json.loads((folder / "report.json").read_text())
     assert report["processes"] == 2

@@ -163,8 +163,11 @@ def quieten() -> None:
     """Silence what Lightning says at each start that is not about this run."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    # Lightning 2.6 asks torch 2.14 for this in its own code.
+    # Lightning 2.6 asks torch 2.14 for these in its own code.
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
+    warnings.filterwarnings("ignore", ".*functional.all_gather is deprecated.*", FutureWarning)
+    # What is logged is of all processes already, to the last digit, or the first one's on purpose (its times).
+    warnings.filterwarnings("ignore", ".*sync_dist=True.*")
     # Of a resumed run: ours goes on at the batch where the trainer is, without a state of its own.
     warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
     # Metrics are logged per epoch, on purpose.
