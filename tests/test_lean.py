@@ -18,19 +18,35 @@ from leyden.config import compose
 from leyden.lean import LeanTrainer, PlainEpoch, make_lean
 from leyden.modules.lean import LeanModule
 from leyden.trainer import build_trainer
+from scripts.kill_and_resume import metrics
 from tests.conftest import same_weights
 
 RUN = ("data=synthetic", "data.num_train=200", "model.dropout=0.2", "trainer.max_epochs=2", "trainer.accelerator=cpu")
 
 
-def test_the_weights_have_the_same_bits(finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    lean = finished(*RUN)
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["scheduler=plateau", "scheduler.patience=0"],
+        ["trainer.limit_train_batches=3"],
+        ["+trainer.val_check_interval=0.5"],
+        ["trainer.max_epochs=4", "+trainer.max_steps=9"],
+        ["trainer.max_epochs=20", "early_stopping.patience=1", "early_stopping.min_delta=1"],
+    ],
+    ids=" ".join,
+)
+def test_the_weights_have_the_same_bits(
+    overrides: list[str], finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lean = finished(*RUN, *overrides)
     monkeypatch.setattr("leyden.run.make_lean", lambda trainer, module: None)
-    lightnings = finished(*RUN)
+    lightnings = finished(*RUN, *overrides)
     assert lean != lightnings
     assert same_weights(leyden.load(lean), leyden.load(lightnings))
     one, other = (torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (lean, lightnings))
     assert one["loops"] == other["loops"]
+    assert metrics(lean) == metrics(lightnings)
 
 
 @pytest.mark.parametrize(

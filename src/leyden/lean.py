@@ -88,12 +88,13 @@ class PlainEpoch(_TrainingEpochLoop):
         for hook in self.ends:
             hook(trainer, module, output, batch, index)
         module._current_fx_name = None
-        logs = self._logs_steps()
-        if logs:
+        if self._logs_steps():
             trainer._logger_connector.on_batch_end()
-        progress.increment_completed()
-        if logs:
+            progress.increment_completed()
             trainer._logger_connector.update_train_step_metrics()
+        else:
+            self._results.batch = self._results.batch_size = None
+            progress.increment_completed()
 
     def _step(self, batch: Any, index: int) -> dict[str, Any]:
         """As Lightning's, what the callbacks are told: loss and what else `training_step` returned."""
