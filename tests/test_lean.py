@@ -159,6 +159,26 @@ def test_a_method_that_somebody_wrote_is_called(method: str) -> None:
     assert len(calls) == 4
 
 
+def test_an_optimizer_that_wants_a_closure_gets_one() -> None:
+    class Newton(LeanModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = torch.nn.Linear(3, 1)
+
+        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+            loss: Tensor = self.net(batch).square().mean()
+            return loss
+
+        def configure_optimizers(self) -> OptimizerLRScheduler:
+            return torch.optim.LBFGS(self.parameters())
+
+    module, trainer = Newton(), LeanTrainer(max_epochs=2, logger=False, **QUIET)
+    make_lean(trainer, module)
+    trainer.fit(module, DataLoader(torch.rand(8, 3), batch_size=4))
+    assert trainer.global_step == 4
+    assert module.net(torch.rand(8, 3)).abs().max() < 0.1
+
+
 def _prepared(*overrides: str) -> tuple[Trainer, LeanModule]:
     cfg = compose("trainer.accelerator=cpu", *overrides)
     module = build_module(cfg)
