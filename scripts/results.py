@@ -79,22 +79,25 @@ def report(logs: Path, overrides: list[str], seed: int) -> dict[str, Any]:
 
 
 def row(command: str, reports: list[dict[str, Any]]) -> str:
-    seconds = statistics.mean(one["seconds"]["training"] for one in reports)
-    first = reports[0]
-    text = f"python train.py {command}".strip()
+    first, seconds = reports[0], statistics.mean(one["seconds"]["training"] for one in reports)
     seeds = f" ({seeds_text([first['seed']])})" if len(reports) == 1 else ""
-    return (
-        f"| `{text}` | {test_figure(reports)}{seeds} | {first['parameters']:,} | {first['epochs']} | {seconds:.0f} s |"
+    columns = (
+        f"`{f'python train.py {command}'.strip()}`",
+        f"{reached(reports)}{seeds}",
+        f"{first['parameters']:,}",
+        first["epochs"],
+        f"{seconds:.0f} s, {first['device']}",
     )
+    return f"| {' | '.join(map(str, columns))} |"
 
 
-def test_figure(reports: list[dict[str, Any]]) -> str:
+def reached(reports: list[dict[str, Any]]) -> str:
     """Mean and standard deviation on test of what the runs were judged by on validation."""
     name = reports[0]["objective"]["metric"].partition("/")[2]
-    scale, unit = (100, "%") if name in SHARES else (1, "")
+    scale, unit, places, fewer = (100, "%", ".2f", ".2f") if name in SHARES else (1, "", ".4g", ".2g")
     figures = [scale * one["metrics"][f"test/{name}"] for one in reports]
-    spread = f" ± {statistics.stdev(figures):.2g}" if len(figures) > 1 else ""
-    return f"{SHARES.get(name, name)} {statistics.mean(figures):.4g}{spread}{unit}"
+    spread = f" ± {statistics.stdev(figures):{fewer}}" if len(figures) > 1 else ""
+    return f"{SHARES.get(name, name)} {statistics.mean(figures):{places}}{spread}{unit}"
 
 
 def seeds_text(seeds: list[int]) -> str:
@@ -106,15 +109,15 @@ def write_header(path: Path, reports: list[dict[str, Any]]) -> None:
     seconds = statistics.mean(one["seconds"]["training"] for one in reports)
     seeds = seeds_text([one["seed"] for one in reports])
     caveat = "" if reports[0]["data"]["verified"] else "; not all official images, see README.md"
-    reached = f"{REACHED}{test_figure(reports)} ({seeds}; {seconds:.0f} s each on {reports[0]['device']}{caveat})"
-    lines = [line for line in path.read_text().splitlines() if not line.startswith(REACHED)]
-    start = next(number for number, line in enumerate(lines) if not line.startswith("#"))
-    path.write_text("\n".join([*lines[:start], reached, *lines[start:], ""]))
+    line = f"{REACHED}{reached(reports)} ({seeds}; {seconds:.0f} s each on {reports[0]['device']}{caveat})"
+    lines = [old for old in path.read_text().splitlines() if not old.startswith(REACHED)]
+    start = next(number for number, old in enumerate(lines) if not old.startswith("#"))
+    path.write_text("\n".join([*lines[:start], line, *lines[start:], ""]))
 
 
 def notes(one: dict[str, Any]) -> set[str]:
-    """Hardware; and where the data was not the published one, that."""
-    found = {f"Trained on {one['device']}, torch {one['versions']['torch']}."}
+    """Software; and where the data was not the published one, that."""
+    found = {f"Trained with torch {one['versions']['torch']}."}
     if not one["data"]["verified"]:
         found.add(
             f"{one['data']['name']}: the checksums were not the published ones; of the test set used here, 1,000 images"
