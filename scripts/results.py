@@ -15,6 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from leyden.config import compose
+
 ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- results: written by scripts/results.py -->", "<!-- end of results -->"
 COMMANDS = (
@@ -51,12 +55,12 @@ def main() -> None:
     parser.add_argument("--data-root", default="data", help="where the data sets are (default: data)")
     parser.add_argument("--logs", default="logs/results", help="where the runs go (default: logs/results)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
-    parser.add_argument("overrides", nargs="*", help="of every run, such as data.verify=false")
+    parser.add_argument("overrides", nargs="*", help="of every run that has the key, such as data.verify=false")
     args = parser.parse_args()
     rows, said = [], set()
     for command in COMMANDS:
         logs = Path(args.logs) / (re.sub(r"\W+", "-", command) or "default")
-        common = [f"paths.data={args.data_root}", f"paths.logs={logs}", *args.overrides]
+        common = [f"paths.data={args.data_root}", f"paths.logs={logs}", *known(args.overrides, command.split())]
         seeds = args.seeds[:1] if command in ONE_SEED else args.seeds
         reports = [report(logs, [*command.split(), *common], seed) for seed in seeds]
         rows.append(row(command, reports))
@@ -66,6 +70,12 @@ def main() -> None:
     table = "\n".join(["| command | test | parameters | epochs | training |", "|---|---|---|---|---|", *rows])
     caption = " ".join([f"Mean ± standard deviation over {seeds_text(args.seeds)}.", *sorted(said, reverse=True)])
     replace_block(ROOT / "README.md", f"{table}\n\n{caption}")
+
+
+def known(overrides: list[str], command: list[str]) -> list[str]:
+    """Those of keys that a run of `command` has: a table has no checksums to verify."""
+    cfg = compose(*command)
+    return [one for one in overrides if OmegaConf.select(cfg, one.partition("=")[0]) is not None]
 
 
 def report(logs: Path, overrides: list[str], seed: int) -> dict[str, Any]:

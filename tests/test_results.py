@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from leyden.config import CONF
-from scripts.results import COMMANDS, ONE_SEED, reached, row, write_header
+from scripts.results import COMMANDS, ONE_SEED, known, reached, row, write_header
 
 
 def report(seed: int, value: float, metric: str = "acc", seconds: float = 10.0) -> dict[str, Any]:
@@ -41,6 +41,11 @@ def test_a_recipe_says_once_what_it_reached_and_stays_what_it_was(tmp_path: Path
     assert said == [f"# reached on the test set: accuracy 98.00 ± 1.41% (seeds 0, 1; 10 s each on {where})"]
     assert yaml.safe_load(copy.read_text()) == yaml.safe_load(recipe.read_text())
     assert copy.read_text().splitlines()[:2] == recipe.read_text().splitlines()[:2]
+
+
+def test_an_override_is_for_the_runs_that_have_its_key() -> None:
+    assert known(["data.verify=false", "seed=1"], ["data=mnist"]) == ["data.verify=false", "seed=1"]
+    assert known(["data.verify=false"], ["data=diabetes", "model=mlp"]) == []
 
 
 def test_every_recipe_is_in_the_table() -> None:
