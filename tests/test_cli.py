@@ -13,10 +13,11 @@ from tests.conftest import ROOT, Train
 
 def test_help_names_every_choice_and_what_it_is(train: Train) -> None:
     text = train("--help").stdout
+    width = max(len(name) for choices in groups().values() for name in choices)
     for group, choices in groups().items():
         assert f"\n{group}\n" in text
         for name, headline in choices.items():
-            assert f"  {name:12} {headline}" in text
+            assert f"\n  {name:{width}}  {headline}\n" in text
             assert headline, f"conf/{group}/{name}.yaml says not what it is"
     assert text.count("  python train.py ") >= 8
 

@@ -223,7 +223,8 @@ class TestSeq2Seq:
 
     def test_weights(self) -> None:
         dense, norm, attention = (64 * 128 + 128) + (128 * 64 + 64), 2 * 64, 4 * (64 * 64 + 64)
-        encoder = 2 * (2 * norm + attention + dense) + (8 * 8 * 64 + 64) + 4 * 14 * 64 + norm
+        stem = (9 * 16 + 2 * 16) + (9 * 16 * 32 + 2 * 32) + (9 * 32 * 64 + norm) + (64 * 64 + 64)
+        encoder = 2 * (2 * norm + attention + dense) + stem + 4 * 14 * 64 + norm
         decoder = 2 * (3 * norm + 2 * attention + dense) + 11 * 64 + 5 * 64 + norm + (64 * 11 + 11)
         assert num_weights(Seq2Seq((1, 32, 112), 5 * 11, length=5)) == encoder + decoder
 
