@@ -52,12 +52,13 @@ def test_a_row_is_a_configuration_with_its_spread(runs: Path) -> None:
     assert rows[0][6] is rows[2][6] is None
 
 
-def test_a_loss_is_better_when_it_is_small(runs: Path) -> None:
+@pytest.mark.parametrize("metric", ["val/loss", "test/mae", "val/fcd"])
+def test_a_loss_is_better_when_it_is_small(runs: Path, metric: str) -> None:
     found, _ = find_runs([runs])
     for one in found:
-        one.report["metrics"]["val/loss"] = 1 - one.report["metrics"]["val/acc"]
-    assert [len(group) for group in ranked(found, "val/loss", None)] == [3, 3, 1]
-    assert ranked(found, "val/loss", None)[0][0].config["model._target_"] == CNN
+        one.report["metrics"][metric] = 1 - one.report["metrics"]["val/acc"]
+    assert [len(group) for group in ranked(found, metric, None)] == [3, 3, 1]
+    assert ranked(found, metric, None)[0][0].config["model._target_"] == CNN
 
 
 def test_what_follows_from_another_class_is_no_difference(runs: Path) -> None:

@@ -45,10 +45,6 @@ class Regressor(Supervised):
         self.loss_of = LOSSES[loss]
 
     def setup(self, stage: str) -> None:
-        if self.trainer.strategy.root_device.type != "mps":  # which has no float64
-            # In float32 the order of a sum shows in its last digits, and several processes have another one.
-            for metrics in (self.val_metrics, self.test_metrics):
-                metrics.set_dtype(torch.float64)
         if stage == "fit":
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             assert isinstance(data, InMemoryData)
