@@ -30,12 +30,12 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from leyden.assemble import cfg_dict
-from leyden.build import build
-from leyden.callbacks import EpochFigures
-from leyden.config import compose
-from leyden.data.batches import Normalise, ShiftAndFlip, TrainBatches
+from leyden.config.builders import cfg_dict
+from leyden.config.compose import compose
+from leyden.config.instantiate import build
+from leyden.data.loaders import Normalise, ShiftAndFlip, TrainLoader
 from leyden.run import run
+from leyden.training.callbacks import EpochStats
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH = 128
@@ -76,7 +76,7 @@ def feeding(repeat: int) -> Table:
 
 def leyden_loader(
     images: Tensor, labels: Tensor, mean: list[float], std: list[float], shift: int, flip: bool
-) -> TrainBatches:
+) -> TrainLoader:
     """As `ImageData` makes it."""
     shift_and_flip = ShiftAndFlip(images, shift, flip)
 
@@ -84,7 +84,7 @@ def leyden_loader(
         return shift_and_flip(index, rng), labels[index]
 
     normalise = Normalise(mean, std, images.device)
-    return TrainBatches(images, labels, BATCH, normalise, augment=augment if shift or flip else None)
+    return TrainLoader(images, labels, BATCH, normalise, augment=augment if shift or flip else None)
 
 
 class PictureDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -132,7 +132,7 @@ def epochs_by_turns(model: str, shape: str, num: int, epochs: int) -> list[tuple
     cfg = compose(*overrides(model, shape, num), f"trainer.max_epochs={epochs + 1}")
     plain, rates = PlainLoop(cfg), []
 
-    class ByTurns(EpochFigures):
+    class ByTurns(EpochStats):
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
             rates.append((plain.epoch(), self.samples / self.seconds))
             super().on_train_epoch_end(trainer, pl_module)
@@ -140,7 +140,7 @@ def epochs_by_turns(model: str, shape: str, num: int, epochs: int) -> list[tuple
     with (
         tempfile.TemporaryDirectory() as logs,
         contextlib.redirect_stdout(io.StringIO()),
-        patch("leyden.trainer.EpochFigures", ByTurns),
+        patch("leyden.training.trainer.EpochStats", ByTurns),
     ):
         cfg.paths.logs = logs
         run(cfg)

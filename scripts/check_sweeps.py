@@ -156,7 +156,7 @@ def check_prune(logs: Path, mnist: list[str]) -> None:
 
 def check_workers(logs: Path, mnist: list[str]) -> None:
     sys.path.insert(0, str(ROOT))
-    from tests import postgres
+    from tests.sweep import postgres
 
     share(logs / "journal", "journal")
     if postgres.programs():

@@ -24,8 +24,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from leyden.run_folder import write_text
-from leyden.sweep.live import short
+from leyden.records.run_folder import write_text
+from leyden.sweep.display import short
 
 REPLICATES = ("seed", "data.seed", "data.fold")  # what runs of one configuration may differ in
 PLACES = ("paths.", "data.root", "name", "resume", "tensorboard", "data.verify", "data.download", "checkpoint.")

@@ -30,12 +30,12 @@ def evaluate(
     from lightning.pytorch import Trainer
 
     import leyden
-    from leyden.assemble import cfg_dict
-    from leyden.build import build
-    from leyden.run import quieten
-    from leyden.run_folder import read_config
+    from leyden.config.builders import cfg_dict
+    from leyden.config.instantiate import build
+    from leyden.records.run_folder import read_config
+    from leyden.run import silence_lightning
 
-    quieten()
+    silence_lightning()
     spec = cfg_dict(read_config(run).data)
     if data_root:
         spec["root"] = data_root

@@ -119,7 +119,7 @@ def differing(one: Any, other: Any, at: str) -> list[str]:
 
 
 def metrics(folder: Path) -> list[dict[str, str]]:
-    from leyden.loggers import read_metrics
+    from leyden.records.loggers import read_metrics
 
     rows = read_metrics(folder / "metrics.csv")
     return [{name: value for name, value in row.items() if not name.startswith("time/")} for row in rows]

@@ -17,7 +17,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from leyden.config import compose
+from leyden.config.compose import compose
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- results: written by scripts/results.py -->", "<!-- end of results -->"

@@ -30,15 +30,15 @@ def sample(run: Path, num: int, seed: int, out: Path) -> None:
     """
     import leyden
     from leyden.errors import UserError
-    from leyden.modules.drawing import grid
-    from leyden.modules.sampler import Sampler
-    from leyden.pictures import write_png
+    from leyden.modules.generative import GenerativeModule
+    from leyden.modules.plots import grid
     from leyden.seeding import generator
+    from leyden.training.image_logger import write_png
 
     if num < 1:
         raise UserError(f"--num: got {num}, must be at least 1")
     module = leyden.load(run)
-    if not isinstance(module, Sampler):
+    if not isinstance(module, GenerativeModule):
         raise UserError(f"{run}: its model makes no images; vae and gan do")
     write_png(out, grid(module.sample(num, generator(seed, "samples"))))
 

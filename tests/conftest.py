@@ -14,10 +14,10 @@ from lightning.pytorch import LightningModule, Trainer
 from omegaconf import DictConfig
 from PIL import Image
 
-from leyden.checkpoints import Checkpoints
-from leyden.config import compose, groups
+from leyden.config.compose import compose, groups
+from leyden.records.run_folder import last_checkpoint
 from leyden.run import resume, run
-from leyden.run_folder import last_checkpoint
+from leyden.training.checkpoints import Checkpoints
 from scripts.kill_and_resume import differing, metrics
 
 ROOT = Path(__file__).resolve().parents[1]

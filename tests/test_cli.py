@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from leyden.config import groups
+from leyden.config.compose import groups
 from tests.conftest import ROOT, Train
 
 

@@ -15,10 +15,10 @@ from omegaconf import DictConfig
 
 import leyden
 from leyden import run as run_module
-from leyden.assemble import build_module
-from leyden.config import compose, groups
+from leyden.config.builders import build_module
+from leyden.config.compose import compose, groups
 from leyden.errors import UserError
-from leyden.modules.supervised import Supervised
+from leyden.modules.supervised import SupervisedModule
 from scripts.evaluate import evaluate
 from tests.conftest import chosen, small
 
@@ -102,7 +102,7 @@ def test_a_pair_trains_and_comes_back_from_its_folder(
     assert state
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
     assert not loaded.training
-    if isinstance(module, Supervised):
+    if isinstance(module, SupervisedModule):
         inputs = torch.randn(3, *compose(*chosen(data)).data.shape)
         with torch.no_grad():
             assert torch.equal(module(inputs), loaded(inputs))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from leyden.run_folder import last_checkpoint
+from leyden.records.run_folder import last_checkpoint
 from scripts.evaluate import evaluate
 from scripts.kill_and_resume import RUN, compare, kill_and_resume, saved_step
 from scripts.kill_and_resume import start as start_run

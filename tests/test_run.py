@@ -12,16 +12,16 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import leyden
-from leyden.assemble import build_module, cfg_dict
-from leyden.build import build
-from leyden.callbacks import better
-from leyden.config import compose, groups
+from leyden.config.builders import build_module, cfg_dict
+from leyden.config.compose import compose, groups
+from leyden.config.instantiate import build
 from leyden.errors import UserError
-from leyden.loggers import read_metrics
-from leyden.report import metrics_table
+from leyden.records.loggers import read_metrics
+from leyden.records.report import metrics_table
+from leyden.records.run_folder import best_checkpoint, last_checkpoint, read_checkpoint
 from leyden.run import resume, run
-from leyden.run_folder import best_checkpoint, last_checkpoint, read_checkpoint
-from leyden.trainer import build_trainer
+from leyden.training.callbacks import better
+from leyden.training.trainer import build_trainer
 from scripts.evaluate import evaluate
 from tests.conftest import only_run, same_weights
 

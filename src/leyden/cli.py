@@ -15,9 +15,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from leyden.config import CONF, explain, groups, plain
+from leyden.config.compose import CONF, explain, groups, plain
 from leyden.errors import DivergedError, StoppedError, TrialsFailedError, UserError
-from leyden.sweep.ticket import end_with, read_ticket
+from leyden.sweep.job import end_with, read_job_spec
 
 WAIT_FOR_FIRST = 10  # seconds
 
@@ -64,7 +64,7 @@ def _hydra_main(cfg: DictConfig) -> Any:
     # A sweep's other launchers run a job inside a process of theirs, which wants the exception.
     with nullcontext() if HydraConfig.get().mode == RunMode.MULTIRUN else exit_codes():
         config = plain(cfg)
-        job, overrides = read_ticket(), HydraConfig.get().overrides.task
+        job, overrides = read_job_spec(), HydraConfig.get().overrides.task
         if job and job.parent and int(os.environ.get("LOCAL_RANK", 0)) == 0:
             end_with(job.parent)
         if not job and any(override.startswith("sweep") for override in overrides):

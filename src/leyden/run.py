@@ -15,29 +15,30 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from leyden import run_folder, transfer
-from leyden.assemble import build_module, cfg_dict, load_weights
-from leyden.build import build
-from leyden.checkpoints import Checkpoints
-from leyden.config import override
-from leyden.data.memory import InMemoryData
+from leyden.config.builders import build_module, cfg_dict, load_weights
+from leyden.config.instantiate import build
+from leyden.config.rules import override
+from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
-from leyden.lean import make_lean
-from leyden.modules.learner import Learner
-from leyden.report import make_report, print_report, write_origin
-from leyden.run_folder import last_checkpoint
+from leyden.modules.base import BaseModule
+from leyden.records import run_folder
+from leyden.records.report import make_report, print_report, write_origin
+from leyden.records.run_folder import last_checkpoint
+from leyden.records.tensorboard import log_hyperparameters, write_first_page
 from leyden.seeding import seed_all
+from leyden.sweep.job import JobSpec, end_with
 from leyden.sweep.locks import hold
 from leyden.sweep.pruning import Pruner
-from leyden.sweep.ticket import Ticket, end_with
-from leyden.tensorboard import log_hyperparameters, write_first_page
-from leyden.trainer import build_trainer, check_manual, equip
+from leyden.training import transfer
+from leyden.training.checkpoints import Checkpoints
+from leyden.training.fast_loop import use_fast_loop
+from leyden.training.trainer import build_trainer, check_manual, equip
 
 # Set by the first process of a run, so that the others of a DDP run can see whether it lives.
 FIRST_PROCESS_VARIABLE = "LEYDEN_FIRST_PROCESS"
 
 
-def run(cfg: DictConfig, job: Ticket | None = None) -> float:
+def run(cfg: DictConfig, job: JobSpec | None = None) -> float:
     """Train, test and report, in a new run folder.
 
     Args:
@@ -81,7 +82,7 @@ def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
 
 def _run(cfg: DictConfig, folder: Path | None, pruner: Pruner | None = None) -> float:
     began = time.perf_counter()
-    quieten()
+    silence_lightning()
     _end_with_first_process()
     last = last_checkpoint(folder) if folder and last_checkpoint(folder).exists() else None
     checkpoint = run_folder.read_checkpoint(last) if last else None
@@ -114,7 +115,7 @@ def _run(cfg: DictConfig, folder: Path | None, pruner: Pruner | None = None) -> 
     _announce(cfg, module, data, folder)
     if not last:
         write_first_page(trainer.loggers, OmegaConf.to_yaml(cfg), data)
-    make_lean(trainer, module)
+    use_fast_loop(trainer, module)
     gc.freeze()  # else Python's collector walks all that was imported again and again: 3% of a small net's step
     trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
     if not (pruner and pruner.pruned):
@@ -145,7 +146,7 @@ def _new_folder(parent: Path) -> Path:
     return folder
 
 
-def _job_folder(job: Ticket) -> Path:
+def _job_folder(job: JobSpec) -> Path:
     """That of a sweep's job, where an earlier process may have begun it, or still be at work.
 
     Some launchers' jobs outlive the sweep that sent them; the next sweep's job for the trial waits for such a one.
@@ -159,7 +160,7 @@ def _job_folder(job: Ticket) -> Path:
     return folder
 
 
-def quieten() -> None:
+def silence_lightning() -> None:
     """Silence what Lightning says at each start that is not about this run."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
@@ -184,7 +185,7 @@ def _end_with_first_process() -> None:
 
 
 @rank_zero_only
-def _announce(cfg: DictConfig, module: Learner, data: InMemoryData, folder: Path) -> None:
+def _announce(cfg: DictConfig, module: BaseModule, data: InMemoryData, folder: Path) -> None:
     sizes = ", ".join(f"{num:,} {split}" for split, num in data.sizes().items())
     print(f"{cfg.name}: {module.num_parameters:,} parameters; {sizes} samples; writing to {folder}", flush=True)
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from leyden.data.batches import Batch
-from leyden.data.files import download, md5
+from leyden.data.download import download, md5
 from leyden.data.images import ImageData
+from leyden.data.loaders import Batch
 from leyden.errors import UserError
 
 ARCHIVE, ARCHIVE_MD5 = "cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"

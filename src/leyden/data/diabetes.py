@@ -6,7 +6,7 @@ units: age, sex, body mass index, mean blood pressure and six blood values. The 
 
 import torch
 
-from leyden.data.batches import Batch
+from leyden.data.loaders import Batch
 from leyden.data.tables import TableData, every_fifth
 
 

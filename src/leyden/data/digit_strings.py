@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leyden.data.compose import SIDE, ComposedData
-from leyden.data.memory import check
+from leyden.data.composed import SIDE, ComposedData
+from leyden.data.datamodule import check
 
 
 class DigitStrings(ComposedData):

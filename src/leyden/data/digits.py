@@ -7,8 +7,8 @@ on them. There is no official split: every fifth image, in file order, is test.
 import torch
 from torch.nn.functional import interpolate
 
-from leyden.data.batches import Batch
 from leyden.data.images import ImageData
+from leyden.data.loaders import Batch
 
 
 class Digits(ImageData):

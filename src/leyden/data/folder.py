@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from leyden.data import splits
-from leyden.data.batches import Batch
-from leyden.data.class_folders import EXTENSIONS, list_images, part_folders
-from leyden.data.decode import Cache
+from leyden.data.datamodule import check
+from leyden.data.image_files.decode import Cache
+from leyden.data.image_files.listing import EXTENSIONS, list_images, part_folders
 from leyden.data.images import ImageData
-from leyden.data.memory import check
+from leyden.data.loaders import Batch
 from leyden.errors import UserError
 
 SHOWN = 3  # broken files that are named
@@ -34,7 +34,7 @@ class Folder(ImageData):
     """Args: as `ImageData`, and
 
     root: holds class folders, or folders train, val and test that hold class folders.
-    shape: [C, H, W] that every image is brought to, see `leyden.data.decode.decode`; C is 1 (grey) or 3 (colour).
+    shape: [C, H, W] to which every image is resized, see `image_files.decode`; C is 1 (grey) or 3 (colour).
     classes: the names of the class folders; a label is a position in this list.
     cache: folder for the decoded images. It is not `root`, where other programs would take it for a class.
     mean, std: null to measure them on the training images.

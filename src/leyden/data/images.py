@@ -11,8 +11,8 @@ from filelock import FileLock
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from leyden.data.batches import Augment, Batch, Normalise, ShiftAndFlip
-from leyden.data.memory import InMemoryData, check
+from leyden.data.datamodule import InMemoryData, check
+from leyden.data.loaders import Augment, Batch, Normalise, ShiftAndFlip
 from leyden.errors import UserError
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leyden.data.batches import Batch
-from leyden.data.files import download, md5
+from leyden.data.download import download, md5
 from leyden.data.images import ImageData
+from leyden.data.loaders import Batch
 from leyden.errors import UserError
 
 # name: (MD5 of the file, MD5 of the .gz that the mirrors have)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leyden.data.batches import Batch
-from leyden.data.memory import InMemoryData, check
+from leyden.data.datamodule import InMemoryData, check
+from leyden.data.loaders import Batch
 from leyden.data.scaling import Scaling
 from leyden.errors import UserError
 from leyden.seeding import generator

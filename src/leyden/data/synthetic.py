@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from leyden.data.batches import Batch
 from leyden.data.images import ImageData
+from leyden.data.loaders import Batch
 from leyden.seeding import generator
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from leyden.data.batches import Batch
-from leyden.data.memory import InMemoryData, check
+from leyden.data.datamodule import InMemoryData, check
+from leyden.data.loaders import Batch
 from leyden.data.scaling import Scaling
 from leyden.errors import UserError
 

@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import BinaryAUROC
 
-from leyden.data.batches import Batch
-from leyden.modules import drawing
-from leyden.modules.learner import PixelLearner, wrong_net
-from leyden.modules.means import EpochMeans
+from leyden.data.loaders import Batch
+from leyden.metrics.accumulators import EpochMeanAccumulator
+from leyden.modules import plots
+from leyden.modules.base import ImageModule, wrong_net
 from leyden.nets import codec
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
-class Autoencoder(PixelLearner):
+class Autoencoder(ImageModule):
     """Logs the mean squared error of a pixel as ``loss``.
 
     Args:
         net: such as `leyden.nets.codec.Autoencoder`.
-        optimizer, scheduler, objective: as of `Learner`.
+        optimizer, scheduler, objective: as of `BaseModule`.
         anomaly: class that was held out of the training. ``test/auroc`` says how well `scores` tell it from the
             others: the share of pairs, one of it and one of the others, that they put in the right order;
             ``test/loss`` is of the others.
@@ -41,7 +41,7 @@ class Autoencoder(PixelLearner):
             raise wrong_net(net, "autoencoder")
         super().__init__(net, optimizer, scheduler, objective, "loss")
         self.anomaly = anomaly
-        self.eval_means = EpochMeans("loss")
+        self.eval_means = EpochMeanAccumulator("loss")
         self.auroc = BinaryAUROC()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class Autoencoder(PixelLearner):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.eval_means.add(len(batch[0]), self.errors(batch[0]).mean())
         if batch_idx == 0:
-            self.shown = batch[0][: drawing.NUM_PICTURES]
+            self.shown = batch[0][: plots.NUM_PICTURES]
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         images, labels = batch
@@ -95,4 +95,4 @@ class Autoencoder(PixelLearner):
 
     def pictures(self) -> dict[str, Tensor]:
         """By name: images of the last validation over their reconstructions."""
-        return {"reconstructions": drawing.pairs(self.pixels(self.shown), self(self.shown))}
+        return {"reconstructions": plots.pairs(self.pixels(self.shown), self(self.shown))}

@@ -13,20 +13,20 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from leyden.data.batches import Batch
+from leyden.data.loaders import Batch
 from leyden.modules.losses import Loss, class_loss, l1_norm
 from leyden.modules.mixing import mix
-from leyden.modules.supervised import Supervised
+from leyden.modules.supervised import SupervisedModule
 
 
-class Classifier(Supervised):
+class Classifier(SupervisedModule):
     """One class per sample.
 
     Logs ``train/loss`` and ``train/acc`` over the epoch, and loss, accuracy, macro precision, recall, F1 and
     AUROC of ``val`` and ``test``. The confusion matrix on test, rows the true classes, is in the report.
     The logged losses are without `l1`; where samples are mixed, ``train/acc`` counts the larger part's class.
 
-    Args: as `Supervised`, and
+    Args: as `SupervisedModule`, and
 
     num_classes: number of logits.
     loss: cross_entropy, focal or mse, see `leyden.modules.losses`.

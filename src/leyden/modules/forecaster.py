@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
-from leyden.data.batches import Batch
-from leyden.modules.means import EpochMeans
+from leyden.data.loaders import Batch
+from leyden.metrics.accumulators import EpochMeanAccumulator
 from leyden.modules.regressor import ExactMetrics, Regressor
 
 
@@ -36,7 +36,7 @@ class Forecaster(Regressor):
         metrics = ExactMetrics({"mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)})
         super().__init__(in_shape, num_outputs, metrics=metrics, **kwargs)
         self.season, self.num_outputs = season, num_outputs
-        self.naive_means = EpochMeans("mae", "mse")
+        self.naive_means = EpochMeanAccumulator("mae", "mse")
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Windows (B, T, F) → the next steps (B, num_outputs), both in the series' units."""

@@ -20,26 +20,26 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
 
 from leyden import seeding
-from leyden.data.batches import Batch
-from leyden.modules import drawing
-from leyden.modules.learner import wrong_net
-from leyden.modules.sampler import Sampler
+from leyden.data.loaders import Batch
+from leyden.modules import plots
+from leyden.modules.base import wrong_net
+from leyden.modules.generative import GenerativeModule
 from leyden.nets.codec import DCGAN
 from leyden.optim import OptimizerFactory, SchedulerFactory, configure
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
-class GAN(Sampler):
-    """Logs the loss of each net and, on ``val`` and ``test``, how good samples are, see `leyden.modules.quality`.
+class GAN(GenerativeModule):
+    """Logs the loss of each net and, on ``val`` and ``test``, the quality of samples, see `leyden.metrics`.
 
     A training step is one step of the discriminator and one of the generator, each with an optimizer and a
     schedule of its own, both made by the same factories.
 
     Args:
         net: such as `leyden.nets.codec.DCGAN`.
-        optimizer, scheduler, objective: as of `Learner`.
-        num_classes, num_samples: as of `Sampler`.
+        optimizer, scheduler, objective: as of `BaseModule`.
+        num_classes, num_samples: as of `GenerativeModule`.
         r1: weight of the penalty on the discriminator's gradient at real images, 0 for none.
         ema: share that the moving average of the generator's weights keeps at each step, 0 to 1.
         gradient_clip_val: largest norm of each net's gradient, 0 for no limit.
@@ -150,8 +150,8 @@ class GAN(Sampler):
         """By name: samples; ways from one latent to the next."""
         latents = torch.randn(64, self.net.latent_size, generator=seeding.generator(0, "pictures")).to(self.device)
         return {
-            "samples": drawing.grid(self.decode(latents)),
-            "interpolations": drawing.interpolations(self.decode, latents[:16]),
+            "samples": plots.grid(self.decode(latents)),
+            "interpolations": plots.interpolations(self.decode, latents[:16]),
         }
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

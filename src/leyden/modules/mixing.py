@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Beta
 
-from leyden.data.batches import Batch
+from leyden.data.loaders import Batch
 from leyden.errors import UserError
 from leyden.modules.losses import class_shares
 

@@ -13,18 +13,18 @@ from torchmetrics.functional.classification import (
 )
 from torchmetrics.utilities import dim_zero_cat
 
-from leyden.modules.supervised import Supervised
+from leyden.modules.supervised import SupervisedModule
 
 Thresholds = Literal["fixed", "f1"]
 
 
-class Multilabel(Supervised):
+class Multilabel(SupervisedModule):
     """Logs ``train/loss`` over the epoch, and loss, exact match, macro F1 and mAP of ``val`` and ``test``.
 
     Exact match is the share of samples with every label right, mAP the mean over the labels of average precision.
     The thresholds are in the report, and in the checkpoint.
 
-    Args: as `Supervised`, and
+    Args: as `SupervisedModule`, and
 
     num_classes: number of labels.
     thresholds: the probability from which a label counts as there: fixed, 0.5; or f1, for each label that with the

@@ -8,23 +8,23 @@ from torch import Tensor
 from torch.nn.functional import huber_loss, l1_loss, mse_loss
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection, R2Score
 
-from leyden.data.memory import InMemoryData
+from leyden.data.datamodule import InMemoryData
 from leyden.data.scaling import Scaling
-from leyden.modules.supervised import Supervised
+from leyden.modules.supervised import SupervisedModule
 
 Loss = Literal["mse", "mae", "huber"]
 
 LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse_loss, "mae": l1_loss, "huber": huber_loss}
 
 
-class Regressor(Supervised):
+class Regressor(SupervisedModule):
     """One or more numbers per sample.
 
     Takes raw features and gives values in the targets' units, so a loaded run needs no preparation of its inputs;
     the statistics in between are the training split's, in `scaling`. Logs ``train/loss`` over the epoch, and
     loss, MSE, RMSE, MAE and R² of ``val`` and ``test``. The loss is of standardised targets, the rest in their units.
 
-    Args: as `Supervised`, and
+    Args: as `SupervisedModule`, and
 
     in_shape: of one sample.
     num_outputs: numbers to predict.

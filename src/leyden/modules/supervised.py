@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from leyden.data.batches import Batch
-from leyden.modules.learner import Learner
-from leyden.modules.means import EpochMeans
+from leyden.data.loaders import Batch
+from leyden.metrics.accumulators import EpochMeanAccumulator
+from leyden.modules.base import BaseModule
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
-class Supervised(Learner, ABC):
+class SupervisedModule(BaseModule, ABC):
     """Logs ``train/loss`` over the epoch, and the loss and `metrics` of ``val`` and ``test``. A subclass adds `loss`.
 
     Args:
         net: float (B, ...) → (B, num_outputs).
-        optimizer, scheduler, objective: as of `Learner`.
+        optimizer, scheduler, objective: as of `BaseModule`.
         metrics: of outputs and targets; anew for each split.
         train_figures: names of what `figures` gives.
     """
@@ -32,7 +32,7 @@ class Supervised(Learner, ABC):
         train_figures: Sequence[str] = (),
     ) -> None:
         super().__init__(net, optimizer, scheduler, objective, "loss", *train_figures)
-        self.eval_means = EpochMeans("loss")
+        self.eval_means = EpochMeanAccumulator("loss")
         self.val_metrics, self.test_metrics = metrics.clone("val/"), metrics.clone("test/")
 
     def forward(self, inputs: Tensor) -> Tensor:

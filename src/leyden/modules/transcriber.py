@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics import Metric, MetricCollection
 
-from leyden.data.batches import Batch
-from leyden.modules.supervised import Supervised
+from leyden.data.loaders import Batch
+from leyden.modules.supervised import SupervisedModule
 from leyden.nets.seq2seq import Seq2Seq
 
 
-class Transcriber(Supervised):
+class Transcriber(SupervisedModule):
     """Logs ``train/loss`` over the epoch, and loss, exact match and accuracy of ``val`` and ``test``.
 
     The loss is minus the log-likelihood of a text, in nats; of a net that writes symbol by symbol, given the true
@@ -20,7 +20,7 @@ class Transcriber(Supervised):
     texts with every symbol right, accuracy the share of symbols that are right at their place, the end included.
     To any other net each place of the text is a question of its own.
 
-    Args: as `Supervised`, and
+    Args: as `SupervisedModule`, and
 
     num_symbols: V, of which the last one ends a text.
     length: L, of the longest text, the end included.

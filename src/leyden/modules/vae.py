@@ -12,26 +12,26 @@ import torch
 from torch import Tensor
 
 from leyden import seeding
-from leyden.data.batches import Batch
-from leyden.modules import drawing
-from leyden.modules.learner import wrong_net
+from leyden.data.loaders import Batch
+from leyden.metrics.accumulators import EpochMeanAccumulator
+from leyden.modules import plots
+from leyden.modules.base import wrong_net
+from leyden.modules.generative import GenerativeModule
 from leyden.modules.likelihoods import Bernoulli, DiscretisedLogistic, Likelihood, draw
-from leyden.modules.means import EpochMeans
-from leyden.modules.sampler import Sampler
 from leyden.nets.codec import GaussianAutoencoder
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
-class VAE(Sampler):
+class VAE(GenerativeModule):
     """Logs of each image, in nats, the mean of minus the ELBO as ``loss`` and its two parts, ``nll`` and ``kl``.
 
     On ``val`` and ``test`` the ELBO is that of β = 1 whatever was trained with, ``bpd`` is the same in bits per
-    dimension, and the samples are judged, see `leyden.modules.quality`.
+    dimension, and the samples are judged, see `leyden.metrics.sample_quality`.
 
     Args:
         net: such as `leyden.nets.codec.GaussianAutoencoder`.
-        optimizer, scheduler, objective: as of `Learner`.
-        num_classes, num_samples: as of `Sampler`.
+        optimizer, scheduler, objective: as of `BaseModule`.
+        num_classes, num_samples: as of `GenerativeModule`.
         beta: weight of the divergence in training.
         likelihood: of a pixel, see `leyden.modules.likelihoods`; auto is bernoulli for grey images and logistic
             for colour.
@@ -65,7 +65,7 @@ class VAE(Sampler):
         self.beta = beta
         grey = likelihood == "bernoulli" or (likelihood == "auto" and net.in_shape[0] == 1)
         self.likelihood = Bernoulli() if grey else DiscretisedLogistic(net.in_shape[0])
-        self.eval_means = EpochMeans(*figures)
+        self.eval_means = EpochMeanAccumulator(*figures)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) → their reconstructions, 0 to 1, by way of the mean of their latents."""
@@ -135,14 +135,14 @@ class VAE(Sampler):
     def pictures(self) -> dict[str, Tensor]:
         """Of the last validation, by name: samples; images over their reconstructions; ways; a map of latents."""
         pixels, latents, targets = (torch.cat(parts) for parts in zip(*self.seen, strict=True))
-        num = drawing.NUM_PICTURES
+        num = plots.NUM_PICTURES
         pictures = {
-            "samples": drawing.grid(self.sample(64, seeding.generator(0, "pictures"))),
-            "reconstructions": drawing.pairs(pixels[:num], self.decode(latents[:num])),
-            "interpolations": drawing.interpolations(self.decode, latents[: num // 2]),
+            "samples": plots.grid(self.sample(64, seeding.generator(0, "pictures"))),
+            "reconstructions": plots.pairs(pixels[:num], self.decode(latents[:num])),
+            "interpolations": plots.interpolations(self.decode, latents[: num // 2]),
         }
         if targets.dim() == 1:  # a class each
-            pictures["latents"] = drawing.latent_map(latents, targets, pixels)
+            pictures["latents"] = plots.latent_map(latents, targets, pixels)
         return pictures
 
 

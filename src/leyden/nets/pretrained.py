@@ -25,7 +25,7 @@ AUXILIARY = ("googlenet", "inception_v3")  # have further heads for training, wh
 
 
 class Pretrained(nn.Module):
-    """float (B, 1 or 3, H, W) → (B, num_outputs). As drawn by torchvision, until `leyden.transfer` puts weights in.
+    """float (B, 1 or 3, H, W) → (B, num_outputs). `leyden.training.transfer` loads the published weights.
 
     Args:
         in_shape: (C, H, W) of an image, C 1 or 3.
@@ -88,7 +88,7 @@ class Pretrained(nn.Module):
         return [weight for weight in self.model.parameters() if id(weight) not in kept]
 
     def freeze(self, frozen: bool) -> None:
-        """Keep batch norms as they are, or let them train; see `leyden.transfer.Freeze` for the weights."""
+        """Keep batch norms as they are, or let them train; see `leyden.training.transfer.Freeze` for the weights."""
         self.frozen = frozen
         self.train(self.training)
 

@@ -7,8 +7,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
 from leyden.errors import DivergedError
-from leyden.sweep.jobs import OUTPUT, Job
-from leyden.sweep.ticket import VARIABLE
+from leyden.sweep.job import VARIABLE
+from leyden.sweep.runners import OUTPUT, Job
 
 
 class Batches:

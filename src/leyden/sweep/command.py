@@ -11,10 +11,10 @@ from omegaconf import DictConfig
 from hydra_plugins.leyden.plugins import SubprocessLauncher
 from leyden.errors import UserError
 from leyden.sweep.batches import Batches
-from leyden.sweep.jobs import Processes, threads
-from leyden.sweep.loop import Runner, Sweep
 from leyden.sweep.plan import Plan
 from leyden.sweep.planning import read_plan
+from leyden.sweep.runners import Processes, threads
+from leyden.sweep.worker import Runner, Sweep
 
 
 def run(arguments: list[str], config: DictConfig, context: HydraContext, task: TaskFunction) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
-from leyden.config import nearest, plain
+from leyden.config.compose import plain
+from leyden.config.suggest import nearest
 from leyden.errors import UserError
 from leyden.sweep.plan import Plan
 from leyden.sweep.space import Axis, Point, Space, Value, parse, read_axes, read_axis

@@ -2,7 +2,7 @@
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from leyden.sweep import ticket
+from leyden.sweep import job
 
 
 class Pruner(Callback):
@@ -15,7 +15,7 @@ class Pruner(Callback):
         metric: the objective.
     """
 
-    def __init__(self, pruning: ticket.Pruning, metric: str) -> None:
+    def __init__(self, pruning: job.Pruning, metric: str) -> None:
         self.pruning, self.metric = pruning, metric
         self.pruned = False
 

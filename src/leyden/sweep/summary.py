@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from leyden.run_folder import write_text
-from leyden.sweep.live import best_trial, describe
+from leyden.records.run_folder import write_text
+from leyden.sweep.display import best_trial, describe
 from leyden.sweep.plan import Plan
 
 if TYPE_CHECKING:

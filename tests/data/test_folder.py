@@ -1,0 +1,415 @@
+"""Images of a person's own, written here in many formats; what is read is compared pixel by pixel."""
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+import leyden
+from leyden.config.builders import cfg_dict
+from leyden.config.compose import compose
+from leyden.config.instantiate import build
+from leyden.data.folder import Folder, mean_and_std
+from leyden.data.image_files import decode as decode_module
+from leyden.data.image_files.decode import decode
+from leyden.errors import UserError
+from leyden.records.run_folder import read_config
+from tests.conftest import write_folder
+
+Finished = Callable[..., Path]
+
+RNG = np.random.default_rng(0)
+
+
+def pixels(number: int, channels: int = 3, side: int = 4) -> NDArray[np.uint8]:
+    """An image (H, W, C) of one colour, `number`."""
+    return np.full((side, side, channels), number, dtype=np.uint8)
+
+
+def save(path: Path, image: NDArray[np.uint8], **options: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).save(path, **options)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_folder(tmp_path / "images")
+    return tmp_path / "images"
+
+
+def folder(root: Path, *overrides: str) -> Folder:
+    """Not yet read, of 4x4 images in colour, with its cache beside `root`."""
+    cfg = compose(
+        "data=folder", f"data.root={root}", f"data.cache={root.parent / 'cache'}", "data.shape=[3,4,4]", *overrides
+    )
+    data = build(cfg_dict(cfg.data), "data")
+    assert isinstance(data, Folder)
+    return data
+
+
+def ready(root: Path, *overrides: str) -> Folder:
+    data = folder(root, *overrides)
+    data.prepare_data()
+    data.setup("fit")
+    data.setup("test")
+    return data
+
+
+def values(split: tuple[Tensor, Tensor] | None) -> list[int]:
+    """What the images of a split are filled with, which tells them apart."""
+    assert split is not None
+    return split[0][:, 0, 0, 0].tolist()
+
+
+def everything(data: Folder) -> list[int]:
+    return values(data.train) + values(data.val) + values(data.test)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the number of files at each decoding."""
+    counts: list[int] = []
+    decode_all = decode_module.decode_all
+
+    def counted(files: Sequence[Any], shape: Sequence[int]) -> Any:
+        counts.append(len(files))
+        return decode_all(files, shape)
+
+    monkeypatch.setattr(decode_module, "decode_all", counted)
+    return counts
+
+
+class TestDecode:
+    @staticmethod
+    def read(path: Path, *shape: int) -> list[list[list[int]]]:
+        return decode(path.read_bytes(), shape).tolist()
+
+    @pytest.mark.parametrize("extension", ["png", "bmp", "tiff", "webp", "ppm"])
+    def test_an_image_of_the_right_size_keeps_its_pixels(self, tmp_path: Path, extension: str) -> None:
+        image = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+        path = tmp_path / f"image.{extension}"
+        save(path, image, **({"lossless": True} if extension == "webp" else {}))
+        assert np.array_equal(decode(path.read_bytes(), (3, 5, 7)), image.transpose(2, 0, 1))
+
+    def test_grey_and_colour_become_what_the_shape_says(self, tmp_path: Path) -> None:
+        save(tmp_path / "grey.png", pixels(77, channels=1, side=1))
+        save(tmp_path / "red.png", np.array([[[255, 0, 0]]], dtype=np.uint8))
+        assert self.read(tmp_path / "grey.png", 3, 1, 1) == [[[77]], [[77]], [[77]]]
+        assert self.read(tmp_path / "red.png", 1, 1, 1) == [[[76]]]  # 0.299 of 255
+
+    def test_sixteen_bits_become_their_upper_eight(self, tmp_path: Path) -> None:
+        Image.fromarray(np.array([[0, 255, 256, 65535]], dtype=np.uint16)).save(tmp_path / "deep.png")
+        assert self.read(tmp_path / "deep.png", 1, 1, 4) == [[[0, 0, 1, 255]]]
+
+    def test_a_palette_is_looked_up_and_what_is_transparent_lies_on_white(self, tmp_path: Path) -> None:
+        palette = Image.fromarray(np.array([[0, 1]], dtype=np.uint8), mode="P")
+        palette.putpalette([10, 20, 30, 40, 50, 60])
+        palette.save(tmp_path / "palette.png")
+        palette.save(tmp_path / "hole.png", transparency=1)
+        assert self.read(tmp_path / "palette.png", 3, 1, 2) == [[[10, 40]], [[20, 50]], [[30, 60]]]
+        assert self.read(tmp_path / "hole.png", 3, 1, 2) == [[[10, 255]], [[20, 255]], [[30, 255]]]
+        save(tmp_path / "half.png", np.array([[[0, 0, 0, 51], [9, 9, 9, 255]]], dtype=np.uint8))
+        assert self.read(tmp_path / "half.png", 1, 1, 2) == [[[204, 9]]]  # a fifth of black on white
+
+    def test_a_photograph_is_turned_upright(self, tmp_path: Path) -> None:
+        image = np.zeros((16, 16, 3), dtype=np.uint8)
+        image[:, 8:] = 255  # white on the right
+        exif = Image.Exif()
+        exif[0x0112] = 6  # the camera was held so that right is down
+        save(tmp_path / "turned.jpg", image, exif=exif, quality=100)
+        assert self.read(tmp_path / "turned.jpg", 1, 16, 16) == [[[0] * 16] * 8 + [[255] * 16] * 8]
+
+    def test_it_is_brought_to_size_and_its_middle_cut_out(self, tmp_path: Path) -> None:
+        image = np.zeros((2, 6), dtype=np.uint8)
+        image[:, 2:4] = [[0, 100], [200, 100]]  # the middle square
+        image[:, :2] = image[:, 4:] = 255
+        save(tmp_path / "wide.png", image)
+        assert self.read(tmp_path / "wide.png", 1, 2, 2) == [[[0, 100], [200, 100]]]
+        # at half the size a triangle weighs four pixels of a row 1:3:3:1; (255 + 300 + 255) / 8, (255 + 900 + 255) / 8
+        assert self.read(tmp_path / "wide.png", 1, 1, 1) == [[[139]]]  # the mean of 101.25 and 176.25
+
+    def test_a_fine_pattern_becomes_grey_and_not_moire(self, tmp_path: Path) -> None:
+        stripes = np.tile(np.array([0, 255], dtype=np.uint8), (64, 32))
+        save(tmp_path / "stripes.png", stripes)
+        small = decode((tmp_path / "stripes.png").read_bytes(), (1, 8, 8))
+        assert abs(small.astype(int) - 127).max() <= 12
+
+    def test_a_large_jpeg_is_as_a_small_one(self, tmp_path: Path) -> None:
+        image = np.zeros((512, 512, 3), dtype=np.uint8)
+        image[:256, :, 0], image[:, 256:, 1] = 200, 100
+        save(tmp_path / "large.jpg", image, quality=95)
+        save(tmp_path / "large.png", image)
+        one, other = (decode((tmp_path / name).read_bytes(), (3, 8, 8)) for name in ("large.jpg", "large.png"))
+        assert abs(one.astype(int) - other).max() <= 4
+
+    def test_what_is_no_image_says_why(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="no image of a known format"):
+            decode(b"hello", (3, 4, 4))
+        save(tmp_path / "whole.png", RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8))
+        with pytest.raises(ValueError, match="truncated"):
+            decode((tmp_path / "whole.png").read_bytes()[:300], (3, 4, 4))
+        Image.fromarray(np.ones((2, 2), dtype=np.float32)).save(tmp_path / "float.tiff")
+        with pytest.raises(ValueError, match="no range is known"):
+            decode((tmp_path / "float.tiff").read_bytes(), (3, 4, 4))
+
+
+class TestSplits:
+    def test_one_folder_is_divided_by_class_without_overlap(self, root: Path) -> None:
+        data = ready(root, "data.test_fraction=0.2", "data.val_fraction=0.25")
+        assert data.sizes() == {"train": 18, "val": 6, "test": 6}
+        assert sorted(everything(data)) == [*range(20), *range(100, 110)]
+        for split, cats in ((data.train, 12), (data.val, 4), (data.test, 4)):
+            assert split is not None
+            assert [value >= 100 for value in values(split)] == split[1].bool().tolist()
+            assert int((split[1] == 0).sum()) == cats
+
+    def test_the_division_follows_from_the_seed(self, root: Path) -> None:
+        one, same, other = (ready(root, f"seed={seed}") for seed in (0, 0, 1))
+        assert (values(one.test), values(one.val)) == (values(same.test), values(same.val))
+        assert values(one.test) != values(other.test)
+
+    def test_classes_are_in_the_order_of_their_names_and_kept_in_the_config(self, root: Path) -> None:
+        save(root / "Ant" / "deep" / "er" / "1.PNG", pixels(200))
+        assert compose("data=folder", f"data.root={root}").data.classes == ["Ant", "cat", "dog"]
+        assert compose("data=folder", f"data.root={root}").model.num_outputs == 3
+        images, labels = folder(root).caches["train"].read()
+        assert labels.tolist() == [0] + [1] * 20 + [2] * 10
+        assert images[0, 0, 0, 0] == 200
+
+    @pytest.fixture
+    def split_root(self, root: Path) -> Path:
+        for part in ("train", "test"):
+            (root / part).mkdir()
+        for name in ("cat", "dog"):
+            (root / name).rename(root / "train" / name)
+        for number in (50, 51):
+            save(root / "test" / "cat" / f"{number}.png", pixels(number))
+        return root
+
+    def test_a_test_folder_is_the_test_set(self, split_root: Path) -> None:
+        data = ready(split_root)
+        assert values(data.test) == [50, 51]
+        assert sorted(values(data.train) + values(data.val)) == [*range(20), *range(100, 110)]
+        assert data.sizes()["val"] == 3
+
+    def test_a_val_folder_is_the_validation_set(self, split_root: Path) -> None:
+        save(split_root / "val" / "dog" / "60.png", pixels(60))
+        data = ready(split_root, "data.limit=0.5")
+        assert (values(data.val), values(data.test)) == ([60], [50, 51])
+        assert data.sizes()["train"] == 15
+        with pytest.raises(UserError, match=r"^data\.num_folds: .*val is there to validate with"):
+            folder(split_root, "data.num_folds=3").prepare_data()
+
+    def test_without_a_test_folder_test_is_cut_from_train(self, split_root: Path) -> None:
+        (split_root / "test").rename(split_root / "val")
+        data = ready(split_root)
+        assert values(data.val) == [50, 51]
+        assert data.sizes() == {"train": 27, "val": 2, "test": 3}
+
+    def test_a_class_may_be_called_train(self, root: Path) -> None:
+        save(root / "train" / "1.png", pixels(1))
+        assert compose("data=folder", f"data.root={root}").data.classes == ["cat", "dog", "train"]
+
+
+class TestCache:
+    def test_it_is_decoded_once(self, root: Path, decoded: list[int]) -> None:
+        one, other = ready(root), ready(root)
+        assert decoded == [30]
+        assert one.train is not None is not other.train
+        assert torch.equal(one.train[0], other.train[0])
+        ready(root, "data.shape=[1,4,4]")
+        ready(root)
+        assert decoded == [30, 30]
+
+    def test_it_follows_the_files(self, root: Path, decoded: list[int]) -> None:
+        ready(root)
+        save(root / "cat" / "20.png", pixels(20))
+        assert 20 in everything(ready(root))
+        (root / "cat" / "00.png").unlink()
+        assert 0 not in everything(ready(root))
+        save(root / "cat" / "01.png", pixels(99))
+        os.utime(root / "cat" / "01.png", ns=(0, 1))  # of the same size, and no clock is as fine as this test
+        assert 99 in everything(ready(root))
+        (root / "dog" / "100.png").rename(root / "cat" / "100.png")
+        ready(root)
+        assert decoded == [30, 31, 30, 30, 30]
+
+    @pytest.mark.parametrize("damage", [lambda content: content[:-500], lambda content: b"", None])
+    def test_damage_is_noticed(
+        self, root: Path, decoded: list[int], capsys: pytest.CaptureFixture[str], damage: Any
+    ) -> None:
+        ready(root)
+        (path,) = (root.parent / "cache").rglob("*.npz")
+        content = path.read_bytes()
+        middle = len(content) // 2  # among the pixels, which are at the end
+        flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        path.write_bytes(damage(content) if damage else flipped)
+        data = ready(root)
+        assert decoded == [30, 30]
+        assert "is damaged" in capsys.readouterr().out
+        assert sorted(everything(data)) == [*range(20), *range(100, 110)]
+
+    def test_of_several_at_once_one_decodes(
+        self, root: Path, decoded: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        decode_all = decode_module.decode_all
+
+        def slow(files: Sequence[Any], shape: Sequence[int]) -> Any:
+            time.sleep(0.3)
+            return decode_all(files, shape)
+
+        monkeypatch.setattr(decode_module, "decode_all", slow)
+        modules = [folder(root) for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(Folder.prepare_data, modules))
+        assert decoded == [30]
+
+    def test_the_images_folder_is_left_as_it_is(self, root: Path) -> None:
+        before = sorted(root.rglob("*"))
+        ready(root)
+        assert sorted(root.rglob("*")) == before
+
+
+class TestNormalisation:
+    def test_mean_and_std_are_those_of_the_training_images(self, root: Path) -> None:
+        data = ready(root)
+        numbers = torch.tensor(values(data.train), dtype=torch.float64) / 255
+        assert data.mean == pytest.approx([numbers.mean().item()] * 3, abs=1e-4)
+        assert data.std == pytest.approx([numbers.std(correction=0).item()] * 3, abs=1e-4)
+
+    def test_they_can_be_given(self, root: Path) -> None:
+        data = ready(root, "data.mean=[0.1,0.2,0.3]", "data.std=[1,1,1]")
+        assert data.measured() == {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]}
+
+    def test_by_hand(self) -> None:
+        images = torch.tensor([[0, 255], [51, 51]], dtype=torch.uint8).view(2, 1, 1, 2).repeat(1, 2, 1, 1)
+        images[:, 1] = 255
+        means, stds = mean_and_std(images)
+        assert means == [0.35, 1.0]  # (0 + 1 + 0.2 + 0.2) / 4
+        assert stds == [0.3841, 0.0039]  # √((0.35² + 0.65² + 2 · 0.15²) / 4); one grey level
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda root: root.rename(root.with_name("moved")), "there is no folder"),
+            (lambda root: [path.unlink() for path in root.rglob("*.png")], "images/cat holds no images"),
+            (lambda root: (root / "eel").mkdir(), "images/eel holds no images"),
+            (lambda root: save(root / "train" / "a" / "1.png", pixels(1)), "train holds only one class folder, a"),
+            (lambda root: save(root / "eel" / "1.png", pixels(1)), "class eel has too few images: 0 left to train"),
+            (lambda root: _move_to_train(root), "test/dgo is a folder of no class; the classes are cat, dog"),
+            (lambda root: (root / "cat" / "x.png").symlink_to("nowhere"), "cannot read .*x.png"),
+        ],
+    )
+    def test_one_line_names_it(self, root: Path, change: Callable[[Path], object], message: str) -> None:
+        change(root)
+        with pytest.raises(UserError, match=rf"^data\.root: .*{message}") as caught:
+            ready(root)
+        assert "\n" not in str(caught.value)
+
+    def test_images_without_class_folders(self, tmp_path: Path) -> None:
+        save(tmp_path / "images" / "1.png", pixels(1))
+        with pytest.raises(UserError, match=r"^data\.root: .*images holds no class folders"):
+            folder(tmp_path / "images")
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("data.shape=[2,4,4]", r"data\.shape: got \[2, 4, 4\]"),
+            ("data.shape=[4]", r"data\.shape: got \[4\]"),
+            ("data.mean=[0.5,0.5,0.5]", r"data\.mean: .* both"),
+            ("data.test_fraction=1.0", r"data\.test_fraction: got 1\.0"),
+            ("data.num_classes=3", r"data\.classes: got 2 names, but data\.num_classes is 3"),
+        ],
+    )
+    def test_a_wrong_value_names_its_key(self, root: Path, override: str, message: str) -> None:
+        with pytest.raises(UserError, match=f"^{message}"):
+            folder(root, override)
+
+    def test_other_files_are_left_out_with_a_note(self, root: Path) -> None:
+        for name in ("notes.txt", "more.TXT", "README", ".hidden"):
+            (root / "cat" / name).write_text("hello")
+        with pytest.warns(match=r"3 files in .*images left out \(2 \.txt, 1 without an extension; images are \.avif"):
+            data = ready(root)
+        assert sum(data.sizes().values()) == 30
+
+    def test_a_cache_that_cannot_be_written(self, root: Path) -> None:
+        (root.parent / "cache").write_text("in the way")
+        with pytest.raises(UserError, match=r"^data\.cache: cannot use"):
+            ready(root)
+
+
+def _move_to_train(root: Path) -> None:
+    save(root / "test" / "dgo" / "1.png", pixels(1))
+    (root / "train").mkdir()
+    for name in ("cat", "dog"):
+        (root / name).rename(root / "train" / name)
+
+
+class TestBrokenFiles:
+    @pytest.fixture
+    def broken(self, root: Path) -> Path:
+        (root / "cat" / "03.png").write_text("no image")
+        content = (root / "dog" / "105.png").read_bytes()
+        (root / "dog" / "105.png").write_bytes(content[:50])
+        return root
+
+    def test_they_are_named_in_one_error(self, broken: Path, decoded: list[int]) -> None:
+        with pytest.raises(UserError) as caught:
+            ready(broken)
+        assert str(caught.value).startswith(f"data.root: 2 broken images: {broken}/cat/03.png (no image of a known")
+        assert f"{broken}/dog/105.png (" in str(caught.value)
+        assert str(caught.value).endswith("data.skip_broken=true leaves them out")
+        with pytest.raises(UserError, match="2 broken images"):
+            ready(broken)
+        assert decoded == [30], "the others were decoded again"
+
+    def test_many_are_counted(self, root: Path) -> None:
+        for path in (root / "cat").iterdir():
+            path.write_text("no image")
+        with pytest.raises(UserError, match=r"20 broken images: .*00\.png.*02\.png [^;]*; and 17 more; data\.skip"):
+            ready(root)
+
+    def test_they_can_be_left_out(self, broken: Path) -> None:
+        with pytest.warns(match="2 broken images: .*; left out, since"):
+            data = ready(broken, "data.skip_broken=true")
+        rest = sorted(everything(data))
+        assert rest == [*range(3), *range(4, 20), *range(100, 105), *range(106, 110)]
+        for split in (data.train, data.val, data.test):
+            assert split is not None
+            assert [value >= 100 for value in values(split)] == split[1].bool().tolist()
+
+    def test_a_class_of_broken_images_only(self, root: Path) -> None:
+        for path in (root / "dog").iterdir():
+            path.write_text("no image")
+        with (
+            warnings.catch_warnings(action="ignore"),
+            pytest.raises(UserError, match=r"^data\.root: class dog has too few images: 0 left"),
+        ):
+            ready(root, "data.skip_broken=true")
+
+
+def test_a_run_folder_has_all_that_its_model_needs(finished: Finished, root: Path) -> None:
+    run = finished(
+        "data=folder", f"data.root={root}", f"data.cache={root.parent / 'cache'}", "data.shape=[3,8,8]", "model=mlp",
+        "trainer=cpu", "trainer.max_epochs=1", "data.batch_size=8",
+    )  # fmt: skip
+    cfg = read_config(run)
+    assert (cfg.data.classes, cfg.data.num_classes) == (["cat", "dog"], 2)
+    assert len(cfg.data.mean) == len(cfg.data.std) == 3
+    report = json.loads((run / "report.json").read_text())
+    assert report["data"]["sizes"] == {"train": 24, "val": 3, "test": 3}
+    root.rename(root.with_name("moved"))
+    assert leyden.load(run)(torch.zeros(1, 3, 8, 8)).shape == (1, 2)

@@ -1,0 +1,152 @@
+"""Windows of a series worked out by hand, files that are wrong, and forecasts against the naive one."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import leyden
+from leyden.config.builders import build_module, cfg_dict
+from leyden.config.compose import compose
+from leyden.config.instantiate import build
+from leyden.data.scaling import Scaling
+from leyden.errors import UserError
+from leyden.modules.forecaster import Forecaster, seasonal_naive
+
+
+def series(*overrides: str) -> Any:
+    data = build(cfg_dict(compose("data=series", *overrides).data), "data")
+    data.prepare_data()
+    return data
+
+
+def write_csv(path: Path, values: list[Any]) -> str:
+    path.write_text("time,load\n" + "".join(f"t{number},{value}\n" for number, value in enumerate(values)))
+    return f"data.path={path}"
+
+
+@pytest.fixture
+def counting(tmp_path: Path) -> list[str]:
+    """The series 0, 1, 2, … 99: a value is its time. 80 steps come before the test."""
+    file = write_csv(tmp_path / "load.csv", list(range(100)))
+    return [file, "data.column=load", "data.window=5", "data.horizon=3", "data.val_fraction=0.2"]
+
+
+def test_windows_and_what_follows_them(counting: list[str]) -> None:
+    data = series(*counting)
+    data.setup("fit")
+    data.setup("test")
+    # 73 windows of 8 steps; the last 15 validate, two more reach into what those predict
+    assert data.sizes() == {"train": 56, "val": 15, "test": 18}
+    assert data.train[0].shape == (56, 5, 1)
+    assert data.train[0][0].flatten().tolist() == [0, 1, 2, 3, 4]
+    assert data.train[1][0].tolist() == [5, 6, 7]
+    assert data.val[1][-1].tolist() == [77, 78, 79]
+    assert data.test[0][0].flatten().tolist() == [75, 76, 77, 78, 79]
+    assert data.test[1][-1].tolist() == [97, 98, 99]
+
+
+def test_nothing_that_is_predicted_later_was_seen_before(counting: list[str]) -> None:
+    data = series(*counting)
+    data.setup("fit")
+    data.setup("test")
+    assert max(data.train[0].max(), data.train[1].max()) < data.val[1].min()
+    assert max(data.val[0].max(), data.val[1].max()) < data.test[1].min()
+
+
+def test_statistics_are_of_the_training_part(counting: list[str]) -> None:
+    data = series(*counting)
+    data.setup("fit")
+    scaling = Scaling(data.shape, data.horizon)
+    data.fit_scaling(scaling)
+    mean, std = 31.0, math.sqrt((63**2 - 1) / 12)  # of 0 … 62, the steps in training windows
+    assert (scaling.mean.item(), scaling.std.item()) == (mean, pytest.approx(std))
+    assert scaling.target_mean.tolist() == [mean] * 3
+    assert scaling.target_std.tolist() == pytest.approx([std] * 3)
+
+
+def test_limit_keeps_the_last_windows(counting: list[str]) -> None:
+    data = series(*counting, "data.limit=0.5")
+    data.setup("fit")
+    assert data.sizes() == {"train": 28, "val": 15}
+    assert data.train[1][-1].tolist() == [60, 61, 62]
+
+
+def test_what_is_generated_is_seasons_trend_and_noise() -> None:
+    data = series("data.num_steps=2400", "data.periods=[24]", "data.trend=0.5", "data.noise=0")
+    values = data._generated().double()
+    assert torch.allclose(values[24:] - values[:-24], torch.tensor(12.0).double(), atol=1e-3)
+    season = values - 0.5 * torch.arange(2400)
+    assert season.std().item() == pytest.approx(math.sqrt(0.5), rel=1e-2)
+    noisy = series("data.num_steps=9000", "data.periods=[]", "data.trend=0", "data.noise=2")._generated()
+    assert noisy.std().item() == pytest.approx(2, rel=0.05)
+    assert torch.equal(series()._generated(), series()._generated())
+    assert not torch.equal(series()._generated(), series("seed=1")._generated())
+
+
+class TestWrongFiles:
+    def fails(self, message: str, *overrides: str) -> None:
+        with pytest.raises(UserError, match=f"^{message}"):
+            series(*overrides).setup("fit")
+
+    def test_that_are_not_there(self, tmp_path: Path) -> None:
+        self.fails(f"data.path: there is no file {tmp_path}/no.csv", f"data.path={tmp_path}/no.csv")
+
+    def test_without_the_column(self, tmp_path: Path) -> None:
+        file = write_csv(tmp_path / "a.csv", [1, 2])
+        self.fails("data.column: got lod, .*a.csv has time, load", file, "data.column=lod")
+        self.fails("data.column: got None, .*a.csv has time, load", file)
+        (tmp_path / "a.csv").write_text("")
+        self.fails("data.column: got load, .*a.csv has no columns", file, "data.column=load")
+
+    @pytest.mark.parametrize("bad", ["high", "", "nan"])
+    def test_with_something_that_is_no_number(self, tmp_path: Path, bad: str) -> None:
+        file = write_csv(tmp_path / "a.csv", [1, bad, 2])
+        self.fails(f"data.column: '{bad}' in line 3 of .*a.csv is not a number", file, "data.column=load")
+
+    def test_that_are_too_short(self, tmp_path: Path) -> None:
+        file = write_csv(tmp_path / "a.csv", [1, 2, 3] * 20)
+        self.fails("data.window: 48 steps and 12 to predict are too many for a series of 60", file, "data.column=load")
+
+    def test_a_file_of_one_column_needs_no_name(self, tmp_path: Path) -> None:
+        (tmp_path / "a.csv").write_text("load\n" + "1.5\n" * 200)
+        data = series(f"data.path={tmp_path}/a.csv")
+        data.setup("fit")
+        assert data.train[0].unique().tolist() == [1.5]
+
+
+class TestForecaster:
+    def test_the_naive_forecast_repeats_the_last_season(self) -> None:
+        window = torch.tensor([[9.0, 1.0, 2.0, 3.0]])[..., None]
+        assert seasonal_naive(window, season=3, horizon=5).tolist() == [[1, 2, 3, 1, 2]]
+        assert seasonal_naive(window, season=1, horizon=2).tolist() == [[3, 3]]
+
+    def test_a_season_longer_than_the_window(self) -> None:
+        with pytest.raises(UserError, match=r"^task.season: got 24, must be between 1 and the window of 12"):
+            build_module(compose("data=series", "model=mlp", "data.window=12"))
+
+    def test_a_series_that_is_moved_moves_the_forecast_with_it(self) -> None:
+        module = build_module(compose("data=series", "model=mlp")).eval()
+        window = torch.randn(2, 48, 1)
+        assert torch.allclose(module(window) + 100, module(window + 100), atol=1e-3)
+
+    def test_it_beats_the_naive_forecast_in_the_units_of_the_series(self, finished: Callable[..., Path]) -> None:
+        import json
+
+        overrides = ["model=mlp", "data=series", "data.num_steps=3000", "trainer.max_epochs=4", "model.hidden=[64]"]
+        folder = finished(*overrides)
+        found = json.loads((folder / "report.json").read_text())["metrics"]
+        model, data = leyden.load(folder), series(*overrides)
+        assert isinstance(model, Forecaster)
+        data.setup("test")
+        windows, truth = data.test
+        with torch.no_grad():
+            error = (model(windows) - truth).abs().mean().item()
+        naive = (seasonal_naive(windows, 24, 12) - truth).abs().mean().item()
+        assert found["test/mae"] == pytest.approx(error, rel=1e-4)
+        assert found["test/mae_vs_naive"] == pytest.approx(error / naive, rel=1e-4)
+        assert found["test/mae_vs_naive"] < 0.8
+        assert found["test/rmse_vs_naive"] < 0.8

@@ -1,0 +1,169 @@
+"""Whole runs of autoencoder, vae and gan: what they leave behind, and that they can be taken up."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torchvision.transforms.functional import pil_to_tensor
+
+import leyden
+from leyden.config.builders import build_module, cfg_dict
+from leyden.config.compose import compose
+from leyden.config.instantiate import build
+from leyden.errors import UserError
+from leyden.modules.gan import GAN
+from leyden.records.loggers import read_metrics
+from leyden.run import run
+from scripts.evaluate import evaluate
+from scripts.sample import sample
+from tests.conftest import only_run
+
+Finished = Callable[..., Path]
+
+SMALL = ["trainer=cpu", "trainer.max_epochs=2", "trainer.limit_train_batches=5", "model.channels=[4,8]"]
+PICTURES = {
+    "autoencoder": {"reconstructions"},
+    "vae": {"samples", "reconstructions", "interpolations", "latents"},
+    "gan": {"samples", "interpolations"},
+}
+
+
+def small(model: str) -> list[str]:
+    return [f"model={model}", *SMALL, *([] if model == "autoencoder" else ["task.num_samples=100"])]
+
+
+def picture(path: Path) -> torch.Tensor:
+    return pil_to_tensor(Image.open(path))
+
+
+@pytest.mark.parametrize("model", PICTURES)
+def test_a_run_leaves_its_figures_and_pictures(tmp_path: Path, model: str) -> None:
+    run(compose(f"paths.logs={tmp_path / 'logs'}", *small(model)))
+    folder = only_run(tmp_path)
+    report = json.loads((folder / "report.json").read_text())
+    quality = {"fcd", "coverage", "judge_acc"} if model != "autoencoder" else set()
+    losses = {"autoencoder": {"loss"}, "vae": {"loss", "nll", "kl", "bpd"}, "gan": set()}[model]
+    assert set(report["metrics"]) == {f"{split}/{name}" for split in ("val", "test") for name in losses | quality}
+    assert report["parameters"] == sum(weight.numel() for weight in leyden.load(folder).net.parameters())
+    assert evaluate(folder, "val") | evaluate(folder, "test") == report["metrics"]
+
+    assert report["steps"] == 10, "batches, however many optimizers step at each"
+    steps = [int(row["step"]) for row in read_metrics(folder / "metrics.csv")]
+    assert steps == [4, 9, 10]
+    drawn = {path.parent.name for path in folder.glob("*/epoch_0002.png")}
+    assert drawn == {path.parent.name for path in folder.glob("*/epoch_0001.png")} == PICTURES[model]
+    assert not list(folder.rglob("*.partial"))
+    drawing = picture(folder / next(iter(drawn)) / "epoch_0002.png")
+    assert drawing.shape[0] == 3
+    assert drawing.float().std() > 0
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    assert set(events.Tags()["images"]) == {"train/images", *PICTURES[model]}
+    assert [event.step for event in events.Images(next(iter(drawn)))] == [4, 9]
+
+
+@pytest.mark.parametrize("model", PICTURES)
+def test_its_pictures_too_have_the_same_bits_when_it_was_stopped_and_resumed(
+    resumed: Callable[..., tuple[Path, Path]], model: str
+) -> None:
+    folders = resumed(
+        *small(model), "scheduler=plateau", "checkpoint.every_n_steps=2",
+        where=lambda checkpoints, trainer: trainer.current_epoch == 1 and not checkpoints.between_epochs,
+    )  # fmt: skip
+    for name in PICTURES[model]:
+        drawn = [(folder / name / "epoch_0002.png").read_bytes() for folder in folders]
+        assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize("model", ["vae", "gan"])
+def test_a_loaded_run_draws_images_by_seed(finished: Finished, tmp_path: Path, model: str) -> None:
+    folder = finished(*small(model))
+    module = leyden.load(folder)
+    one, same = (module.sample(3, torch.Generator().manual_seed(0)) for _ in range(2))
+    assert one.shape == (3, 1, 28, 28)
+    assert torch.equal(one, same)
+    for seed, name in ((0, "a"), (0, "b"), (1, "c")):
+        sample(folder, 9, seed, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != (tmp_path / "c").read_bytes()
+    assert picture(tmp_path / "a").shape == (3, 2 * 29 + 1, 8 * 29 + 1)
+
+
+def test_a_classifier_makes_no_images(finished: Finished, tmp_path: Path) -> None:
+    folder = finished("model=mlp", "trainer.max_epochs=1")
+    with pytest.raises(UserError, match="its model makes no images; vae and gan do"):
+        sample(folder, 4, 0, tmp_path / "none.png")
+
+
+def test_a_class_left_out_is_an_anomaly(finished: Finished) -> None:
+    folder = finished("model=autoencoder", "data.exclude_class=0", "trainer.max_epochs=4")
+    report = json.loads((folder / "report.json").read_text())
+    sizes = report["data"]["sizes"]
+    assert (sizes["train"] + sizes["val"], sizes["test"]) == (1438 - 151, 359)
+    assert 0.6 < report["metrics"]["test/auroc"] <= 1
+    data = build(cfg_dict(compose("data.exclude_class=0").data), "data")
+    for stage in ("fit", "test"):
+        data.setup(stage)
+    assert set(data.train[1].tolist()) == set(data.val[1].tolist()) == set(range(1, 10))
+    assert set(data.test[1].tolist()) == set(range(10))
+
+
+def test_a_gans_gradients_are_limited_each(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    norms: list[float] = []
+
+    def note(self: GAN, loss: torch.Tensor, optimizer: Any) -> None:
+        descend(self, loss, optimizer)
+        weights = optimizer.param_groups[0]["params"]
+        norms.append(torch.cat([weight.grad.flatten() for weight in weights]).norm().item())
+
+    descend = GAN._descend
+    monkeypatch.setattr(GAN, "_descend", note)
+    finished(*small("gan"), "task.gradient_clip_val=0.01", "task.r1=1.0", "trainer.max_epochs=1")
+    assert len(norms) == 10
+    assert norms == pytest.approx([0.01] * 10, rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:.*AMP with fp16 is not supported on CPU")
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=gan", "trainer.gradient_clip_val=1"], "trainer.gradient_clip_val: this model has several optimizers"),
+        (["model=gan", "trainer.accumulate_grad_batches=2"], "trainer.accumulate_grad_batches: this model has several"),
+        (["model=gan", "trainer.precision=16-mixed"], "trainer.precision: this model has several"),
+        (["model=gan", "task.ema=1.0"], "task.ema: got 1.0"),
+        (["model=vae", "task.beta=-1.0"], "task.beta: got -1.0"),
+        (["model=vae", "data=synthetic", "data.shape=[1,30,28]"], "model.in_shape: got [1, 30, 28]"),
+        (["model=vae", "task=gan"], "task: a GaussianAutoencoder cannot be trained as gan; model=gan brings"),
+        (["model=cnn", "task=vae"], "model: CNN is missing a required argument: 'num_outputs'"),
+        (["model=autoencoder", "data.exclude_class=10"], "data.exclude_class: got 10, must be between 0 and 9"),
+    ],
+)
+def test_a_wrong_value_names_its_key(tmp_path: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        run(compose(f"paths.logs={tmp_path / 'logs'}", *overrides))
+    assert str(caught.value).startswith(message)
+    assert not list(tmp_path.rglob("config.yaml"))
+
+
+@pytest.mark.parametrize("model", PICTURES)
+def test_images_that_are_trained_on_are_not_augmented_unless_it_is_asked_for(model: str) -> None:
+    assert (
+        compose(f"model={model}", "data=cifar10").data.shift == compose(f"model={model}", "data=mnist").data.shift == 0
+    )
+    assert compose(f"model={model}", "data=cifar10").data.flip is False
+    assert compose(f"model={model}", "data=mnist", "data.shift=1").data.shift == 1
+    assert compose("data=cifar10").data.shift == 2
+
+
+def test_modules_work_on_pixels_from_0_to_1() -> None:
+    module: LightningModule = build_module(compose("model=vae", "data=cifar10"))
+    module.pixel_mean.copy_(torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1))
+    module.pixel_std.fill_(0.5)
+    pixels = torch.rand(2, 3, 32, 32)
+    images = (pixels - module.pixel_mean) / module.pixel_std
+    assert torch.allclose(module.pixels(images), pixels, atol=1e-6)

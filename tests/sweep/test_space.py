@@ -1,0 +1,100 @@
+"""Reading search spaces."""
+
+from pathlib import Path
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+
+from leyden.config.compose import CONF, groups
+from leyden.sweep.batches import quote
+from leyden.sweep.space import Choice, Number, Space, parse, parse_value, read_axes, read_axis
+from tests.sweep.sweeping import make_plan
+
+
+@pytest.fixture
+def loader() -> ConfigLoader:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return GlobalHydra.instance().config_loader()
+
+
+@pytest.mark.parametrize(
+    ("text", "axis"),
+    [
+        ("x=1,2", Choice("x", (), ("1", "2"))),
+        ("x=choice([64],[256,128])", Choice("x", (), ("[64]", "[256,128]"))),
+        ("+x='a b',c", Choice("+x", (), ("'a b'", "c"))),
+        ("x=choice(1)", Choice("x", (), ("1",))),
+        ("x=range(1,8)", Number("x", (), 1, 7, 1, integer=True, log=False)),
+        ("x=range(8,65,8)", Number("x", (), 8, 64, 8, integer=True, log=False)),
+        ("x=interval(1,8)", Number("x", (), 1, 8, 0, integer=False, log=False)),
+        ("x=tag(log, interval(1e-4, 1e-1))", Number("x", (), 1e-4, 1e-1, 0, integer=False, log=True)),
+        ("x=tag(log, int(interval(16, 512)))", Number("x", (), 16, 512, 1, integer=True, log=True)),
+    ],
+)
+def test_hydras_grammar(text: str, axis: Choice | Number) -> None:
+    assert read_axis(parse([text])[0]) == axis
+
+
+def test_the_values_of_a_range_are_free_of_rounding() -> None:
+    axis = read_axis(parse(["x=range(0.1,0.5,0.1)"])[0])
+    assert axis.values() == [0.1, 0.2, 0.3, 0.4]
+    assert axis.match(0.3) == 0.3
+    assert axis.match(0.35) is None
+
+
+def test_a_glob_is_the_choices_of_a_group(loader: ConfigLoader) -> None:
+    axis = read_axis(parse(["data=glob(*,exclude=mnist)"], loader)[0])
+    assert set(axis.values()) == set(groups()["data"]) - {"mnist"}, "files that begin with _ are no choices"
+
+
+def test_points_under_a_condition(loader: ConfigLoader) -> None:
+    space = {
+        "optimizer": "choice(sgd, adamw)",
+        "optimizer=sgd": {"optimizer.momentum": "0.8,0.9", "model=cnn": {"optimizer.nesterov": "true,false"}},
+        "seed": "1,2",
+    }
+    axes = tuple(read_axes(space, loader))
+    assert [axis.name for axis in axes] == [
+        "optimizer",
+        "optimizer.momentum (optimizer=sgd)",
+        "optimizer.nesterov (optimizer=sgd, model=cnn)",
+        "seed",
+    ]
+    found = Space(axes, {})
+    assert [" ".join(found.overrides(point)) for point in found.points()] == [
+        "optimizer=sgd optimizer.momentum=0.8 seed=1",
+        "optimizer=sgd optimizer.momentum=0.8 seed=2",
+        "optimizer=sgd optimizer.momentum=0.9 seed=1",
+        "optimizer=sgd optimizer.momentum=0.9 seed=2",
+        "optimizer=adamw seed=1",
+        "optimizer=adamw seed=2",
+    ]
+    assert len(Space(axes, {"model": "cnn"}).points()) == 2 * 2 * 2 + 2, "what the command line fixes counts too"
+
+
+def test_a_point_is_found_by_its_values_not_their_spelling() -> None:
+    space = Space((Choice("model.hidden", (), ("[64]", "[256,128]")), Number("lr", (), 0, 1, 0, False, False)), {})
+    assert space.place({"model.hidden": [256, 128], "lr": 1e-1}) == {"model.hidden": "[256,128]", "lr": 0.1}
+
+
+def test_the_command_line_has_the_last_word_over_a_recipe() -> None:
+    plan = make_plan("sweep=lr", "model=mlp", "optimizer.lr=tag(log, interval(0.01, 0.1))")
+    assert plan.space.axes == (Number("optimizer.lr", (), 0.01, 0.1, 0, False, True),)
+    plan = make_plan("sweep=cnn_cifar10", "data=mnist", "model.dropout=0.1", "sweep.n_trials=7")
+    assert "data=cifar10" not in plan.base
+    assert "model.dropout" not in {axis.key for axis in plan.space.axes}
+    assert plan.n_trials == 7
+
+
+@pytest.mark.parametrize("recipe", groups()["sweep"])
+def test_every_recipe_makes_a_plan(tmp_path: Path, recipe: str) -> None:
+    plan = make_plan(f"sweep={recipe}", f"paths.logs={tmp_path}")
+    assert plan.n_trials >= 1
+    assert all("=" in override for override in plan.base)
+
+
+@pytest.mark.parametrize("text", ['{"a": "b\'c\\\\d"}', "${x}", ""])
+def test_quoted_for_hydra_a_text_stays_what_it_is(text: str) -> None:
+    assert parse_value(quote(text)) == text
