@@ -34,7 +34,7 @@ def test_three_workers_of_which_one_is_killed_make_exactly_n_trials(tmp_path: Pa
         "sweep.name=shared",
         f"sweep.storage='{storage}'",
     ]
-    command = [sys.executable, "-m", "tests.sweeping", "0.4", *arguments]
+    command = [sys.executable, "-m", "tests.sweep.sweeping", "0.4", *arguments]
     workers = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(3)
