@@ -7,7 +7,7 @@ python scripts/sample.py logs/runs/mnist-gan/2026-11-22_12-00-00-1a2b --num 100 
 import argparse
 from pathlib import Path
 
-from leyden.cli import exit_codes
+from leyden.config.exit_codes import exit_codes
 
 
 def main() -> None:
