@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from leyden.config.compose import CONF, explain, groups, plain
 from leyden.errors import DivergedError, StoppedError, TrialsFailedError, UserError
-from leyden.sweep.job import end_with, read_job_spec
+from leyden.sweep.job import read_job_spec, run_job
 
 WAIT_FOR_FIRST = 10  # seconds
 
@@ -65,15 +65,15 @@ def _hydra_main(cfg: DictConfig) -> Any:
     with nullcontext() if HydraConfig.get().mode == RunMode.MULTIRUN else exit_codes():
         config = plain(cfg)
         job, overrides = read_job_spec(), HydraConfig.get().overrides.task
-        if job and job.parent and int(os.environ.get("LOCAL_RANK", 0)) == 0:
-            end_with(job.parent)
-        if not job and any(override.startswith("sweep") for override in overrides):
+        if job:
+            return run_job(config, job)
+        if any(override.startswith("sweep") for override in overrides):
             raise UserError("sweep: is of several runs: python train.py -m …")
         from leyden.run import resume, run  # imports torch and Lightning, which takes seconds; all before needs neither
 
         if config.resume:
             return resume(config.resume, overrides)
-        return run(config, job)
+        return run(config)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from lightning.pytorch import Trainer
@@ -22,13 +22,11 @@ from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
 from leyden.records import run_folder
+from leyden.records.processes import end_with, is_first_process
 from leyden.records.report import make_report, print_report, write_origin
 from leyden.records.run_folder import last_checkpoint
 from leyden.records.tensorboard import log_hyperparameters, write_first_page
 from leyden.seeding import seed_all
-from leyden.sweep.job import JobSpec, end_with
-from leyden.sweep.locks import hold
-from leyden.sweep.pruning import Pruner
 from leyden.training import transfer
 from leyden.training.checkpoints import Checkpoints
 from leyden.training.fast_loop import use_fast_loop
@@ -38,12 +36,19 @@ from leyden.training.trainer import build_trainer, check_manual, equip
 FIRST_PROCESS_VARIABLE = "LEYDEN_FIRST_PROCESS"
 
 
-def run(cfg: DictConfig, job: JobSpec | None = None) -> float:
-    """Train, test and report, in a new run folder.
+class Pruner(Protocol):
+    """A callback that may stop the training early."""
+
+    pruned: bool
+
+
+def run(cfg: DictConfig, folder: Path | None = None, pruner: Pruner | None = None) -> float:
+    """Train, test and report.
 
     Args:
         cfg: resolved, see `leyden.config.compose`.
-        job: of a sweep; it goes on in its folder, where there may be a checkpoint, and may be pruned.
+        folder: the run folder; None for a new one. If it contains a checkpoint, the run is resumed.
+        pruner: a callback; if it sets `pruned`, the run is not tested.
 
     Returns:
         The best value of the objective.
@@ -53,12 +58,11 @@ def run(cfg: DictConfig, job: JobSpec | None = None) -> float:
         DivergedError: the loss or a weight became NaN or infinite.
         StoppedError: by SIGTERM or Ctrl-C, with a checkpoint.
     """
-    if not job:
-        return _run(cfg, folder=None)
-    folder = _job_folder(job)
-    if (folder / "report.json").exists():
-        return float(json.loads((folder / "report.json").read_text())["objective"]["best"])
-    return _run(cfg, folder, Pruner(job.pruning, cfg.objective.metric) if job.pruning else None)
+    if folder:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        if is_first_process() and not (folder / "origin.json").exists():
+            write_origin(folder)
+    return _run(cfg, folder, pruner)
 
 
 def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
@@ -143,20 +147,6 @@ def _new_folder(parent: Path) -> Path:
     folder = run_folder.create(parent)
     os.environ[run_folder.FOLDER_VARIABLE] = str(folder)
     write_origin(folder)
-    return folder
-
-
-def _job_folder(job: JobSpec) -> Path:
-    """That of a sweep's job, where an earlier process may have begun it, or still be at work.
-
-    Some launchers' jobs outlive the sweep that sent them; the next sweep's job for the trial waits for such a one.
-    """
-    folder = Path(job.folder)
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
-        hold(folder / ".running.lock")
-        if not (folder / "origin.json").exists():
-            write_origin(folder)
     return folder
 
 
