@@ -19,7 +19,7 @@ from leyden.errors import UserError
 from leyden.modules.base import BaseModule
 from leyden.records import run_folder
 from leyden.records.loggers import TensorBoard
-from leyden.records.processes import end_with
+from leyden.records.processes import end_with, is_first_process
 from leyden.records.report import read_origin, read_report, write_origin
 from leyden.seeding import seed_all
 from leyden.training.fast_loop import use_fast_loop
@@ -107,7 +107,7 @@ def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
     if report and report["state"] == "finished" and is_done(cfg, report):
         print(f"{folder} is finished, after {report['epochs']} epochs. A larger trainer.max_epochs continues it.")
         return float(report["objective"]["best"])
-    if _rank() == 0:
+    if is_first_process():
         run_folder.lock(folder)
     return run(cfg, folder)
 
@@ -116,7 +116,7 @@ def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
 def _process(cfg: DictConfig) -> Iterator[None]:
     """Set this process up for a run, and clean up after it, so that a notebook can do many."""
     silence_lightning()
-    if _rank() == 0:
+    if is_first_process():
         os.environ[FIRST_PROCESS_VARIABLE] = str(os.getpid())
     else:
         # Not just the parent of this moment: rank 0 may have been killed while this process was starting.
@@ -132,13 +132,9 @@ def _process(cfg: DictConfig) -> Iterator[None]:
             torch.distributed.destroy_process_group()  # its threads can outlive the interpreter's end
 
 
-def _rank() -> int:
-    return int(os.environ.get("LOCAL_RANK", 0))
-
-
 def _new_folder(cfg: DictConfig) -> Path:
     """Return the path of a new run folder, or the one of rank 0 if this is another process of the run."""
-    if _rank() > 0:
+    if not is_first_process():
         if run_folder.FOLDER_VARIABLE not in os.environ:
             raise UserError(f"{run_folder.FOLDER_VARIABLE}: must name a new folder if a launcher starts the processes")
         return Path(os.environ[run_folder.FOLDER_VARIABLE])

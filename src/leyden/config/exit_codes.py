@@ -1,6 +1,5 @@
 """From an error to one line on stderr and an exit code. Imports no torch."""
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from leyden.config.compose import explain
 from leyden.errors import DivergedError, StoppedError, TrialsFailedError, UserError
+from leyden.records.processes import is_first_process
 
 WAIT_FOR_RANK_0 = 10  # seconds
 
@@ -42,7 +42,7 @@ def _os_error(error: OSError) -> str:
 
 
 def _exit(message: str, code: int) -> NoReturn:
-    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+    if not is_first_process():
         # Rank 0 of a DDP run usually has the same error, reports it and ends this process, too. If only this process
         # has it, this one reports it; the exit code makes Lightning end rank 0, which would wait for it forever.
         time.sleep(WAIT_FOR_RANK_0)
