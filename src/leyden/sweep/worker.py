@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from leyden.errors import StoppedError, TrialsFailedError
+from leyden.records.report import read_report
 from leyden.sweep.display import SweepDisplay
 from leyden.sweep.job import Pruning
 from leyden.sweep.plan import Plan
 from leyden.sweep.runners import OUTPUT, Job, Runner
 from leyden.sweep.study import ClaimedTrial, Study
-from leyden.sweep.summary import objectives, read_report, summarise
+from leyden.sweep.summary import objectives, summarise
 
 # Intervals in seconds:
 POLL = 0.05  # between two looks at the jobs
