@@ -101,6 +101,8 @@ def _run(cfg: DictConfig, folder: Path | None, pruner: Pruner | None = None) -> 
     parent = folder.parent if folder else run_folder.parent(cfg.paths.logs, cfg.name)
     data.prepare_data()
     data.setup("fit")
+    loop, samples_per_batch = trainer.fit_loop, data.batch_size * trainer.world_size
+    data.position = lambda: (trainer.current_epoch, loop.epoch_loop.batch_progress.current.ready * samples_per_batch)
     cfg = cast(DictConfig, OmegaConf.merge(cfg, {"data": data.measured()}))
 
     first_step = next_step(checkpoint) if folder else None

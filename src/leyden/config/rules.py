@@ -12,6 +12,7 @@ from leyden.errors import UserError
 # Keys that no class takes as an argument, with what they may be.
 SETTINGS: dict[str, tuple[type | tuple[type, ...], Callable[[Any], bool], str]] = {
     "seed": (int, lambda seed: seed >= 0, "a whole number from 0"),
+    "augment": (bool, lambda _: True, "true or false"),
     "tensorboard": (bool, lambda _: True, "true or false"),
     "checkpoint.every_n_steps": (int, lambda steps: steps >= 0, "a whole number of steps, 0 for once per epoch"),
     "early_stopping.patience": (int, lambda epochs: epochs >= 1, "a whole number of epochs from 1"),

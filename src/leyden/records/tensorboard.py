@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torchvision.utils import make_grid
 
 from leyden.data.datamodule import InMemoryData
-from leyden.data.images import PixelData
+from leyden.data.images import denormalise
 
 NUM_PICTURES = 64
 
@@ -39,9 +39,10 @@ def write_first_page(loggers: Sequence[Logger], config: str, data: InMemoryData)
     for logger in loggers:
         if isinstance(logger, TensorBoard):
             logger.experiment.add_text("config", f"```yaml\n{config}\n```")
-            if isinstance(data, PixelData):
+            facts = data.facts()
+            if facts.mean and facts.std:
                 images, _ = next(iter(data.train_dataloader()))
-                grid = make_grid(data.denormalise(images[:NUM_PICTURES]), nrow=8, padding=1)
+                grid = make_grid(denormalise(images[:NUM_PICTURES], facts.mean, facts.std), nrow=8, padding=1)
                 logger.experiment.add_image("train/images", grid)
 
 
