@@ -5,6 +5,7 @@ A data set adds `read`, and where it differs from (inputs, targets) as they are:
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,24 @@ from leyden.data import splits
 from leyden.data.loaders import Augment, Batch, EvalLoader, TrainLoader
 from leyden.data.scaling import Scaling
 from leyden.errors import UserError
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a module needs to know about its data.
+
+    Args:
+        mean, std: of each channel over the training set, on a scale from 0 to 1; images only.
+        scaling: fitted on the training split; data with numbers as targets only.
+        classes_in: targets → which classes a sample shows, int64 (B, num_classes), 0 or 1; images only.
+        classes: the names of the classes, if they are known.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    scaling: Scaling | None = None
+    classes_in: Callable[[Tensor], Tensor] | None = None
+    classes: tuple[str, ...] | None = None
 
 
 class InMemoryData(LightningDataModule, ABC):
@@ -96,6 +115,16 @@ class InMemoryData(LightningDataModule, ABC):
         """Fit the statistics of a module that predicts numbers, on the training split; here of the targets only."""
         assert self.train is not None
         scaling.fit_targets(self.train[1])
+
+    def facts(self) -> DataFacts:
+        """Return what a module needs to know about this data set; valid after ``setup("fit")``."""
+        assert self.train is not None
+        inputs, targets = self.train
+        if not targets.is_floating_point():
+            return DataFacts()
+        scaling = Scaling(inputs.shape[1:], targets.shape[1])
+        self.fit_scaling(scaling)
+        return DataFacts(scaling=scaling)
 
     def setup(self, stage: str) -> None:
         """Read what `stage` (fit, validate, test) needs, once. The test set stays unread until it is tested."""

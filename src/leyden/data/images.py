@@ -11,7 +11,7 @@ from filelock import FileLock
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from leyden.data.datamodule import InMemoryData, check
+from leyden.data.datamodule import DataFacts, InMemoryData, check
 from leyden.data.loaders import Augment, Batch, Normalise, ShiftAndFlip
 from leyden.errors import UserError
 
@@ -37,6 +37,9 @@ class PixelData(InMemoryData):
     @abstractmethod
     def classes_in(self, targets: Tensor) -> Tensor:
         """Which classes an image with these targets shows, int64 (B, num_classes), 0 or 1."""
+
+    def facts(self) -> DataFacts:
+        return DataFacts(mean=tuple(self.mean), std=tuple(self.std), classes_in=self.classes_in)
 
     def transform(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         return Normalise(self.mean, self.std, device)
