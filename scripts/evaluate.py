@@ -32,6 +32,8 @@ def evaluate(
     import leyden
     from leyden.config.builders import cfg_dict
     from leyden.config.instantiate import build
+    from leyden.data.images import PixelData
+    from leyden.modules.generative import GenerativeModule
     from leyden.records.run_folder import read_config
     from leyden.run import silence_lightning
 
@@ -42,7 +44,10 @@ def evaluate(
     data = build(spec, "data")
     trainer = Trainer(accelerator=accelerator, devices=1, logger=False, enable_progress_bar=False)
     check = trainer.test if split == "test" else trainer.validate
-    check(leyden.load(run), datamodule=data, verbose=False)
+    module = leyden.load(run)
+    if isinstance(module, GenerativeModule) and isinstance(data, PixelData):
+        module.classes_in = data.classes_in
+    check(module, datamodule=data, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 

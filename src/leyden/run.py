@@ -102,6 +102,9 @@ def _run(cfg: DictConfig, folder: Path | None, pruner: Pruner | None = None) -> 
     data.prepare_data()
     data.setup("fit")
     cfg = cast(DictConfig, OmegaConf.merge(cfg, {"data": data.measured()}))
+    module.use_facts(data.facts())
+    if not last:
+        module.prepare_fit(data)
 
     first_step = next_step(checkpoint) if folder else None
     folder = folder or _new_folder(parent)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 import leyden
 from leyden.config.builders import build_module
 from leyden.config.compose import compose
-from leyden.modules.lean import LeanModule
+from leyden.modules.base import BaseModule
 from leyden.training.fast_loop import FastEpochLoop, FastTrainer, use_fast_loop
 from leyden.training.trainer import build_trainer
 from scripts.kill_and_resume import metrics
@@ -66,7 +66,7 @@ def test_a_step_is_plain_only_where_nothing_is_left_out(overrides: list[str], pl
 
 def test_a_hook_that_somebody_wrote_is_called() -> None:
     class Listener(Callback):
-        def on_after_backward(self, trainer: Trainer, pl_module: LeanModule) -> None:
+        def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
             """Listens."""
 
     trainer, module = _prepared()
@@ -82,7 +82,7 @@ QUIET: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Talkative(LeanModule):
+class Talkative(LightningModule):
     """Logs within its steps, and returns more than the loss."""
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class DictLogger(DummyLogger):
 def test_a_method_that_somebody_wrote_is_called(method: str) -> None:
     calls = []
 
-    def written(self: LeanModule, *args: Any, **kwargs: Any) -> Any:
+    def written(self: LightningModule, *args: Any, **kwargs: Any) -> Any:
         calls.append(args)
         return getattr(LightningModule, method)(self, *args, **kwargs)
 
@@ -160,7 +160,7 @@ def test_a_method_that_somebody_wrote_is_called(method: str) -> None:
 
 
 def test_an_optimizer_that_wants_a_closure_gets_one() -> None:
-    class Newton(LeanModule):
+    class Newton(LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.net = torch.nn.Linear(3, 1)
@@ -179,8 +179,8 @@ def test_an_optimizer_that_wants_a_closure_gets_one() -> None:
     assert module.net(torch.rand(8, 3)).abs().max() < 0.1
 
 
-def _prepared(*overrides: str) -> tuple[Trainer, LeanModule]:
+def _prepared(*overrides: str) -> tuple[Trainer, BaseModule]:
     cfg = compose("trainer.accelerator=cpu", *overrides)
     module = build_module(cfg)
-    assert isinstance(module, LeanModule)
+    assert isinstance(module, BaseModule)
     return build_trainer(cfg), module

@@ -49,7 +49,7 @@ def _git(*arguments: str) -> str:
 def make_report(
     folder: Path, trainer: Trainer, data: InMemoryData, checkpoints: Checkpoints, config: dict[str, Any], seconds: float
 ) -> dict[str, Any]:
-    """What report.json holds: the same entries for every run, and what `LeanModule.report` of its module adds.
+    """What report.json holds: the same entries for every run, and what `BaseModule.report` of its module adds.
 
     Args:
         folder: the run folder, with origin.json and metrics.csv.

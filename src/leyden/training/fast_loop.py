@@ -14,8 +14,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 
-from leyden.modules.lean import TRANSFER_HOOKS
-
+TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 HOOKS_IN_STEP = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 HOOKS = ("on_train_batch_start", *HOOKS_IN_STEP, "on_train_batch_end")
 METHODS_IN_STEP = (

@@ -7,13 +7,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
-from leyden.modules.base import ImageModule
+from leyden.modules.base import BaseModule
 from leyden.records.run_folder import writing
 from leyden.records.tensorboard import TensorBoard
 
 
 class ImageLogger(Callback):
-    """Writes ``<name>/epoch_0001.png`` for each picture of a `ImageModule`.
+    """Writes ``<name>/epoch_0001.png`` for each picture that a `BaseModule` draws.
 
     Args:
         folder: the run folder.
@@ -24,9 +24,9 @@ class ImageLogger(Callback):
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn != "fit" or not isinstance(pl_module, ImageModule):
+        if trainer.state.fn != "fit" or not isinstance(pl_module, BaseModule):
             return
-        for name, picture in pl_module.pictures().items():
+        for name, picture in pl_module.images().items():
             write_png(self.folder / name / f"epoch_{trainer.current_epoch + 1:04}.png", picture)
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoard):
