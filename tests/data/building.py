@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from leyden.config.builders import cfg_dict
+from leyden.config.builders import section
 from leyden.config.compose import compose
-from leyden.config.instantiate import build
+from leyden.config.instantiate import instantiate
 from leyden.data.loaders import Normalise
 from tests.conftest import chosen
 
@@ -20,7 +20,7 @@ UNCHANGED = Normalise([0.0], [1 / 255], CPU)  # 0 to 255 stay 0 to 255
 
 def build_data(name: str, *overrides: str) -> Any:
     """Build the data set `name`; nothing is read yet."""
-    return build(cfg_dict(compose(*chosen(name), *overrides).data), "data")
+    return instantiate(section(compose(*chosen(name), *overrides), "data"), "data")
 
 
 def numbered(num: int, side: int = 4) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 import leyden
-from leyden.config.builders import cfg_dict
+from leyden.config.builders import section
 from leyden.config.compose import compose
-from leyden.config.instantiate import build
+from leyden.config.instantiate import instantiate
 from leyden.data.folder import Folder
 from leyden.data.image_files import decode as decode_module
 from leyden.errors import UserError
@@ -38,7 +38,7 @@ def folder(root: Path, *overrides: str) -> Folder:
     cfg = compose(
         "data=folder", f"data.root={root}", f"data.cache={root.parent / 'cache'}", "data.shape=[3,4,4]", *overrides
     )
-    data = build(cfg_dict(cfg.data), "data")
+    data = instantiate(section(cfg, "data"), "data")
     assert isinstance(data, Folder)
     return data
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import leyden
-from leyden.config.builders import cfg_dict
+from leyden.config.builders import section
 from leyden.config.compose import compose
-from leyden.config.instantiate import build
+from leyden.config.instantiate import instantiate
 from leyden.data.diabetes import Diabetes
 from leyden.data.scaling import Scaling
 from leyden.errors import UserError
@@ -20,7 +20,7 @@ NAN = float("nan")
 
 
 def table(*overrides: str) -> Diabetes:
-    data = build(cfg_dict(compose("data=diabetes", *overrides).data), "data")
+    data = instantiate(section(compose("data=diabetes", *overrides), "data"), "data")
     assert isinstance(data, Diabetes)
     return data
 
