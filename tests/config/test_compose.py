@@ -57,7 +57,7 @@ def test_the_name_of_a_run_says_data_and_model() -> None:
         (["model.hidden=[10,0]"], "model.hidden: got [10, 0], every size must be at least 1"),
         (
             ["data=synthetic", "data.shape=[1,8,8]"],
-            "model.channels: 2 convolutions are too deep",
+            "model.channels: got [6, 16], but images of shape [1, 8, 8]",
         ),
         (["task.label_smoothing=2"], "task.label_smoothing: got 2"),
         (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
