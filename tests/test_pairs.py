@@ -19,7 +19,7 @@ from leyden.config.builders import build_module
 from leyden.config.compose import compose, groups
 from leyden.errors import UserError
 from leyden.modules.supervised import SupervisedModule
-from scripts.evaluate import evaluate
+from leyden.tools.evaluate import evaluate
 from tests.conftest import chosen, small
 
 Finished = Callable[..., Path]

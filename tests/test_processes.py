@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from leyden.records.run_folder import last_checkpoint
-from scripts.evaluate import evaluate
+from leyden.tools.evaluate import evaluate
 from scripts.kill_and_resume import RUN, compare, kill_and_resume, saved_step
 from scripts.kill_and_resume import start as start_run
 from tests.conftest import start

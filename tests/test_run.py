@@ -20,9 +20,9 @@ from leyden.records.loggers import read_metrics
 from leyden.records.report import metrics_table
 from leyden.records.run_folder import best_checkpoint, last_checkpoint, read_checkpoint
 from leyden.run import resume, run
+from leyden.tools.evaluate import evaluate
 from leyden.training.callbacks import better
 from leyden.training.trainer import build_trainer
-from scripts.evaluate import evaluate
 from tests.conftest import only_run, same_weights
 
 Finished = Callable[..., Path]

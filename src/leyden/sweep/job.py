@@ -95,15 +95,15 @@ def run_job(cfg: "DictConfig", spec: JobSpec) -> float:
     """
     if spec.parent and is_first_process():
         end_with(spec.parent)
+    from leyden.records.report import read_report
+    from leyden.records.run_folder import lock
     from leyden.run import run
-    from leyden.sweep.locks import hold
     from leyden.sweep.pruning import Pruner
-    from leyden.sweep.summary import read_report
 
     folder = Path(spec.folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     if is_first_process():
-        hold(folder / ".running.lock")
+        lock(folder, wait=True)
     report = read_report(folder)
     if report:
         return float(report["objective"]["best"])
