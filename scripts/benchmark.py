@@ -1,9 +1,12 @@
-"""How fast Leyden is, against what a user would write: prints ratios measured in one run.
+"""Measure how fast Leyden is, relative to the code that a user would write without it.
 
+Times depend on the machine and on what else it does; the ratios depend on them much less. Each number is the median of
+several repetitions, in which all sides take turns. The images are random, in the shapes of MNIST and CIFAR-10, so
+nothing is downloaded.
+
+Examples:
     python scripts/benchmark.py
-
-Times differ between machines and moments; the ratios hold. Every figure is the median of several repetitions, in which
-both sides take turns, and the images are made up, in the shape of MNIST and CIFAR-10, so that nothing is downloaded.
+    python scripts/benchmark.py --only steps --repeat 10
 """
 
 import argparse
@@ -30,9 +33,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from leyden.config.builders import cfg_dict
+from leyden.config.builders import build_data, section
 from leyden.config.compose import compose
-from leyden.config.instantiate import build
+from leyden.config.instantiate import instantiate
 from leyden.data.loaders import Normalise, ShiftAndFlip, TrainLoader
 from leyden.run import run
 from leyden.training.callbacks import EpochStats
@@ -44,7 +47,7 @@ BATCH = 128
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=5, help="repetitions of each measurement (default: 5)")
-    parser.add_argument("--only", choices=PARTS, help="one part")
+    parser.add_argument("--only", choices=PARTS, help="run one part (default: all)")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"  # Lightning sets it, which slows the plain loop too
@@ -56,7 +59,7 @@ def main() -> None:
 
 
 def feeding(repeat: int) -> Table:
-    """Shuffled, normalised batches, from memory to the net's input."""
+    """Measure the loaders: shuffled, normalised batches, from memory to the input of the net."""
     table = Table("feeding, batch 128", "torchvision + DataLoader", "Leyden", "ratio", title="images per second")
     cases = (
         ("1x28x28", (1, 28, 28), 0, False),
@@ -77,7 +80,7 @@ def feeding(repeat: int) -> Table:
 def leyden_loader(
     images: Tensor, labels: Tensor, mean: list[float], std: list[float], shift: int, flip: bool
 ) -> TrainLoader:
-    """As `ImageData` makes it."""
+    """Return the loader that `ImageData` makes."""
     shift_and_flip = ShiftAndFlip(images, shift, flip)
 
     def augment(index: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -87,60 +90,65 @@ def leyden_loader(
     return TrainLoader(images, labels, BATCH, normalise, augment=augment if shift or flip else None)
 
 
-class PictureDataset(Dataset[tuple[Tensor, Tensor]]):
-    """A data set as torchvision's MNIST and CIFAR10 are: one picture at a time, by way of PIL."""
+class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
+    """A data set that works like torchvision's MNIST and CIFAR10: one image at a time, converted to PIL."""
 
     def __init__(self, images: Tensor, labels: Tensor, transform: Callable[[object], Tensor]) -> None:
         self.images, self.labels, self.transform = images, labels, transform
-        self.to_picture = transforms.ToPILImage()
+        self.to_pil = transforms.ToPILImage()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.transform(self.to_picture(self.images[index])), self.labels[index]
+        return self.transform(self.to_pil(self.images[index])), self.labels[index]
 
 
 def torchvision_loader(
     images: Tensor, labels: Tensor, mean: list[float], std: list[float], shift: int, flip: bool
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """The way of the tutorials; without worker processes, which do not pay for images this small."""
+    """Return the loader of the tutorials, without worker processes: they cost more than they save for small images."""
     augment = [transforms.RandomCrop(images.shape[-1], padding=shift)] if shift else []
     augment += [transforms.RandomHorizontalFlip()] if flip else []
     transform = transforms.Compose([*augment, transforms.ToTensor(), transforms.Normalize(mean, std)])
-    return DataLoader(PictureDataset(images, labels, transform), batch_size=BATCH, shuffle=True)
+    return DataLoader(ImageDataset(images, labels, transform), batch_size=BATCH, shuffle=True)
 
 
 def feed(batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """Images per second of one pass."""
+    """Return the images per second of one pass."""
     began = time.perf_counter()
     num = sum(len(labels) for _, labels in batches)
     return num / (time.perf_counter() - began)
 
 
 def steps(repeat: int) -> Table:
-    """Epochs of a run of Leyden, each followed by one of the shortest loop there is."""
-    table = Table("training, batch 128, Adam", "plain PyTorch loop", "Leyden", "ratio", title="images per second")
+    """Measure training: epochs of Leyden and of a plain loop with either kind of Adam take turns."""
+    table = Table("training, batch 128", "optimizer", "plain loop", "Leyden", "ratio", title="images per second")
     for model, shape, num in (("mlp", "[1,28,28]", 20_000), ("cnn", "[1,28,28]", 5_000), ("cnn", "[3,32,32]", 4_000)):
-        table.add_row(f"{model} on {shape}", *row(epochs_by_turns(model, shape, num, epochs=6 * repeat)))
-    table.caption = "Leyden with metrics, checkpoints, TensorBoard and validation (whose time is left out)"
+        rates = alternate_epochs(model, shape, num, epochs=6 * repeat)
+        for index, kind in enumerate(("Adam", "fused Adam")):
+            table.add_row(f"{model} on {shape}", kind, *row([(one[index], one[2]) for one in rates]))
+    table.caption = "optimizer: of the plain loop. Leyden uses fused Adam; its times include metrics and checkpoints"
     return table
 
 
-def epochs_by_turns(model: str, shape: str, num: int, epochs: int) -> list[tuple[float, float]]:
-    """Images per second of the plain loop and of Leyden, in each epoch but the first, in which caches fill."""
-    cfg = compose(*overrides(model, shape, num), f"trainer.max_epochs={epochs + 1}")
-    plain, rates = PlainLoop(cfg), []
+def alternate_epochs(model: str, shape: str, num: int, epochs: int) -> list[tuple[float, float, float]]:
+    """Return, per epoch, the images per second of the plain loop with default and with fused Adam, and of Leyden.
 
-    class ByTurns(EpochStats):
+    The first epoch is left out, because caches are still empty.
+    """
+    cfg = compose(*overrides(model, shape, num), f"trainer.max_epochs={epochs + 1}")
+    plain, fused, rates = PlainLoop(cfg, fused=False), PlainLoop(cfg, fused=True), []
+
+    class AlternatingStats(EpochStats):
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            rates.append((plain.epoch(), self.samples / self.seconds))
+            rates.append((plain.epoch(), fused.epoch(), self.samples / self.seconds))
             super().on_train_epoch_end(trainer, pl_module)
 
     with (
         tempfile.TemporaryDirectory() as logs,
         contextlib.redirect_stdout(io.StringIO()),
-        patch("leyden.training.trainer.EpochStats", ByTurns),
+        patch("leyden.training.trainer.EpochStats", AlternatingStats),
     ):
         cfg.paths.logs = logs
         run(cfg)
@@ -148,7 +156,7 @@ def epochs_by_turns(model: str, shape: str, num: int, epochs: int) -> list[tuple
 
 
 def overrides(model: str, shape: str, num: int) -> list[str]:
-    """A run without augmentation: the plain loop has none."""
+    """Return the overrides of a run without augmentation, because the plain loop has none."""
     return [
         f"model={model}", "data=synthetic", f"data.shape={shape}", f"data.num_train={num}", f"data.batch_size={BATCH}",
         "optimizer=adam", "scheduler=none", "trainer.accelerator=cpu", "early_stopping.patience=1000",
@@ -157,19 +165,19 @@ def overrides(model: str, shape: str, num: int) -> list[str]:
 
 
 class PlainLoop:
-    """Float tensors in memory, a shuffled index, forward, backward, step; nothing else."""
+    """The shortest training loop: float tensors in memory, a shuffled index, forward, backward, step."""
 
-    def __init__(self, cfg: DictConfig) -> None:
-        self.net: nn.Module = build(cfg_dict(cfg.model), "model")
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=cfg.optimizer.lr)
-        data = build(cfg_dict(cfg.data), "data")
+    def __init__(self, cfg: DictConfig, fused: bool) -> None:
+        self.net: nn.Module = instantiate(section(cfg, "model"), "model")
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=cfg.optimizer.lr, fused=fused)
+        data = build_data(cfg)
         data.setup("fit")
         images, self.labels = data.train
         self.images = images.float() / 255
 
     def epoch(self) -> float:
-        """Images per second of an epoch."""
-        torch.use_deterministic_algorithms(False)  # Leyden's is not asked of a plain loop
+        """Train one epoch; return its images per second."""
+        torch.use_deterministic_algorithms(False)  # a plain loop does not use them
         began = time.perf_counter()
         for index in torch.split(torch.randperm(len(self.labels)), BATCH):
             self.optimizer.zero_grad()
@@ -181,8 +189,8 @@ class PlainLoop:
 
 
 def start_up(repeat: int) -> Table:
-    """Answers that need no torch, against importing Lightning."""
-    table = Table("start-up", "seconds", "of import lightning")
+    """Measure the answers that need no torch, relative to the time that importing Lightning takes."""
+    table = Table("start-up", "seconds", "relative to import lightning")
     commands = {
         "import lightning": ["-c", "import lightning"],
         "train.py --help": ["train.py", "--help"],
@@ -191,8 +199,8 @@ def start_up(repeat: int) -> Table:
         "train.py model.dropuot=1": ["train.py", "model.dropuot=1"],
     }
     times = {name: statistics.median(seconds(command) for _ in range(repeat)) for name, command in commands.items()}
-    for name, took in times.items():
-        table.add_row(name, f"{took:.2f}", f"{took / times['import lightning']:.0%}")
+    for name, duration in times.items():
+        table.add_row(name, f"{duration:.2f}", f"{duration / times['import lightning']:.0%}")
     return table
 
 
@@ -203,12 +211,12 @@ def seconds(command: list[str]) -> float:
 
 
 def alternate(repeat: int, theirs: Callable[[], float], ours: Callable[[], float]) -> list[tuple[float, float]]:
-    """`repeat` pairs of rates, measured by turns so that a slow moment of the machine meets both."""
+    """Return `repeat` pairs of rates. Both sides take turns, so that a slow moment of the machine affects both."""
     return [(theirs(), ours()) for _ in range(repeat)]
 
 
 def row(rates: list[tuple[float, float]]) -> Iterator[str]:
-    """The medians, and the median of the ratios with their range."""
+    """Yield the median of each side, then the median of the ratios with their range."""
     for side in zip(*rates, strict=True):
         yield f"{statistics.median(side):,.0f}"
     ratios = sorted(ours / theirs for theirs, ours in rates)

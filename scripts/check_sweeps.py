@@ -1,17 +1,17 @@
-"""Prove what the README says of sweeps, with real processes; about half an hour on two cores.
+"""Check the statements of docs/sweeps.md with real processes. Takes about half an hour on two cores.
 
     python scripts/check_sweeps.py [kill fail prune workers ddp repeat clusters time] [--mnist paths.data=…]
 
 kill      kill -9 in trial 3 of 8, then the same command: exactly 8 trials, none twice; a third start does nothing
-fail      one bad trial of 6: five finish, exit code 1, its traceback in its folder
-prune     20 trials on MNIST, with pruning and without: time, and the best value
-workers   three workers on a journal and three on PostgreSQL, one killed: exactly n trials
-ddp       four trials of two processes each, with pruning: states, configs, nothing left behind
-repeat    the best trial's printed command, run alone: the same figure to the last digit
-clusters  submitit on this machine, and the script of a Slurm array as a shell runs it
-time      seconds a trial costs beside its training, and two at once against one at a time
+fail      one of 6 trials fails: five finish, exit code 1, the traceback is in the trial's folder
+prune     20 trials on MNIST with and without pruning: time and best value
+workers   three workers with a journal and three with PostgreSQL, one is killed: exactly n trials
+ddp       four trials of two processes each, with pruning: states, configs, no process remains
+repeat    the printed command of the best trial, run alone: bit-identical metrics
+clusters  submitit on this machine, and the script of the Slurm array, started by a shell
+time      seconds per trial in addition to its training, and the speed of two jobs at the same time
 
-`time` and `prune` want the machine for themselves.
+`time` and `prune` need a machine that runs nothing else.
 """
 
 import argparse
@@ -35,7 +35,12 @@ LR = "optimizer.lr=tag(log, interval(1e-4, 1e-1))"
 
 
 class Sweep:
-    """A command and the folder it writes to."""
+    """The command of a sweep and its folder.
+
+    Args:
+        logs: value of ``paths.logs``.
+        overrides: the other arguments of the command.
+    """
 
     def __init__(self, logs: Path, *overrides: str) -> None:
         self.logs = logs
@@ -45,7 +50,7 @@ class Sweep:
         return subprocess.Popen(self.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def run(self) -> tuple[int, str]:
-        """Its exit code and output."""
+        """Run the command to its end, and return its exit code and output."""
         print(f"  $ {shlex.join(['python', *self.command[1:]])}", flush=True)
         done = subprocess.run(self.command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
         return done.returncode, done.stdout + done.stderr
@@ -70,18 +75,18 @@ class Sweep:
         return summary
 
     def seconds(self) -> float:
-        """Of the trials together."""
+        """Return the sum of the duration of all trials."""
         return sum(float(row["seconds"]) for row in self.rows())
 
     def processes(self) -> list[str]:
-        """The live ones of its jobs and workers."""
+        """Return the processes of its jobs and workers that are alive."""
         shown = subprocess.run(["ps", "-ww", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
         lines = [line for line in shown.splitlines() if str(self.logs) in line]
         return [line for line in lines if line.split()[1][0] != "Z" and int(line.split()[0]) != os.getpid()]
 
 
 def wait_for(holds: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    """Return when it holds. Raises AssertionError if that takes longer."""
+    """Wait until `holds()` is true. Raises AssertionError after the given time."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
@@ -89,12 +94,12 @@ def wait_for(holds: Callable[[], bool], what: str, seconds: float = 120) -> None
 
 
 def starts(folder: Path) -> int:
-    """How many processes began or took up the run in `folder`."""
+    """Return how many processes started or resumed the run in `folder`."""
     return (folder / "output.log").read_text().count("writing to")
 
 
 def timings(folder: Path) -> list[str]:
-    """The seconds of each epoch in metrics.csv, which no second training would match."""
+    """Return the seconds of each epoch in metrics.csv. A second training would have other numbers."""
     path = folder / "metrics.csv"
     if not path.exists():
         return []
@@ -103,30 +108,30 @@ def timings(folder: Path) -> list[str]:
 
 
 def check_kill(logs: Path, mnist: list[str]) -> None:
-    sweep = Sweep(logs, *SMALL, LR, "sweep.n_trials=8", "tensorboard=false")
+    sweep = Sweep(logs, *SMALL, LR, "sweep.n_trials=8", "logger=none")
     worker = sweep.start()
     wait_for(lambda: (logs / "sweeps").exists(), "the sweep")
     wait_for(lambda: len(timings(sweep.trial(2))) >= 2, "two epochs of trial 2")
     worker.kill()
     worker.communicate()
-    wait_for(lambda: not sweep.processes(), "the killed sweep's job to end", 10)
+    wait_for(lambda: not sweep.processes(), "the job of the killed sweep to end", 10)
     before = timings(sweep.trial(2))
     code, output = sweep.run()
     assert code == 0, output
     assert sweep.states() == ["done"] * 8, sweep.states()
     assert [starts(sweep.trial(number)) for number in range(8)] == [1, 1, 2, 1, 1, 1, 1, 1]
-    assert timings(sweep.trial(2))[: len(before) - 1] == before[:-1], "it began anew"
+    assert timings(sweep.trial(2))[: len(before) - 1] == before[:-1], "the trial was started from the beginning"
     assert "2 of them done before" in output
     again = time.monotonic()
     code, output = sweep.run()
     assert code == 0
     assert "nothing to do" in output
-    print(f"  8 trials, trial 2 in two parts; the third start took {time.monotonic() - again:.1f} s")
+    print(f"  8 trials, trial 2 was resumed; the third start took {time.monotonic() - again:.1f} s")
 
 
 def check_fail(logs: Path, mnist: list[str]) -> None:
     widths = "model.hidden=[16],[24],[10000000000000],[32],[48],[64]"
-    sweep = Sweep(logs, *SMALL, widths, "tensorboard=false")
+    sweep = Sweep(logs, *SMALL, widths, "logger=none")
     code, output = sweep.run()
     assert code == 1, output
     assert sweep.states() == ["done", "done", "failed", "done", "done", "done"], sweep.states()
@@ -136,8 +141,8 @@ def check_fail(logs: Path, mnist: list[str]) -> None:
 
 def check_prune(logs: Path, mnist: list[str]) -> None:
     search = ["data=mnist", *mnist, "model=mlp", "model.hidden=[64]", LR, "optimizer=sgd,adamw"]
-    search += ["data.batch_size=choice(64,128,256)", "trainer.max_epochs=40", "sweep.n_trials=20", "tensorboard=false"]
-    # Random search tries the same points in both, so that what differs is the pruning alone.
+    search += ["data.batch_size=choice(64,128,256)", "trainer.max_epochs=40", "sweep.n_trials=20", "logger=none"]
+    # Random search tries the same points in both sweeps, so only the pruning differs.
     search += ["sweep.sampler=random", "hydra.launcher.n_jobs=2"]
     found = {}
     for pruner in ("none", "median"):
@@ -156,35 +161,35 @@ def check_prune(logs: Path, mnist: list[str]) -> None:
 
 def check_workers(logs: Path, mnist: list[str]) -> None:
     sys.path.insert(0, str(ROOT))
-    from tests.sweep import postgres
+    from scripts import postgres
 
     share(logs / "journal", "journal")
     if postgres.programs():
         with postgres.server() as url:
             share(logs / "postgres", url)
     else:
-        print("  PostgreSQL is not installed: not checked")
+        print("  skipped: PostgreSQL is not installed")
 
 
 def share(logs: Path, storage: str) -> None:
-    """Three workers of one sweep, of which the second is killed in its first trial."""
-    sweep = Sweep(logs, *SMALL, LR, "sweep.n_trials=9", "tensorboard=false", f"sweep.storage='{storage}'")
+    """Start three workers of one sweep, and kill the second one in its first trial."""
+    sweep = Sweep(logs, *SMALL, LR, "sweep.n_trials=9", "logger=none", f"sweep.storage='{storage}'")
     workers = [sweep.start() for _ in range(3)]
-    wait_for(lambda: len(list(logs.glob("sweeps/*/*/checkpoints/last.ckpt"))) >= 3, "three trials under way")
+    wait_for(lambda: len(list(logs.glob("sweeps/*/*/checkpoints/last.ckpt"))) >= 3, "three running trials")
     workers[1].kill()
     outputs = [worker.communicate(timeout=900)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, -signal.SIGKILL, 0], outputs
     assert sweep.states() == ["done"] * 9, sweep.states()
     begun = [starts(sweep.trial(number)) for number in range(9)]
     assert sum(begun) <= 10, f"a trial was run twice: {begun}"
-    print(f"  {storage.partition(':')[0]}: 9 trials, begun {begun}")
+    print(f"  {storage.partition(':')[0]}: 9 trials, starts of each: {begun}")
 
 
 def check_ddp(logs: Path, mnist: list[str]) -> None:
     processes = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=4"]
     prune = ["sweep.pruner=median", "sweep.pruner_args={n_startup_trials: 2}"]
     rates = "optimizer.lr=3e-3,1e-3,1e-7,1e-8"
-    sweep = Sweep(logs, "model=mlp", *processes, rates, *prune, "tensorboard=false")
+    sweep = Sweep(logs, "model=mlp", *processes, rates, *prune, "logger=none")
     code, output = sweep.run()
     assert code == 0, output
     assert sweep.states() == ["done", "done", "pruned", "pruned"], sweep.states()
@@ -201,7 +206,7 @@ def check_ddp(logs: Path, mnist: list[str]) -> None:
 
 
 def check_repeat(logs: Path, mnist: list[str]) -> None:
-    # The default learning rate lies below: in so few steps a larger one is better, and it is searched ones that count.
+    # The default learning rate is smaller than these. So few steps need a larger one, so a searched point is the best.
     rate = "optimizer.lr=tag(log, interval(6e-3, 2e-2))"
     dropout = "model.dropout=interval(0.0, 0.1)"
     few = ["model=mlp", "trainer.max_epochs=2", "scheduler=none", "optimizer=adam"]
@@ -209,25 +214,25 @@ def check_repeat(logs: Path, mnist: list[str]) -> None:
     code, output = sweep.run()
     assert code == 0, output
     (best,) = sweep.summary()["best"]
-    assert best["overrides"], "the default was the best, so that no searched value would be repeated"
+    assert best["overrides"], "the default was the best point, so the check would not repeat a searched one"
     print(f"  $ {best['commands'][0]}")
     command = best["commands"][0].replace("python", shlex.quote(sys.executable), 1)
     subprocess.run(command, shell=True, cwd=ROOT, check=True, capture_output=True, timeout=600)
     (alone,) = logs.glob("runs/*/*/report.json")
     reports = [json.loads(path.read_text()) for path in (alone, Path(best["folder"]) / "report.json")]
     assert reports[0]["metrics"] == reports[1]["metrics"], [report["metrics"] for report in reports]
-    print(f"  {json.dumps(reports[0]['metrics'])}: the same alone")
+    print(f"  {json.dumps(reports[0]['metrics'])}: identical when run alone")
 
 
 def check_clusters(logs: Path, mnist: list[str]) -> None:
-    """Submitit's local executor in the place of Slurm's, and the script of a Slurm array as a shell runs it."""
+    """Use submitit's local executor instead of Slurm, and start the script of the Slurm array with a shell."""
     local = ["hydra/launcher=submitit_local", f"hydra.launcher.submitit_folder={logs / 'submitit'}"]
     sweep = Sweep(logs / "submitit", "trainer=smoke", "model=mlp", "model.dropout=0.1,2", "sweep.seeds=2", *local)
     code, output = sweep.run()
     assert code == 1, output
     assert sweep.states() == ["done", "failed"], sweep.states()
     assert sweep.rows()[1]["reason"].startswith("model.dropout: got 2")
-    print("  submitit: one done, one failed, as they should")
+    print("  submitit: one done, one failed, as expected")
     script = [
         "bash",
         "scripts/slurm_sweep.sh",
@@ -245,11 +250,11 @@ def check_clusters(logs: Path, mnist: list[str]) -> None:
 
 
 def check_time(logs: Path, mnist: list[str]) -> None:
-    run = ["data=mnist", *mnist, "model=mlp", "trainer.max_epochs=4", "tensorboard=false"]
+    run = ["data=mnist", *mnist, "model=mlp", "trainer.max_epochs=4", "logger=none"]
     os.environ["OMP_NUM_THREADS"] = "1"
     alone, started = [], []
     rates = ["optimizer.lr=interval(0.0029, 0.0031)", "sweep.sampler=random"]
-    for number in range(1, 6):  # in turns, since machines drift
+    for number in range(1, 6):  # alternately, because the speed of a machine drifts
         began = time.monotonic()
         command = [sys.executable, "train.py", *run, f"paths.logs={logs / 'alone'}", f"seed={number}"]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -260,8 +265,8 @@ def check_time(logs: Path, mnist: list[str]) -> None:
         assert code == 0, output
         started.append(time.monotonic() - began)
     trials = [float(row["seconds"]) for row in sweep.rows()]
-    for name, figures in (("a run without a sweep", alone), ("a trial", trials), ("a sweep of one", started)):
-        print(f"  {name}: {', '.join(f'{seconds:.2f}' for seconds in figures)} s with its start-up")
+    for name, measured in (("a run without a sweep", alone), ("a trial", trials), ("a sweep of one trial", started)):
+        print(f"  {name}: {', '.join(f'{seconds:.2f}' for seconds in measured)} s including start-up")
     overhead = statistics.median(trial - run for trial, run in zip(trials, alone, strict=True))
     print(f"  a trial costs {overhead:.2f} s more than a run without a sweep (median of pairs)")
 
@@ -273,12 +278,10 @@ def check_time(logs: Path, mnist: list[str]) -> None:
         assert code == 0, output
         took[n_jobs] = time.monotonic() - began
     between = (took[1] - sum(float(row["seconds"]) for row in Sweep(logs / "1").rows())) / 6
-    print(
-        f"  one at a time: {took[1]:.1f} s, of which {between:.2f} s per trial are between trials; two: {took[2]:.1f} s"
-    )
-    print(f"  two at once have {took[1] / took[2]:.2f} times the throughput")
-    assert overhead + between <= 0.3, "a trial costs more than its start-up and 0.3 s"
-    assert took[1] / took[2] >= 1.5, "two at once are not 1.5 times as fast"
+    print(f"  one at a time: {took[1]:.1f} s, of which {between:.2f} s per trial between trials; two: {took[2]:.1f} s")
+    print(f"  two at the same time have {took[1] / took[2]:.2f} times the throughput")
+    assert overhead + between <= 0.3, "a trial costs more than its start-up plus 0.3 s"
+    assert took[1] / took[2] >= 1.5, "two at the same time are not 1.5 times as fast"
 
 
 CHECKS = {
@@ -296,8 +299,8 @@ CHECKS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checks", nargs="*", help="(default: all)")
-    parser.add_argument("--mnist", nargs="*", default=[], help="overrides of what trains on MNIST, such as paths.data")
-    parser.add_argument("--logs", type=Path, help="where the sweeps go; what is there is gone on with (default: anew)")
+    parser.add_argument("--mnist", nargs="*", default=[], help="overrides of the runs on MNIST, such as paths.data")
+    parser.add_argument("--logs", type=Path, help="folder; existing sweeps are resumed (default: a new folder)")
     args = parser.parse_args()
     failed = []
     for name in args.checks or CHECKS:

@@ -1,9 +1,12 @@
-"""Train what the README's results table lists; write the table, and into each experiment's file what it reached.
+"""Train every command of RESULTS.md, then write RESULTS.md and the result line in the header of each experiment file.
 
-    python scripts/results.py --data-root data [--seeds 0 1 2] [KEY=VALUE ...]
+Every row is a command that anyone can run. A run whose report is already below --logs is not trained again, so the
+script can be stopped and started again.
 
-Each row is a command anyone can run. Existing reports of the same command and seed below --logs are used again,
-so the script can be stopped and started.
+Examples:
+    python scripts/results.py --data-root data
+    python scripts/results.py --only experiment=mnist_mlp_sgd --seeds 0 1
+    python scripts/results.py --data-root data trainer.accelerator=cpu
 """
 
 import argparse
@@ -12,15 +15,16 @@ import re
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from leyden.config.compose import compose
+from leyden.records.run_folder import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
-START, END = "<!-- results: written by scripts/results.py -->", "<!-- end of results -->"
 COMMANDS = (
     "",
     "model=mlp data=mnist",
@@ -46,106 +50,120 @@ COMMANDS = (
     "model=mlp data=series",
 )
 ONE_SEED = {"experiment=cifar10_resnet"}  # takes more than an hour
-REACHED = "# reached: "
-SHARES = {"acc": "accuracy", "exact": "exact match"}  # metrics that are shown in per cent
+RESULT = "# result: "
+PERCENT = {"acc": "accuracy", "exact": "exact match"}  # metrics that are fractions, and their names
+
+HEADER = """\
+# Results
+
+Written by `python scripts/results.py`. Each row is one command, run with each of the listed seeds (`seed=…`): mean ±
+standard deviation over the seeds. The test set is read once, after training, with the epoch that is best on the
+validation set. Times are those of training, without start-up, validation and test.
+
+| command | test | validation | seeds | parameters | epochs | training | hardware | commit |
+|---|---|---|---|---|---|---|---|---|
+"""
+
+Report = dict[str, Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", default="data", help="where the data sets are (default: data)")
-    parser.add_argument("--logs", default="logs/results", help="where the runs go (default: logs/results)")
+    parser.add_argument("--data-root", default="data", help="the folder of the data sets (default: data)")
+    parser.add_argument("--logs", default="logs/results", help="the folder of the runs (default: logs/results)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
-    parser.add_argument("overrides", nargs="*", help="of every run that has the key, such as data.verify=false")
+    parser.add_argument("--only", nargs="+", metavar="COMMAND", help="train these; RESULTS.md is not written")
+    parser.add_argument("overrides", nargs="*", help="KEY=VALUE for every run that has the key")
     args = parser.parse_args()
-    rows, said = [], set()
-    for command in COMMANDS:
+    measured = []
+    for command in args.only or COMMANDS:
         logs = Path(args.logs) / (re.sub(r"\W+", "-", command) or "default")
         common = [f"paths.data={args.data_root}", f"paths.logs={logs}", *known(args.overrides, command.split())]
         seeds = args.seeds[:1] if command in ONE_SEED else args.seeds
         reports = [report(logs, [*command.split(), *common], seed) for seed in seeds]
-        rows.append(row(command, reports))
+        measured.append((command, reports))
         if command.startswith("experiment="):
             write_header(ROOT / "conf" / f"{command.replace('=', '/')}.yaml", reports)
-        said |= {note for one in reports for note in notes(one)}
-    table = "\n".join(
-        ["| command | test | validation | parameters | epochs | training |", "|---|---|---|---|---|---|", *rows]
-    )
-    caption = " ".join([f"Mean ± standard deviation over {seeds_text(args.seeds)}.", *sorted(said, reverse=True)])
-    replace_block(ROOT / "README.md", f"{table}\n\n{caption}")
+    if not args.only:
+        write_text(ROOT / "RESULTS.md", page(measured))
 
 
-def known(overrides: list[str], command: list[str]) -> list[str]:
-    """Those of keys that a run of `command` has: a table has no checksums to verify."""
+def known(overrides: Sequence[str], command: Sequence[str]) -> list[str]:
+    """Return the `overrides` whose key the runs of `command` have: a table has no checksums to verify, for example."""
     cfg = compose(*command)
     return [one for one in overrides if OmegaConf.select(cfg, one.partition("=")[0]) is not None]
 
 
-def report(logs: Path, overrides: list[str], seed: int) -> dict[str, Any]:
-    """The report of the run with `overrides` and `seed`, trained now if there is none."""
+def report(logs: Path, overrides: Sequence[str], seed: int) -> Report:
+    """Return the report of the run with `overrides` and `seed`. Train it if it does not exist."""
     for path in logs.glob("runs/*/*/report.json"):
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: Report = json.loads(path.read_text(encoding="utf-8"))
         if found["seed"] == seed:
             return found
     subprocess.run([sys.executable, "train.py", *overrides, f"seed={seed}"], cwd=ROOT, check=True)
     return report(logs, overrides, seed)
 
 
-def row(command: str, reports: list[dict[str, Any]]) -> str:
-    first, seconds = reports[0], statistics.mean(one["seconds"]["training"] for one in reports)
-    seeds = f" ({seeds_text([first['seed']])})" if len(reports) == 1 else ""
+def page(measured: Sequence[tuple[str, Sequence[Report]]]) -> str:
+    """Return the text of RESULTS.md."""
+    rows = "".join(f"{row(command, reports)}\n" for command, reports in measured)
+    versions = sorted({one["versions"]["torch"] for _, reports in measured for one in reports})
+    unofficial = sorted(
+        {one["data"]["name"] for _, reports in measured for one in reports if not one["data"]["verified"]}
+    )
+    notes = [f"Trained with torch {', '.join(versions)}."]
+    notes += [f"The files of {name} did not have the published checksums." for name in unofficial]
+    return f"{HEADER}{rows}\n{' '.join(notes)}\n"
+
+
+def row(command: str, reports: Sequence[Report]) -> str:
+    """Return one row of the table."""
+    first = reports[0]
     columns = (
         f"`{f'python train.py {command}'.strip()}`",
-        f"{reached(reports, 'test')}{seeds}",
+        reached(reports, "test"),
         reached(reports, "val"),
+        ", ".join(str(one["seed"]) for one in reports),
         f"{first['parameters']:,}",
-        first["epochs"],
-        f"{seconds:.0f} s, {first['device']}",
+        f"{statistics.mean(one['epochs'] for one in reports):g}",
+        training_time(reports),
+        first["device"],
+        commits(reports),
     )
-    return f"| {' | '.join(map(str, columns))} |"
+    return f"| {' | '.join(columns)} |"
 
 
-def reached(reports: list[dict[str, Any]], split: str) -> str:
-    """Mean and standard deviation, on test or val, of what the runs were judged by."""
+def reached(reports: Sequence[Report], split: str) -> str:
+    """Return mean and standard deviation of the objective on `split`, for example ``accuracy 98.70 ± 0.64%``."""
     name = reports[0]["objective"]["metric"].partition("/")[2]
-    scale, unit, places, fewer = (100, "%", ".2f", ".2f") if name in SHARES else (1, "", ".4g", ".2g")
-    figures = [scale * one["metrics"][f"{split}/{name}"] for one in reports]
-    spread = f" ± {statistics.stdev(figures):{fewer}}" if len(figures) > 1 else ""
-    return f"{SHARES.get(name, name)} {statistics.mean(figures):{places}}{spread}{unit}"
+    scale, unit, digits, fewer = (100, "%", ".2f", ".2f") if name in PERCENT else (1, "", ".4g", ".2g")
+    values = [scale * one["metrics"][f"{split}/{name}"] for one in reports]
+    spread = f" ± {statistics.stdev(values):{fewer}}" if len(values) > 1 else ""
+    return f"{PERCENT.get(name, name)} {statistics.mean(values):{digits}}{spread}{unit}"
 
 
-def seeds_text(seeds: list[int]) -> str:
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-
-
-def write_header(path: Path, reports: list[dict[str, Any]]) -> None:
-    """Put into the comments at the head of an experiment's file what its runs reached."""
+def training_time(reports: Sequence[Report]) -> str:
+    """Return the mean time that a run trained, for example ``1.2 s``."""
     seconds = statistics.mean(one["seconds"]["training"] for one in reports)
-    seeds = seeds_text([one["seed"] for one in reports])
-    caveat = "" if reports[0]["data"]["verified"] else "; not all official images, see README.md"
-    figures = f"test {reached(reports, 'test')}, validation {reached(reports, 'val')}"
-    line = f"{REACHED}{figures} ({seeds}; {seconds:.0f} s each on {reports[0]['device']}{caveat})"
-    lines = [old for old in path.read_text().splitlines() if not old.startswith(REACHED)]
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:,.0f} s"
+
+
+def commits(reports: Sequence[Report]) -> str:
+    """Return the short names of the git commits that the runs were made with."""
+    return ", ".join(sorted({one["git"]["commit"][:7] or "unknown" for one in reports}))
+
+
+def write_header(path: Path, reports: Sequence[Report]) -> None:
+    """Write the result of an experiment into the comments at the top of its file, instead of an earlier one."""
+    seeds = f"seed{'s' if len(reports) > 1 else ''} {', '.join(str(one['seed']) for one in reports)}"
+    caveat = "" if reports[0]["data"]["verified"] else "; the data did not have the published checksums"
+    line = (
+        f"{RESULT}test {reached(reports, 'test')}, validation {reached(reports, 'val')} ({seeds}; "
+        f"{training_time(reports)} each on {reports[0]['device']}; commit {commits(reports)}{caveat})"
+    )
+    lines = [old for old in path.read_text(encoding="utf-8").splitlines() if not old.startswith(RESULT)]
     start = next(number for number, old in enumerate(lines) if not old.startswith("#"))
-    path.write_text("\n".join([*lines[:start], line, *lines[start:], ""]))
-
-
-def notes(one: dict[str, Any]) -> set[str]:
-    """Software; and where the data was not the published one, that."""
-    found = {f"Trained with torch {one['versions']['torch']}."}
-    if not one["data"]["verified"]:
-        found.add(
-            f"{one['data']['name']}: the checksums were not the published ones; of the test set used here, 1,000 images"
-            " are the official ones and 9,000 are JPEG re-encodings, on which nets do worse, and good ones much worse;"
-            " the images that validate are official ones."
-        )
-    return found
-
-
-def replace_block(path: Path, text: str) -> None:
-    """Put `text` between the markers in `path`."""
-    before, _, rest = path.read_text().partition(START)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{START}\n{text}\n{END}{after}")
+    write_text(path, "\n".join([*lines[:start], line, *lines[start:], ""]))
 
 
 if __name__ == "__main__":

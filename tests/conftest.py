@@ -76,7 +76,7 @@ def finished(tmp_path: Path) -> Callable[..., Path]:
 
     def call(*overrides: str | DictConfig) -> Path:
         cfg = overrides[0] if isinstance(overrides[0], DictConfig) else compose(*overrides)
-        cfg.paths.logs, cfg.tensorboard = str(tmp_path / "logs"), False
+        cfg.paths.logs, cfg.logger = str(tmp_path / "logs"), {}
         run(cfg)
         return max((tmp_path / "logs" / "runs").glob("*/*"), key=lambda folder: folder.stat().st_mtime_ns)
 

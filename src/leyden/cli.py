@@ -1,111 +1,129 @@
-"""The command line: help for people, one line for a mistake, and the exit code. Imports no torch."""
+"""The command line: help, one line for each mistake, and the exit code. Imports no torch before a run starts."""
 
 import os
-import signal
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from leyden.config.compose import CONF, explain, groups, plain
-from leyden.errors import DivergedError, StoppedError, TrialsFailedError, UserError
-from leyden.sweep.job import end_with, read_job_spec
-
-WAIT_FOR_FIRST = 10  # seconds
+from leyden.config.compose import CONF, check_choices, groups, plain
+from leyden.config.exit_codes import exit_codes
+from leyden.config.plugins import load_plugins
+from leyden.config.quoting import quote_paths
+from leyden.errors import UserError
+from leyden.training.signals import raise_on_signals
 
 INTRO = """\
-Leyden trains, resumes, sweeps and tests neural networks on images, and on tables and series too.
+Leyden trains, resumes, sweeps and tests neural networks on images, tables, series and texts in images.
 
   python train.py [GROUP=CHOICE ...] [KEY=VALUE ...]
 """
 
 EXAMPLES = """\
 Examples
-  python train.py                                          the cnn on the digits inside scikit-learn, no download
+  python train.py                                          the cnn on the digits of scikit-learn, no download
   python train.py model=mlp data=mnist                     another net, another data set
   python train.py data=cifar10 trainer.max_epochs=20 optimizer.lr=1e-3
   python train.py model.hidden=[512,256] model.dropout=0.2 model.activation=gelu
   python train.py optimizer=sgd scheduler=cosine seed=1
   python train.py trainer=ddp trainer.devices=4            four GPUs
-  python train.py resume=logs/runs/digits-cnn/RUN          go on with a run that was stopped
-  python train.py -m model=mlp,cnn seed=0,1,2              every combination; the same command goes on where it stopped
+  python train.py resume=logs/runs/digits-cnn/RUN          continue a run that was stopped
+  python train.py -m model=mlp,cnn seed=0,1,2              every combination; the same command continues a stopped sweep
   python train.py -m sweep=lr model=mlp data=mnist         a search, see conf/sweep
   python train.py -m 'optimizer.lr=tag(log, interval(1e-4, 1e-1))' sweep.n_trials=20 hydra.launcher.n_jobs=2
 
-See every key with its value:    python train.py [...] --cfg job
-Complete with the tab key:       eval "$(python train.py -sc install=bash)"   (or zsh, fish)
-Watch:                           tensorboard --logdir logs
-Hydra's own options:             python train.py --hydra-help
+Every key with its value:   python train.py [...] --cfg job
+Version:                    python train.py --version
+Tab completion:             eval "$(python train.py -sc install=bash)"   (or zsh, fish)
+Watch the curves:           tensorboard --logdir logs
+Hydra's own options:        python train.py --hydra-help
 """
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 a trial failed, 2 a mistake, 3 diverged, 143 stopped by SIGTERM."""
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(help_text(), end="")
-        return
-    signal.signal(signal.SIGTERM, _stop)
+    """Run the command line and exit.
+
+    Exit codes: 0 done, 1 a trial of a sweep failed, 2 a mistake of the user, 3 the training diverged,
+    129, 130 and 143 stopped by SIGHUP, Ctrl-C and SIGTERM.
+    """
     with exit_codes():
-        # Hydra prints an error in several lines and exits with 1 unless this asks for the exception itself.
+        raise_on_signals()
+        arguments = quote_paths(sys.argv[1:])
+        load_plugins(arguments)
+        if {"--help", "-h"} & set(arguments):
+            print(help_text(), end="")
+            return
+        if "--version" in arguments:
+            from leyden import __version__
+
+            print(f"leyden {__version__}")
+            return
+        if resumed := resume_arguments(arguments):
+            from leyden.run import resume  # imports torch and Lightning, which takes seconds
+
+            resume(*resumed)
+            return
+        check_choices(arguments)
+        sys.argv[1:] = arguments
+        # Without this, Hydra prints an error in several lines and exits with 1 instead of raising it.
         os.environ["HYDRA_FULL_ERROR"] = "1"
         _hydra_main()
 
 
+def resume_arguments(arguments: Sequence[str]) -> tuple[str, list[str]] | None:
+    """Return the run folder and the other overrides of ``resume=RUN …``, None if no run is resumed.
+
+    The config of a resumed run is in its folder, so `conf/` is not composed.
+
+    Raises:
+        UserError: the value is not a folder, or something else does not go together with it.
+    """
+    keys = [argument.partition("=")[0] for argument in arguments]
+    if "resume" not in keys:
+        return None
+    if {"-m", "--multirun"} & set(arguments):
+        raise UserError("resume: a sweep is continued by the same command, and resumes its runs by itself")
+    if options := [argument for argument in arguments if argument.startswith("-")]:
+        raise UserError(f"resume: cannot be combined with {options[0]}")
+    text = arguments[keys.index("resume")]
+    if text == "resume=":
+        raise UserError("resume: is empty, must be a run folder. Is a variable of your shell not set?")
+    value = OverridesParser.create().parse_overrides([text])[0].value()
+    if value is None:
+        return None
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise UserError(f"resume: got {text.partition('=')[2]}, must be a run folder")
+    return text.partition("=")[2].strip("'\"") if not isinstance(value, str) else value, [
+        argument for argument, key in zip(arguments, keys, strict=True) if key != "resume"
+    ]
+
+
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def _hydra_main(cfg: DictConfig) -> Any:
-    # A sweep's other launchers run a job inside a process of theirs, which wants the exception.
+    # Other launchers of a sweep run a job inside a process of theirs, which needs the exception.
     with nullcontext() if HydraConfig.get().mode == RunMode.MULTIRUN else exit_codes():
-        config = plain(cfg)
-        job, overrides = read_job_spec(), HydraConfig.get().overrides.task
-        if job and job.parent and int(os.environ.get("LOCAL_RANK", 0)) == 0:
-            end_with(job.parent)
-        if not job and any(override.startswith("sweep") for override in overrides):
-            raise UserError("sweep: is of several runs: python train.py -m …")
-        from leyden.run import resume, run  # imports torch and Lightning, which takes seconds; all before needs neither
+        from leyden.sweep.job import read_job_spec
 
-        if config.resume:
-            return resume(config.resume, overrides)
-        return run(config, job)
+        config, spec = plain(cfg), read_job_spec()
+        if spec:
+            from leyden.sweep.job import run_job
 
+            return run_job(config, spec)
+        if any(override.startswith("sweep") for override in HydraConfig.get().overrides.task):
+            raise UserError("sweep: is for several runs: python train.py -m …")
+        from leyden.run import run  # imports torch and Lightning, which takes seconds
 
-@contextmanager
-def exit_codes() -> Iterator[None]:
-    """Turn an expected error into one line on stderr and its exit code; defects keep their traceback."""
-    try:
-        yield
-    except (UserError, DivergedError, TrialsFailedError) as error:
-        _exit(f"error: {error}", error.exit_code)
-    except StoppedError as error:
-        _exit(str(error), error.exit_code)
-    except CompactHydraException as error:
-        _exit(f"error: {explain(error, sys.argv[1:])}", UserError.exit_code)
-    except OmegaConfBaseException as error:
-        _exit(f"error: {' '.join(str(error).split())}", UserError.exit_code)
-
-
-def _exit(message: str, code: int) -> NoReturn:
-    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
-        # The first process of a DDP run meets the same error, tells it and ends, and this one with it. If it does
-        # not, this one tells: its exit code makes Lightning end the first, which would wait for it forever.
-        time.sleep(WAIT_FOR_FIRST)
-    print(message, file=sys.stderr)
-    raise SystemExit(code)
-
-
-def _stop(signum: int, frame: object) -> NoReturn:
-    raise SystemExit(128 + signum)
+        return run(config)
 
 
 def help_text() -> str:
-    """What ``--help`` prints: what it is, the groups with their choices, examples."""
+    """Return what ``--help`` prints: the groups with their choices, and examples."""
     lines, listed = [INTRO], groups()
     width = max(len(name) for choices in listed.values() for name in choices)
     for group, choices in listed.items():
@@ -113,3 +131,7 @@ def help_text() -> str:
         lines += [f"  {name:{width}}  {headline}" for name, headline in choices.items()]
         lines.append("")
     return "\n".join([*lines, EXAMPLES])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,30 +1,30 @@
-"""What can go wrong that is no defect of Leyden's, and the exit code of each."""
+"""The errors that are not defects of Leyden, and the exit code of each."""
 
 
 class UserError(ValueError):
-    """Something the user can put right. One sentence that starts with the config key or the file."""
+    """Something that the user can correct. One sentence that starts with the config key or the file."""
 
     exit_code = 2
 
 
 class DivergedError(RuntimeError):
-    """Training went to NaN or infinity; the last good checkpoint is kept."""
+    """The loss or a weight became NaN or infinite. The checkpoint before is kept."""
 
     exit_code = 3
 
 
 class TrialsFailedError(RuntimeError):
-    """A sweep is over, and not every trial of it went well."""
+    """A sweep has ended, and at least one of its trials failed."""
 
     exit_code = 1
 
 
 class StoppedError(RuntimeError):
-    """A signal ended the run after a checkpoint was written.
+    """A signal ended the run.
 
     Args:
         message: for the user.
-        signum: of the signal; the exit code is that of a process the signal has killed, as a shell reports it.
+        signum: the number of the signal. The exit code is the one a shell reports for a process that it killed.
     """
 
     def __init__(self, message: str, signum: int) -> None:

@@ -1,31 +1,26 @@
-"""Every YAML in conf/ is found by listing it; these tests need no edit when one is added."""
+"""Every YAML file in conf/ is found by listing it. These tests need no edit when one is added."""
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
-from leyden.config.builders import build_module, cfg_dict
+from leyden.config.builders import build_data, build_module
 from leyden.config.compose import compose, groups
-from leyden.config.instantiate import build, build_factory
-from leyden.config.rules import override
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
-from leyden.training.trainer import build_trainer
 from tests.conftest import chosen
 
 CHOICES = [f"{group}={choice}" for group, choices in groups().items() for choice in choices if group != "task"]
 
 
-@pytest.mark.parametrize("choice", [c for c in CHOICES if c not in ("trainer=gpu", "trainer=ddp")])
+@pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_and_builds(choice: str) -> None:
     group, _, name = choice.partition("=")
     cfg = compose(*([*chosen(name), "model=mlp"] if group == "data" else [choice]))  # an mlp takes any data
     build_module(cfg)
-    assert isinstance(build(cfg_dict(cfg.data), "data"), InMemoryData)
-    build_trainer(cfg)
+    assert isinstance(build_data(cfg), InMemoryData)
 
 
-def test_every_task_is_that_of_a_data_set_or_a_model() -> None:
+def test_every_task_belongs_to_a_data_set_or_a_model() -> None:
     tasks = set()
     for choice in CHOICES:
         group, _, name = choice.partition("=")
@@ -35,87 +30,53 @@ def test_every_task_is_that_of_a_data_set_or_a_model() -> None:
     assert tasks == set(groups()["task"])
 
 
-def test_a_device_that_is_not_there_names_the_key() -> None:
-    with pytest.raises(UserError, match=r"^trainer: "):
-        build_trainer(compose("trainer.accelerator=tpu"))
+def test_every_choice_has_a_description() -> None:
+    for group, choices in groups().items():
+        for name, headline in choices.items():
+            assert headline, f"conf/{group}/{name}.yaml needs a comment that says what it is"
 
 
-def test_the_name_of_a_run_says_data_and_model() -> None:
+def test_the_name_of_a_run_contains_data_and_model() -> None:
     assert compose("data=mnist", "model=mlp").name == "mnist-mlp"
+
+
+def test_several_loggers_and_callbacks_of_ones_own() -> None:
+    cfg = compose("logger=[tensorboard,csv]", "+logger.own._target_=my.Logger", "+callbacks.own._target_=my.Callback")
+    assert list(cfg.logger) == ["tensorboard", "own"]
+    assert list(cfg.callbacks) == ["own"]
+    assert not compose("logger=none").logger
+    assert not compose("logger=csv").logger
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.batch_size=0"], "data.batch_size: got 0, must be at least 1"),
-        (["data.batch_size=abc"], "data.batch_size: got 'abc', expected int"),
-        (["data.batch_size=true"], "data.batch_size: got True, expected int"),
-        (["data.fold=3", "data.num_folds=3"], "data.fold: got 3, must be between 0 and 2"),
-        (["model.dropout=1.5"], "model.dropout: got 1.5"),
-        (["model.activation=rleu"], "model.activation: got 'rleu', did you mean relu?; allowed are relu, leaky_relu"),
-        (["model.hidden=[10,x]"], "model.hidden: got [10, 'x'], expected Sequence[int]"),
-        (["model.hidden=[10,0]"], "model.hidden: got [10, 0], every size must be at least 1"),
-        (
-            ["data=synthetic", "data.shape=[1,8,8]"],
-            "model.channels: 2 convolutions are too deep",
-        ),
-        (["task.label_smoothing=2"], "task.label_smoothing: got 2"),
-        (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
-        (["scheduler.pct_start=2"], "scheduler.pct_start: got 2, must be between 0 and 1"),
-        (["scheduler=step", "scheduler.milestones=[5]"], "scheduler.milestones: got [5]"),
-        (["+model.depth=3"], "model.depth: there is no such key"),
+        (["model=cnnn"], "model=cnnn: there is no such model, did you mean cnn?"),
+        (["model=CNN"], "model=CNN: there is no such model, did you mean cnn?"),
+        (["model.dropuot=1"], "model.dropuot: there is no such key, did you mean model.dropout?"),
+        (["modle=mlp"], "modle: there is no such key, did you mean model?"),
+        (["lr=0.1"], "lr: there is no such key, did you mean optimizer.lr?"),
+        (["batch_size=3"], "batch_size: there is no such key, did you mean data.batch_size"),
+        (["model.dropout"], "model.dropout: cannot be read. Put the value in quotes"),
+        (["model.hidden=[1"], "model.hidden=[1: cannot be read. Put the value in quotes"),
+        (["trainer.logger=true"], "trainer.logger: cannot be set; use logger="),
     ],
 )
-def test_a_wrong_value_names_its_key(overrides: list[str], message: str) -> None:
-    cfg = compose(*overrides)
+def test_an_override_that_is_wrong_gives_one_line(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError) as caught:
-        _build_all(cfg)
+        compose(*overrides)
     assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("overrides", "wanted"),
     [
-        (["task=regression", "data=digits"], "data.num_targets"),
-        (["task=transcription", "data=mnist"], "data.max_digits"),
-        (["task=classification", "data=diabetes"], "data.num_classes"),
+        (["task=regression", "data=digits"], "data.num_targets, which data=digits does not define"),
+        (["task=transcription", "data=mnist"], "data.max_digits, which data=mnist does not define"),
+        (["task=classification", "data=diabetes"], "data.num_classes, which data=diabetes does not define"),
     ],
 )
-def test_a_task_that_does_not_go_with_the_data_says_what_it_wants(overrides: list[str], wanted: str) -> None:
-    with pytest.raises(UserError, match=f"^model.num_outputs: wants {wanted}, which there is not; do task, data and"):
+def test_a_task_that_does_not_fit_the_data_names_the_missing_key(overrides: list[str], wanted: str) -> None:
+    with pytest.raises(UserError, match=f"^[a-z_.]+ refers to {wanted}. Choose a task, a data set and a model"):
         compose(*overrides)
-
-
-def _build_all(cfg: DictConfig) -> None:
-    build_module(cfg)
-    build(cfg_dict(cfg.data), "data")
-
-
-@pytest.mark.parametrize(
-    "target",
-    [
-        "os.system",
-        "subprocess.Popen",
-        "leyden.run.os.system",  # reached through a trusted module
-        "leyden.data.cifar10.shutil",
-        "leyden.data.cifar10.download",  # trusted, and takes none of these arguments
-        "leyden.nets.nothing.Net",
-        "torch.load",
-    ],
-)
-def test_nothing_outside_leyden_is_called(target: str) -> None:
-    with pytest.raises(UserError, match=r"^model\."):
-        build({"_target_": target, "command": "true"}, "model")
-
-
-def test_arguments_of_a_base_class_are_known() -> None:
-    factory = build_factory({"_target_": "leyden.data.mnist.MNIST", "mirrors": ["a/"], "batch_size": 3}, "data")
-    assert factory.keywords == {"mirrors": ["a/"], "batch_size": 3}
-
-
-def test_a_resumed_run_takes_only_what_does_not_change_it() -> None:
-    cfg = compose()
-    assert override(cfg, ["trainer.max_epochs=30", "resume=x"]).trainer.max_epochs == 30
-    for bad in ("model.dropout=0.5", "model=mlp", "data.batch_size=3", "trainer.max_epoch=3", "trainer.max_epochs=a"):
-        with pytest.raises(UserError, match=f"^{bad.partition('=')[0]}: "):
-            override(cfg, [bad])

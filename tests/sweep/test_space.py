@@ -1,6 +1,4 @@
-"""Reading search spaces."""
-
-from pathlib import Path
+"""Search spaces: parsing and enumerating."""
 
 import pytest
 from hydra import initialize_config_dir
@@ -8,9 +6,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 
 from leyden.config.compose import CONF, groups
-from leyden.sweep.batches import quote
+from leyden.sweep.runners import quote
 from leyden.sweep.space import Choice, Number, Space, parse, parse_value, read_axes, read_axis
-from tests.sweep.sweeping import make_plan
 
 
 @pytest.fixture
@@ -46,7 +43,7 @@ def test_the_values_of_a_range_are_free_of_rounding() -> None:
 
 def test_a_glob_is_the_choices_of_a_group(loader: ConfigLoader) -> None:
     axis = read_axis(parse(["data=glob(*,exclude=mnist)"], loader)[0])
-    assert set(axis.values()) == set(groups()["data"]) - {"mnist"}, "files that begin with _ are no choices"
+    assert set(axis.values()) == set(groups()["data"]) - {"mnist"}, "hidden files (with a leading _) are not offered"
 
 
 def test_points_under_a_condition(loader: ConfigLoader) -> None:
@@ -71,28 +68,14 @@ def test_points_under_a_condition(loader: ConfigLoader) -> None:
         "optimizer=adamw seed=1",
         "optimizer=adamw seed=2",
     ]
-    assert len(Space(axes, {"model": "cnn"}).points()) == 2 * 2 * 2 + 2, "what the command line fixes counts too"
+    assert len(Space(axes, {"model": "cnn"}).points()) == 2 * 2 * 2 + 2, (
+        "a fixed key of the command line fulfils a condition"
+    )
 
 
 def test_a_point_is_found_by_its_values_not_their_spelling() -> None:
     space = Space((Choice("model.hidden", (), ("[64]", "[256,128]")), Number("lr", (), 0, 1, 0, False, False)), {})
-    assert space.place({"model.hidden": [256, 128], "lr": 1e-1}) == {"model.hidden": "[256,128]", "lr": 0.1}
-
-
-def test_the_command_line_has_the_last_word_over_a_recipe() -> None:
-    plan = make_plan("sweep=lr", "model=mlp", "optimizer.lr=tag(log, interval(0.01, 0.1))")
-    assert plan.space.axes == (Number("optimizer.lr", (), 0.01, 0.1, 0, False, True),)
-    plan = make_plan("sweep=cnn_cifar10", "data=mnist", "model.dropout=0.1", "sweep.n_trials=7")
-    assert "data=cifar10" not in plan.base
-    assert "model.dropout" not in {axis.key for axis in plan.space.axes}
-    assert plan.n_trials == 7
-
-
-@pytest.mark.parametrize("recipe", groups()["sweep"])
-def test_every_recipe_makes_a_plan(tmp_path: Path, recipe: str) -> None:
-    plan = make_plan(f"sweep={recipe}", f"paths.logs={tmp_path}")
-    assert plan.n_trials >= 1
-    assert all("=" in override for override in plan.base)
+    assert space.point_at({"model.hidden": [256, 128], "lr": 1e-1}) == {"model.hidden": "[256,128]", "lr": 0.1}
 
 
 @pytest.mark.parametrize("text", ['{"a": "b\'c\\\\d"}', "${x}", ""])

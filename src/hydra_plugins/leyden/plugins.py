@@ -1,4 +1,7 @@
-"""Leyden's sweeper and launcher as Hydra finds them. Hydra imports this at every start: no Optuna, no torch here."""
+"""Leyden's sweeper and launcher for Hydra.
+
+Hydra imports this file at every start. Therefore it imports neither Optuna nor torch.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from omegaconf import DictConfig
 
 @dataclass
 class OptunaSweeperConf:
-    """``hydra/sweeper=optuna``; what it is to do stands under ``sweep``."""
+    """``hydra/sweeper=optuna``. Its settings are the keys of ``sweep``."""
 
     _target_: str = "hydra_plugins.leyden.plugins.OptunaSweeper"
 
@@ -25,7 +28,7 @@ class SubprocessLauncherConf:
     """``hydra/launcher=subprocess``"""
 
     _target_: str = "hydra_plugins.leyden.plugins.SubprocessLauncher"
-    n_jobs: int | None = None  # at once; one per GPU, or one, if it is not given
+    n_jobs: int | None = None  # jobs at the same time; null for one per GPU, or one if there is no GPU
 
 
 for group, node in (("sweeper", OptunaSweeperConf), ("launcher", SubprocessLauncherConf)):
@@ -38,20 +41,24 @@ for group, node in (("sweeper", OptunaSweeperConf), ("launcher", SubprocessLaunc
 
 
 class SubprocessLauncher(Launcher):
-    """Each job as a process of its own; the sweeper starts them itself, as places become free."""
+    """Selects processes of this machine for the jobs. The sweeper starts them itself, one as soon as another ends.
+
+    Args:
+        n_jobs: jobs at the same time.
+    """
 
     def __init__(self, n_jobs: int | None) -> None:
         self.n_jobs = n_jobs
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """It needs nothing of all that."""
+        """Do nothing, because the sweeper starts the jobs."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        raise HydraException("hydra/launcher=subprocess works with hydra/sweeper=optuna only")
+        raise HydraException("hydra/launcher=subprocess works only with hydra/sweeper=optuna")
 
 
 class OptunaSweeper(Sweeper):
-    """Grids and searches; see `leyden.sweep`."""
+    """Runs grids and searches, see `leyden.sweep`."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config

@@ -1,60 +1,123 @@
-"""From config to net and module, and weights into them."""
+"""From a config to its net, module, data, callbacks and loggers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch.nn import Parameter
 
-from leyden.config.instantiate import build, build_factory, naming
+from leyden.config.instantiate import ANY_CLASS, TRUSTED, Trusted, config_errors, instantiate, instantiate_partial
+from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
 from leyden.optim import counts_steps
 
+LISTED_TRUSTED = (*TRUSTED, "leyden.records")  # callbacks and loggers that a run folder may name
+
 
 def build_module(cfg: DictConfig) -> BaseModule:
-    """The net of ``cfg.model`` inside the LightningModule of ``cfg.task``, weights drawn by torch's generator.
+    """Return the net of ``cfg.model`` inside the LightningModule of ``cfg.task``. torch's generator draws the weights.
 
     Raises:
-        UserError: a value in the config is wrong, those of the optimizer and the schedule included.
+        UserError: a value in the config is not allowed, also one of the optimizer or the scheduler.
     """
-    optimizer = build_factory(cfg_dict(cfg.optimizer), "optimizer")
-    scheduler = build_factory(cfg_dict(cfg.scheduler), "scheduler")
-    with naming("optimizer", optimizer):
+    optimizer = instantiate_partial(section(cfg, "optimizer"), "optimizer")
+    scheduler = instantiate_partial(section(cfg, "scheduler"), "scheduler")
+    with config_errors("optimizer", optimizer.func):
         trial = optimizer([Parameter(torch.zeros(1))])
-    with naming("scheduler", scheduler):
+    with config_errors("scheduler", scheduler.func):
         scheduler(trial, *([100] if counts_steps(scheduler) else []))
-    net = build(cfg_dict(cfg.model), "model")
-    module = build(
-        cfg_dict(cfg.task),
+    net = instantiate(section(cfg, "model"), "model")
+    module = instantiate(
+        section(cfg, "task"),
         "task",
         net=net,
         optimizer=optimizer,
         scheduler=scheduler,
-        objective=cfg_dict(cfg.objective),
+        objective=section(cfg, "objective"),
     )
-    assert isinstance(module, BaseModule)
+    if not isinstance(module, BaseModule):
+        raise UserError(f"task._target_: {type(module).__name__} is not a leyden.modules.base.BaseModule")
+    if cfg.trainer.precision == "64-true":
+        module.double()  # before weights are loaded: otherwise they pass through float32
     return module
 
 
-def load_weights(module: LightningModule, checkpoint: dict[str, Any], path: Path) -> None:
-    """Put the weights of `checkpoint` into `module`.
+def build_data(cfg: DictConfig) -> InMemoryData:
+    """Return the LightningDataModule of ``cfg.data``, before it has read anything.
 
     Raises:
-        UserError: they are those of another model; names the first weight that differs.
+        UserError: a value in the config is not allowed.
     """
-    have, want = checkpoint["state_dict"], module.state_dict()
-    for name in [*want, *have]:
-        if name not in have or name not in want or have[name].shape != want[name].shape:
-            shapes = [list(state[name].shape) if name in state else "nothing" for state in (have, want)]
-            raise UserError(f"{path}: is of another model ({name} is {shapes[0]}, the config wants {shapes[1]})")
-    module.load_state_dict(have)
+    data = instantiate(section(cfg, "data"), "data")
+    if not isinstance(data, InMemoryData):
+        raise UserError(f"data._target_: {type(data).__name__} is not a leyden.data.datamodule.InMemoryData")
+    return data
 
 
-def cfg_dict(cfg: DictConfig) -> dict[str, Any]:
-    """Plain values: below this, nothing sees a config object."""
-    values = OmegaConf.to_container(cfg, resolve=False)  # resolved before, and a stranger's is to read nothing here
+def build_callbacks(specs: Mapping[str, Any], trusted: Trusted = ANY_CLASS) -> list[Callback]:
+    """Return the callbacks of ``cfg.callbacks``, a mapping of names to objects with a `_target_`."""
+    built = [
+        instantiate(_named(spec, f"callbacks.{name}"), f"callbacks.{name}", trusted) for name, spec in specs.items()
+    ]
+    for name, callback in zip(specs, built, strict=True):
+        if not isinstance(callback, Callback):
+            raise UserError(f"callbacks.{name}._target_: {type(callback).__name__} is not a Callback of Lightning")
+    return built
+
+
+def build_loggers(
+    specs: Mapping[str, Any], folder: Path, first_step: int, trusted: Trusted = ANY_CLASS
+) -> list[Logger]:
+    """Return the loggers of ``cfg.logger``. Leyden's own also receive the run folder and the first step.
+
+    Args:
+        specs: a mapping of names to objects with a `_target_`.
+        folder: the run folder.
+        first_step: the first step that this process will log; larger than 0 if the run is resumed.
+        trusted: packages that a target may come from.
+    """
+    built = []
+    for name, spec in specs.items():
+        key = f"logger.{name}"
+        spec = _named(spec, key)
+        own = str(spec["_target_"]).startswith("leyden.")
+        extra: dict[str, Any] = {"folder": folder, "first_step": first_step} if own else {}
+        logger = instantiate(spec, key, trusted, **extra)
+        if not isinstance(logger, Logger):
+            raise UserError(f"{key}._target_: {type(logger).__name__} is not a Logger of Lightning")
+        built.append(logger)
+    return built
+
+
+def _named(spec: Any, key: str) -> Mapping[str, Any]:
+    if not isinstance(spec, Mapping) or "_target_" not in spec:
+        raise UserError(f"{key}: got {spec!r}, must have a class: +{key}._target_=CLASS")
+    return spec
+
+
+def load_weights(module: LightningModule, checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Load the weights of `checkpoint` into `module`.
+
+    Raises:
+        UserError: they belong to another model; the message names the first weight that differs.
+    """
+    found, wanted = checkpoint["state_dict"], module.state_dict()
+    for name in [*wanted, *found]:
+        if name not in found or name not in wanted or found[name].shape != wanted[name].shape:
+            shapes = [list(state[name].shape) if name in state else "missing" for state in (found, wanted)]
+            raise UserError(
+                f"{path}: belongs to another model ({name} is {shapes[0]} in the file and {shapes[1]} in the config)"
+            )
+    module.load_state_dict(dict(found))
+
+
+def section(cfg: DictConfig, name: str) -> dict[str, Any]:
+    """Return a section of the config as plain values: no code below this sees a config object."""
+    values = OmegaConf.to_container(cfg[name], resolve=False)  # a stored config has no interpolations to resolve
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}

@@ -1,40 +1,44 @@
-"""The configuration: composing it, and saying what is wrong with an override. Imports no torch."""
+"""The configuration: composing it from ``conf/``, and explaining what is wrong with an override. Imports no torch."""
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException, MissingConfigException
+from hydra.errors import CompactHydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationResolutionError
+from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
 
-from leyden.config.rules import check_settings
+from leyden.config.plugins import conf_folders, load_plugins
+from leyden.config.quoting import quote_paths
+from leyden.config.rules import REPLACED, check_config, metric_mode
 from leyden.config.suggest import dotted, nearest
 from leyden.data.image_files.listing import class_names
 from leyden.errors import UserError
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
 
-# For YAMLs: ${class_folders:PATH}, ${count:LIST}, ${sum:A,B} and ${product:A,B}.
+# For YAML files: ${class_folders:PATH}, ${count:LIST}, ${sum:A,B}, ${product:A,B} and ${metric_mode:METRIC}.
 OmegaConf.register_new_resolver("class_folders", class_names, replace=True)
 OmegaConf.register_new_resolver("count", len, replace=True)
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)
 OmegaConf.register_new_resolver("product", lambda *numbers: math.prod(numbers), replace=True)
+OmegaConf.register_new_resolver("metric_mode", metric_mode, replace=True)
 
 
 def compose(*overrides: str) -> DictConfig:
-    """The config that ``python train.py <overrides>`` would run, for notebooks and tests.
+    """Return the config that ``python train.py <overrides>`` runs, for notebooks and tests.
 
     Raises:
-        UserError: an override names no key or no choice.
+        UserError: an override names a key or a choice that does not exist, or a value is not allowed.
     """
+    load_plugins(overrides)
+    check_choices(overrides)
     try:
-        cfg = _compose(overrides)
+        cfg = _compose(quote_paths(overrides))
     except CompactHydraException as error:
         raise UserError(explain(error)) from error
     HydraConfig.instance().set_config(cfg)
@@ -42,10 +46,10 @@ def compose(*overrides: str) -> DictConfig:
 
 
 def plain(cfg: DictConfig) -> DictConfig:
-    """`cfg` checked, with every interpolation resolved and without Hydra's part and the sweep's.
+    """Return `cfg` with every interpolation resolved, checked, without Hydra's section and the sweep's.
 
     Raises:
-        UserError: a value is wrong, or what one refers to is not there.
+        UserError: a value is not allowed, or an interpolation refers to a key that does not exist.
     """
     try:
         values = OmegaConf.to_container(cfg, resolve=True)
@@ -54,18 +58,26 @@ def plain(cfg: DictConfig) -> DictConfig:
     assert isinstance(values, dict)
     values.pop("hydra", None)
     values.pop("sweep", None)
-    resolved = locked(values)
-    check_settings(resolved)
+    resolved = OmegaConf.create(values)
+    OmegaConf.set_struct(resolved, True)
+    check_config(resolved)
     return resolved
 
 
 def _cause(error: InterpolationResolutionError) -> BaseException:
-    """What to tell the user: of a key that is not there, who wants it; else the UserError that OmegaConf has wrapped
-    into its own, once for each interpolation that led to it, if any.
+    """Return the error to show: for a missing key, the key that refers to it; otherwise the UserError in the chain.
+
+    OmegaConf wraps an error that a resolver raises once for each interpolation that led to it.
     """
-    if missing := re.search(r"Interpolation key '(.*)' not found", str(error)):
+    if isinstance(error, InterpolationKeyError) and (
+        missing := re.search(r"Interpolation key '(.*)' not found", str(error))
+    ):
+        section = missing[1].partition(".")[0]
+        choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+        chosen = f"{section}={choices[section]}" if section in choices else "the config"
         return UserError(
-            f"{error.full_key}: wants {missing[1]}, which there is not; do task, data and model go together?"
+            f"{error.full_key} refers to {missing[1]}, which {chosen} does not define. Choose a task, a data set and a "
+            "model that fit together"
         )
     inner: BaseException | None = error
     while inner and not isinstance(inner, UserError):
@@ -73,11 +85,16 @@ def _cause(error: InterpolationResolutionError) -> BaseException:
     return inner or error
 
 
-def locked(values: dict[Any, Any]) -> DictConfig:
-    """A config of `values` in which an unknown key is an error."""
-    cfg = OmegaConf.create(values)
-    OmegaConf.set_struct(cfg, True)
-    return cfg
+def check_choices(overrides: Iterable[str]) -> None:
+    """Raise UserError if an override gives a group no choice, or one that is only a part of others."""
+    listed = groups()
+    for override in overrides:
+        group, equals, choice = override.partition("=")
+        if not equals or group not in listed or group in ("experiment", "logger", "callbacks"):
+            continue
+        if choice in ("null", "") or choice.startswith("_"):
+            got = choice or "nothing"
+            raise UserError(f"{group}: got {got}, must be one of {', '.join(listed[group])}")
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
@@ -86,54 +103,74 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
 
 
 def groups() -> dict[str, dict[str, str]]:
-    """Config group → choice → what it is (the first comment of its file)."""
-    return {
-        folder.name: {
-            file.stem: _headline(file) for file in sorted(folder.glob("*.yaml")) if not file.stem.startswith("_")
-        }
-        for folder in sorted(CONF.iterdir())
-        if folder.is_dir()
-    }
+    """Return config group → choice → its description (the first comment of its file), those of plugins included."""
+    found: dict[str, dict[str, str]] = {}
+    for conf in (CONF, *conf_folders()):
+        for folder in sorted(path for path in conf.iterdir() if path.is_dir()):
+            choices = found.setdefault(folder.name, {})
+            for file in sorted(folder.glob("*.yaml")):
+                if not file.stem.startswith("_"):
+                    choices.setdefault(file.stem, _headline(file))
+    return found
 
 
 def _headline(file: Path) -> str:
-    for line in file.read_text().splitlines():
+    for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("# ") and not line.startswith("# @"):
             return line[2:]
     return ""
 
 
 def explain(error: CompactHydraException, overrides: Iterable[str] = ()) -> str:
-    """One line for an error of Hydra's: the key, what was got, the nearest thing allowed.
+    """Return one line for an error of Hydra's: the key, the value, and the nearest one that is allowed.
 
     Args:
         error: what composing raised.
-        overrides: the command line, from which the choices of groups are kept when keys are listed.
+        overrides: the command line. Its valid choices of groups are kept when keys are suggested.
     """
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         options = [option for option in error.options if not option.startswith("_")]
         return f"{group}={choice}: there is no such {group}{nearest(choice, options)}; there are {', '.join(options)}"
     message = str(error)
-    if unknown := re.search(r"Could not override '([^'@]+)", message):
-        key = unknown[1]
-        parent, _, name = key.rpartition(".")
-        siblings = [k for k in _keys(overrides) if k.rpartition(".")[0] == parent]
-        hint = nearest(name, [k.rpartition(".")[2] for k in siblings], parent and parent + ".")
-        near = f"; {parent} has {', '.join(k.rpartition('.')[2] for k in siblings)}" if parent and siblings else ""
-        return f"{key}: there is no such key{hint}{near}"
-    if bad := re.search(r"Error parsing override '(.*)'", message):
-        return f"{bad[1]}: cannot be read as key=value"
+    if unknown := re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^'@]+)", message):
+        return unknown_key(unknown[1], overrides)
+    if unreadable := _parse_error(error):
+        return f"{unreadable.override}: cannot be read. Put the value in quotes: \"KEY='VALUE'\""
     cause = f": {error.__cause__}" if error.__cause__ else ""
     return " ".join(f"{message}{cause}".split())
 
 
-def _keys(overrides: Iterable[str]) -> list[str]:
-    """Every dotted key of the config that the valid choices of groups among `overrides` give."""
+def _parse_error(error: BaseException | None) -> OverrideParseException | None:
+    """Return the error of Hydra's override parser among `error` and its causes."""
+    while error:
+        if isinstance(error, OverrideParseException):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def unknown_key(key: str, overrides: Iterable[str]) -> str:
+    """Return the line for a key that does not exist, with the nearest key that does."""
+    if key.startswith("trainer.") and (name := key.partition(".")[2]) in REPLACED:
+        return f"{key}: cannot be set; {REPLACED[name]}"
+    keys = list(_keys(overrides))
+    parent, _, name = key.rpartition(".")
+    siblings = [other.rpartition(".")[2] for other in keys if other.rpartition(".")[0] == parent]
+    same_leaf = [other for other in keys if other.rpartition(".")[2] == name]
+    hint = nearest(name, siblings, parent and parent + ".")
+    if same_leaf:
+        hint = f", did you mean {' or '.join(same_leaf)}?"
+    listing = f"; {parent} has {', '.join(siblings)}" if parent and siblings else ""
+    return f"{key}: there is no such key{hint}{listing}"
+
+
+def _keys(overrides: Iterable[str]) -> Iterator[str]:
+    """Return every dotted key of the config that the valid choices of groups among `overrides` give."""
     choices = groups()
     kept = []
     for override in overrides:
         group, _, choice = override.partition("=")
-        if choice in choices.get(group, {}):
+        if group in choices and choice in choices[group]:
             kept.append(override)
-    return list(dotted(OmegaConf.to_container(_compose(kept), resolve=False)))
+    yield from dotted(OmegaConf.to_container(_compose(kept), resolve=False))

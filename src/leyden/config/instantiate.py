@@ -1,141 +1,203 @@
-"""Build what a config names by `_target_`: checked against an allow-list and the code's own annotations.
+"""Build what a config names by `_target_`: only trusted classes, only with arguments that fit their annotations.
 
-Hydra's `instantiate` calls whatever a config names, which is no good for a config that came with a
-stranger's run folder, and reports a wrong value from deep inside the call. Here a target must be
-a class or function that was written in one of `TRUSTED`, and every argument must have the type
-that the target's signature says, before anything is called.
+Hydra's `instantiate` calls whatever a config names. That is not safe for a config from a stranger's run folder, and
+it reports a wrong value from deep inside the call. Here a target must be a class (or one of a few functions) that is
+defined in a trusted package, and each argument must have the annotated type, before anything is called.
 """
 
 import importlib
 import inspect
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal, get_args, get_origin
-
-from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from leyden.config.suggest import nearest
 from leyden.errors import UserError
 
 TRUSTED = ("leyden.data", "leyden.modules", "leyden.nets", "leyden.optim", "torch.optim")
+TRUSTED_FUNCTIONS = ("leyden.optim.constant", "leyden.optim.cosine", "leyden.optim.step")
+ANY_CLASS = ("",)  # for callbacks and loggers that the user names on the command line
+
+Trusted = tuple[str, ...]
+
+_plugin_packages: list[str] = []
 
 
-def build(spec: Mapping[str, Any], key: str, **extra: Any) -> Any:
+def trust(package: str) -> None:
+    """Allow `_target_` to name classes and functions of `package`, which is the user's own code (a plugin)."""
+    if package not in _plugin_packages:
+        _plugin_packages.append(package)
+
+
+def instantiate(spec: Mapping[str, Any], key: str, trusted: Trusted = TRUSTED, **extra: Any) -> Any:
     """Call what ``spec["_target_"]`` names with the rest of `spec` and `extra`.
 
     Args:
         spec: plain values, one of them `_target_`.
         key: where `spec` stands in the config, for messages.
-        extra: arguments that no config can hold.
+        trusted: packages that the target may come from.
+        extra: arguments that a config cannot hold.
 
     Raises:
-        UserError: an untrusted target, an unknown, missing or wrong argument.
+        UserError: the target is not trusted, or an argument is unknown, missing or of the wrong type.
     """
-    factory = build_factory(spec, key)
+    factory = instantiate_partial(spec, key, trusted)
     try:
         inspect.signature(factory).bind(**extra)
     except TypeError as error:
         raise UserError(f"{key}: {factory.func.__name__} is {error}") from error
-    with naming(key, factory):
+    with config_errors(key, factory.func):
         return factory(**extra)
 
 
-def build_factory(spec: Mapping[str, Any], key: str) -> "partial[Any]":
-    """As `build`, with the target's first arguments still to come."""
-    target = locate(spec["_target_"], key)
+def instantiate_partial(spec: Mapping[str, Any], key: str, trusted: Trusted = TRUSTED) -> "partial[Any]":
+    """As `instantiate`, but return a partial object that still takes the target's first arguments."""
+    path = spec.get("_target_")
+    if not isinstance(path, str):
+        raise UserError(f"{key}._target_: got {path!r}, must be the dotted path of a class")
+    target = locate(path, key, trusted)
     arguments = {name: value for name, value in spec.items() if name != "_target_"}
     return partial(target, **check_arguments(target, arguments, key))
 
 
 @contextmanager
-def naming(key: str, factory: "partial[Any]") -> Iterator[None]:
-    """Inside, a `ValueError` of `factory` becomes a `UserError` that names the config key.
+def config_errors(key: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Turn a `ValueError` that is raised inside into a `UserError` that names the config key.
 
-    By convention the text of such an error starts with the argument it is about: ``dropout: got …``.
+    The text of such an error starts with the name of the argument: ``dropout: got 2, must be …``.
     """
     try:
         yield
     except UserError:
         raise
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         argument = str(error).partition(":")[0]
-        dot = "." if argument in _hints(factory.func) else ": "
-        raise UserError(f"{key}{dot}{error}") from error
+        separator = "." if argument in _hints(function) else ": "
+        raise UserError(f"{key}{separator if key else ''}{error}") from error
 
 
-def locate(path: str, key: str) -> Callable[..., Any]:
-    """The class or function at dotted `path`, if it was written in a trusted package.
+def locate(path: str, key: str, trusted: Trusted = TRUSTED) -> Callable[..., Any]:
+    """Return the class or function at the dotted `path`.
 
     Raises:
-        UserError: it is elsewhere, or there is no such thing.
+        UserError: it is not in a trusted package, or does not exist.
     """
     module_path, _, name = path.rpartition(".")
-    if not any(f"{module_path}.".startswith(f"{package}.") for package in TRUSTED):
-        raise UserError(f"{key}._target_: {path} is not in a trusted package ({', '.join(TRUSTED)})")
+    if not _is_trusted(module_path, trusted):
+        raise UserError(
+            f"{key}._target_: {path!r} is not in a trusted package ({', '.join(trusted)}). If it is your own code, "
+            "name its folder: plugins=[FOLDER]"
+        )
     try:
         target = getattr(importlib.import_module(module_path), name)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise UserError(f"{key}._target_: there is no {path} ({error})") from error
-    # A trusted module also holds what it imports (`os`, `subprocess`); only what was written there counts.
-    home = f"{getattr(target, '__module__', '')}."
-    if not callable(target) or not any(home.startswith(f"{package}.") for package in TRUSTED):
-        raise UserError(f"{key}._target_: {path} is not a class or function of a trusted package")
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{key}._target_: cannot find {path!r} ({error})") from error
+    if trusted == ANY_CLASS:
+        allowed = inspect.isclass(target)
+    else:
+        # A trusted module also contains what it imports (`os`, `shutil`), so where the target was defined counts.
+        home = str(getattr(target, "__module__", ""))
+        is_function = path in TRUSTED_FUNCTIONS or _is_plugin(home)
+        allowed = _is_trusted(home, trusted) and (inspect.isclass(target) or (is_function and callable(target)))
+    if not allowed:
+        raise UserError(f"{key}._target_: {path!r} is not a class of a trusted package")
     return typing.cast(Callable[..., Any], target)
 
 
+def _is_trusted(module: str, trusted: Trusted) -> bool:
+    if trusted == ANY_CLASS:
+        return bool(module)
+    return _is_plugin(module) or any(f"{module}.".startswith(f"{package}.") for package in trusted)
+
+
+def _is_plugin(module: str) -> bool:
+    return any(f"{module}.".startswith(f"{package}.") for package in _plugin_packages)
+
+
 def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """`arguments` with lists made tuples where the signature of `target` wants those.
+    """Return `arguments` with lists as tuples where the signature of `target` wants those.
 
     Raises:
-        UserError: `target` has no such argument, or its value is of the wrong type.
+        UserError: `target` does not have such an argument, or the value has the wrong type.
     """
     hints = _hints(target)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
     checked = {}
     for name, value in arguments.items():
-        if name not in hints:
-            raise UserError(f"{key}.{name}: there is no such key{nearest(name, hints)}")
-        checked[name] = _checked(value, hints[name], f"{key}.{name}")
+        full = f"{key}.{name}" if key else str(name)
+        if name in hints:
+            checked[name] = _checked(value, hints[name], full)
+        elif open_ended:
+            checked[name] = value  # a class of another package that passes its arguments on
+        else:
+            raise UserError(f"{full}: there is no such key{nearest(str(name), hints)}")
     return checked
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """Argument → type; a class that passes `**kwargs` on has its base's arguments too."""
-    hints: dict[str, Any] = {}
-    functions = (
-        [vars(cls)["__init__"] for cls in target.__mro__ if "__init__" in vars(cls)]
-        if inspect.isclass(target)
-        else [target]
-    )
-    for function in functions:
-        parameters = inspect.signature(function).parameters
+    """Return argument → type."""
+    function = target.__init__ if inspect.isclass(target) else target
+    parameters = inspect.signature(function).parameters
+    try:
         types = typing.get_type_hints(function)
-        for name, parameter in parameters.items():
-            if name != "self" and parameter.kind is not parameter.VAR_KEYWORD:
-                hints.setdefault(name, types.get(name, Any))
-        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
-            break
-    return hints
+    except (NameError, TypeError):  # annotations of another package that cannot be evaluated here
+        types = {}
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {
+        name: types.get(name, Any)
+        for name, parameter in parameters.items()
+        if name != "self" and parameter.kind not in kinds
+    }
 
 
 def _checked(value: Any, hint: Any, key: str) -> Any:
     for candidate in (value, tuple(value)) if isinstance(value, list) else (value,):
         if _fits(candidate, hint):
             return candidate
-    if get_origin(hint) is Literal:
-        words = [str(word) for word in get_args(hint)]
+    words = _words(hint)
+    if words and get_origin(hint) is Literal:
         raise UserError(f"{key}: got {value!r}{nearest(str(value), words)}; allowed are {', '.join(words)}")
-    wanted = hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
-    raise UserError(f"{key}: got {value!r}, expected {wanted.replace('collections.abc.', '')}")
+    raise UserError(f"{key}: got {value!r}, expected {describe(hint)}")
+
+
+def _words(hint: Any) -> list[str]:
+    return [str(word) for word in get_args(hint)] if get_origin(hint) is Literal else []
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether `value` is what `hint` says; to Python a bool is an int, to a user it is not."""
-    if isinstance(value, bool) and hint in (int, float):
-        return False
+    """Whether `value` has the type `hint`. Python counts a bool as an int; here it is not one."""
+    from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
+
+    if isinstance(value, bool) and hint is not Any:
+        options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        return any(
+            option in (bool, Any, object) or (_words(option) and value in get_args(option)) for option in options
+        )
     try:
         check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
     except TypeCheckError:
         return False
     return True
+
+
+def describe(hint: Any) -> str:
+    """Return `hint` in words: ``int | None`` is "a whole number or null"."""
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "null"}
+    if hint in names:
+        return names[hint]
+    if get_origin(hint) in (Union, UnionType):
+        options = list(dict.fromkeys(describe(option) for option in get_args(hint)))
+        return " or ".join(option for option in options if option != "a whole number" or "a number" not in options)
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    origin = get_origin(hint)
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        item = get_args(hint)[0]
+        plural = {int: "whole numbers", float: "numbers", str: "texts"}
+        return f"a list of {plural[item]}" if item in plural else "a list"
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return "a mapping"
+    return str(getattr(hint, "__name__", hint))

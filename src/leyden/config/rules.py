@@ -1,69 +1,283 @@
-"""Which values the config may have, and which keys a resumed run may change. Imports no torch."""
+"""Which keys the config has outside of data, model, task, optimizer and scheduler, and which values they may have.
 
-from collections.abc import Callable, Iterable
-from typing import Any
+Each section of the config is a dataclass here. Its fields are the allowed keys, their annotations the allowed types;
+`__post_init__` checks the ranges. The keys of data, model and so on are the arguments of the class that is built;
+`leyden.config.instantiate` checks both kinds in the same way. This file imports no torch.
+"""
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
 from omegaconf import DictConfig, OmegaConf
 
-from leyden.config.suggest import dotted, nearest
+from leyden.config.instantiate import check_arguments, config_errors
 from leyden.errors import UserError
 
-# Keys that no class takes as an argument, with what they may be.
-SETTINGS: dict[str, tuple[type | tuple[type, ...], Callable[[Any], bool], str]] = {
-    "seed": (int, lambda seed: seed >= 0, "a whole number from 0"),
-    "tensorboard": (bool, lambda _: True, "true or false"),
-    "checkpoint.every_n_steps": (int, lambda steps: steps >= 0, "a whole number of steps, 0 for once per epoch"),
-    "early_stopping.patience": (int, lambda epochs: epochs >= 1, "a whole number of epochs from 1"),
-    "early_stopping.min_delta": ((int, float), lambda _: True, "a number"),
-    "objective.metric": (str, lambda _: True, "the name of a metric"),
-    "objective.mode": (str, lambda mode: mode in ("min", "max"), "min or max"),
-    "paths.logs": (str, lambda _: True, "a folder"),
-    "init_from": ((str, type(None)), lambda _: True, "a run folder or null"),
-    "trainer.max_epochs": (int, lambda epochs: epochs >= 1, "a whole number from 1"),
-    "trainer.accumulate_grad_batches": (int, lambda batches: batches >= 1, "a whole number from 1"),
-    "trainer.gradient_clip_val": ((int, float), lambda norm: norm >= 0, "a number from 0, which means no limit"),
-    "trainer.compile": (bool, lambda _: True, "true or false"),
+Mode = Literal["min", "max"]
+Fraction = int | float  # an int is a number of batches, a float a fraction of all
+
+# Metrics that are better if they are smaller. All others are better if they are larger.
+SMALLER_IS_BETTER = re.compile(r"(^|_)(loss|error|mse|rmse|mae|nll|kl|bpd|bpc|fcd|fid|perplexity|ece|vs_naive)(_|$)")
+
+
+def metric_mode(metric: Any) -> Mode:
+    """Return whether the best value of `metric`, such as ``val/loss``, is its smallest (min) or largest (max)."""
+    return "min" if SMALLER_IS_BETTER.search(str(metric).rpartition("/")[2].lower()) else "max"
+
+
+def require(holds: bool, message: str) -> None:
+    """Raise ValueError with `message`, which starts with the name of an argument, unless `holds`."""
+    if not holds:
+        raise ValueError(message)
+
+
+@dataclass(kw_only=True)
+class RunSettings:
+    """The keys at the top level."""
+
+    seed: int
+    name: str
+    resume: str | None
+    init_from: str | None
+    plugins: Sequence[str]
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**63, f"seed: got {self.seed}, must be at least 0 and below 2**63")
+        plain = self.name.isprintable() and not re.search(r"[/\\]|^\.*$|^\s|\s$", self.name)
+        require(plain, f"name: got {self.name!r}, must be the name of a folder, without a path")
+
+
+@dataclass(kw_only=True)
+class PathSettings:
+    """Where files are."""
+
+    logs: str
+    data: str
+
+    def __post_init__(self) -> None:
+        require(bool(self.logs), "logs: is empty, must be a folder")
+
+
+@dataclass(kw_only=True)
+class CheckpointSettings:
+    """How often last.ckpt is written."""
+
+    every_n_steps: int
+
+    def __post_init__(self) -> None:
+        require(
+            self.every_n_steps >= 0, f"every_n_steps: got {self.every_n_steps}, must be at least 0 (0: once per epoch)"
+        )
+
+
+@dataclass(kw_only=True)
+class EarlyStoppingSettings:
+    """When a run stops that no longer improves."""
+
+    patience: int
+    min_delta: float
+
+    def __post_init__(self) -> None:
+        require(self.patience >= 1, f"patience: got {self.patience}, must be at least 1 epoch")
+        require(math.isfinite(self.min_delta), f"min_delta: got {self.min_delta}, must be a finite number")
+
+
+@dataclass(kw_only=True)
+class ObjectiveSettings:
+    """The metric by which the best epoch is chosen."""
+
+    metric: str
+    mode: Mode
+
+    def __post_init__(self) -> None:
+        require(
+            self.metric.startswith("val/"),
+            f"metric: got {self.metric}, must be a validation metric such as val/loss, not one of the test set",
+        )
+        known = metric_mode(self.metric)
+        smaller = known == "min"
+        require(
+            not smaller or self.mode == "min",
+            f"mode: got {self.mode}, but {self.metric} is better if it is smaller; leave out objective.mode",
+        )
+
+
+@dataclass(kw_only=True)
+class TrainerSettings:
+    """Arguments of Lightning's Trainer, and two of our own: `compile` and `matmul_precision`."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    devices: int | Sequence[int] | Literal["auto"]
+    num_nodes: int
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"]
+    precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed", "bf16-true"]
+    min_epochs: int
+    max_epochs: int
+    max_steps: int
+    max_time: str | None
+    check_val_every_n_epoch: int
+    val_check_interval: Fraction
+    limit_train_batches: Fraction
+    limit_val_batches: Fraction
+    limit_test_batches: Fraction
+    accumulate_grad_batches: int
+    gradient_clip_val: float
+    gradient_clip_algorithm: Literal["norm", "value"]
+    sync_batchnorm: bool
+    deterministic: bool | Literal["warn"]
+    benchmark: bool | None
+    detect_anomaly: bool
+    profiler: Literal["simple", "advanced", "pytorch"] | None
+    compile: bool
+    matmul_precision: Literal["highest", "high", "medium"]
+
+    def __post_init__(self) -> None:
+        for name in ("num_nodes", "min_epochs", "max_epochs", "check_val_every_n_epoch", "accumulate_grad_batches"):
+            value = getattr(self, name)
+            require(value >= 1, f"{name}: got {value}, must be at least 1")
+        require(
+            self.max_steps == -1 or self.max_steps >= 1, f"max_steps: got {self.max_steps}, must be at least 1, or -1"
+        )
+        require(
+            0 <= self.gradient_clip_val < math.inf,
+            f"gradient_clip_val: got {self.gradient_clip_val}, must be at least 0 (0: no limit)",
+        )
+        for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches", "val_check_interval"):
+            self._check_fraction(name, getattr(self, name))
+        self._check_devices()
+        self._check_time()
+        require(
+            self.check_val_every_n_epoch <= self.max_epochs,
+            f"check_val_every_n_epoch: got {self.check_val_every_n_epoch}, but there are only {self.max_epochs} epochs "
+            "(trainer.max_epochs), so nothing would be validated",
+        )
+
+    @staticmethod
+    def _check_fraction(name: str, value: Fraction) -> None:
+        least = 0 if name == "limit_test_batches" else 1
+        if isinstance(value, int):
+            require(value >= least, f"{name}: got {value}, must be at least {least} batch{'es' * (least == 0)}")
+        else:
+            allowed = 0 < value <= 1 or (least == 0 and value == 0)
+            require(allowed, f"{name}: got {value}, must be a fraction above 0 and at most 1.0, or a number of batches")
+
+    def _check_devices(self) -> None:
+        devices = self.devices
+        if isinstance(devices, int):
+            require(devices >= 1, f"devices: got {devices}, must be a number from 1, a list such as [0,1], or auto")
+        elif not isinstance(devices, str):
+            distinct = len(set(devices)) == len(devices) > 0 and min(devices) >= 0
+            require(distinct, f"devices: got {list(devices)}, must be a list of different device numbers from 0")
+
+    def _check_time(self) -> None:
+        valid = self.max_time is None or re.fullmatch(r"\d{2}:\d{2}:\d{2}:\d{2}", self.max_time)
+        require(bool(valid), f"max_time: got {self.max_time}, must be DD:HH:MM:SS, such as 00:01:30:00")
+
+
+# Arguments of Lightning's Trainer that Leyden sets itself → what to use instead.
+REPLACED = {
+    "logger": "use logger=… (see --help), or +logger.NAME._target_=CLASS",
+    "callbacks": "use +callbacks.NAME._target_=CLASS",
+    "plugins": "use the key plugins=[FOLDER] for your own code; Lightning's plugins are not supported",
+    "fast_dev_run": "use trainer=smoke",
+    "overfit_batches": "use trainer.limit_train_batches=1 with data.shift=0",
+    "max_samples": "use trainer.max_steps",
+    "min_steps": "use trainer.min_epochs",
+    "log_every_n_steps": "metrics are logged once per epoch",
+    "enable_checkpointing": "checkpoints are always written; use checkpoint.every_n_steps",
+    "enable_progress_bar": "a bar is shown in a terminal, a line per epoch elsewhere",
+    "enable_model_summary": "use callbacks=model_summary",
+    "default_root_dir": "use paths.logs",
+    "num_sanity_val_steps": "there is no sanity check",
+    "use_distributed_sampler": "the loaders divide the samples themselves",
+    "reload_dataloaders_every_n_epochs": "the loaders are made once",
+    "inference_mode": "validation and test always use it",
+    "barebones": "it leaves out what Leyden needs",
+    "model_registry": "it contacts a server",
+    "limit_predict_batches": "Leyden does not use Lightning's predict",
+    "enable_autolog_hparams": "hyperparameters are in config.yaml",
 }
 
+SECTIONS: Mapping[str, Callable[..., Any]] = {
+    "": RunSettings,
+    "paths": PathSettings,
+    "checkpoint": CheckpointSettings,
+    "early_stopping": EarlyStoppingSettings,
+    "objective": ObjectiveSettings,
+    "trainer": TrainerSettings,
+}
+BUILT = ("data", "model", "task", "optimizer", "scheduler")  # each is built from its `_target_`
+LISTED = ("callbacks", "logger")  # each has an object per name
 
-def check_settings(cfg: DictConfig) -> None:
-    """Raises UserError if one of `SETTINGS` is of the wrong type or out of its range."""
-    for key, (kind, holds, wanted) in SETTINGS.items():
-        value = OmegaConf.select(cfg, key)
-        right_type = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-        if not right_type or not holds(value):
-            raise UserError(f"{key}: got {value!r}, expected {wanted}")
+
+def check_config(cfg: DictConfig) -> None:
+    """Check everything that can be checked before a class is imported.
+
+    Raises:
+        UserError: a key is unknown or missing, or a value has the wrong type or is out of its range.
+    """
+    values = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(values, dict)
+    for group in (*BUILT, *LISTED):
+        if not isinstance(values.get(group), dict):
+            raise UserError(f"{group}: got {values.get(group)!r}, must be one of the choices of --help")
+    for group in BUILT:
+        if not isinstance(values[group].get("_target_"), str):
+            raise UserError(
+                f"{group}._target_: is missing. Choose one of the groups that --help lists, such as {group}=…"
+            )
+    top = {str(key): value for key, value in values.items() if key not in (*SECTIONS, *BUILT, *LISTED)}
+    for section, kind in SECTIONS.items():
+        check_section(kind, top if section == "" else values.get(section), section)
 
 
-# What may differ when a run is resumed; all else is what the run is.
+def check_section(kind: Callable[..., Any], values: Any, key: str) -> Any:
+    """Return the section `key` of the config as an object of the dataclass `kind`.
+
+    Raises:
+        UserError: it does not fit the dataclass.
+    """
+    if not isinstance(values, dict):
+        raise UserError(f"{key}: got {values!r}, must be a mapping of keys to values")
+    if key == "trainer":
+        for name in values:
+            if name in REPLACED:
+                raise UserError(f"trainer.{name}: cannot be set; {REPLACED[name]}")
+    arguments = check_arguments(kind, values, key)
+    for name in kind.__dataclass_fields__:  # type: ignore[attr-defined]
+        if name not in arguments:
+            raise UserError(f"{key}.{name}: is missing".lstrip("."))
+    with config_errors(key, kind):
+        return kind(**arguments)
+
+
+# Keys that may differ when a run is resumed. Each changes when the run ends, or where it finds and writes its files.
 RESUMABLE = (
-    "trainer.",
-    "checkpoint.",
-    "early_stopping.",
+    "trainer.max_epochs",
+    "trainer.min_epochs",
+    "trainer.max_steps",
+    "trainer.max_time",
+    "trainer.devices",
+    "trainer.profiler",
+    "checkpoint.every_n_steps",
+    "early_stopping.patience",
+    "early_stopping.min_delta",
     "data.root",
     "data.cache",
     "data.path",
+    "data.mirrors",
     "data.verify",
     "data.download",
-    "tensorboard",
+    "plugins",
 )
+RESUMABLE_GROUPS = ("callbacks", "logger")  # a run folder cannot bring its own, so they are given again
 
 
-def override(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:
-    """The config of an earlier run with `overrides` of keys in `RESUMABLE`.
-
-    Raises:
-        UserError: an override is of something else.
-    """
-    for item in OverridesParser.create().parse_overrides(list(overrides)):
-        key = item.key_or_group
-        if key == "resume":
-            continue
-        if not key.startswith(RESUMABLE) or item.is_sweep_override():
-            raise UserError(f"{key}: a resumed run keeps its own; only {', '.join(RESUMABLE)} can be given")
-        if OmegaConf.select(cfg, key) is None:
-            raise UserError(f"{key}: there is no such key{nearest(key, dotted(cfg))}")
-        OmegaConf.update(cfg, key, item.value())
-    check_settings(cfg)
-    return cfg
+def check_resumable(keys: Iterable[str]) -> None:
+    """Raises UserError if one of `keys` must stay as it is when a run is resumed."""
+    for key in keys:
+        if key not in RESUMABLE and not key.startswith(tuple(f"{group}." for group in RESUMABLE_GROUPS)):
+            raise UserError(f"{key}: cannot change when a run is resumed. These keys can: {', '.join(RESUMABLE)}")

@@ -1,4 +1,4 @@
-"""The nearest thing to a word that was not found."""
+"""Suggestions for words that were not found."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -6,13 +6,14 @@ from typing import Any
 
 
 def nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
-    """``", did you mean …?"`` or nothing."""
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f", did you mean {prefix}{close[0]}?" if close else ""
+    """Return ``", did you mean …?"`` with the nearest of `words`, or an empty text if none is near."""
+    options = {option.lower(): option for option in words}
+    close = difflib.get_close_matches(word.lower(), list(options), n=1, cutoff=0.5)
+    return f", did you mean {prefix}{options[close[0]]}?" if close else ""
 
 
 def dotted(node: Any, prefix: str = "") -> Iterator[str]:
-    """Every dotted key of a config."""
+    """Return every dotted key of the config `node`, without those of Hydra."""
     for key, value in node.items():
         if key == "hydra":
             continue

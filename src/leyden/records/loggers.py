@@ -1,27 +1,33 @@
-"""metrics.csv: a row per step at which something was logged, which is once per epoch.
+"""Leyden's own loggers: metrics.csv with a row per epoch, and TensorBoard.
 
-Lightning's `CSVLogger` deletes its file when a run is resumed; this one keeps the rows up to the checkpoint.
+Lightning's `CSVLogger` deletes its file when a run is resumed; `MetricsCSV` keeps the rows up to the checkpoint.
 """
 
 import csv
 import io
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
-from leyden.records.run_folder import write_text
+from leyden.errors import UserError
+from leyden.records.run_folder import one_line, write_text
 
 
 class MetricsCSV(Logger):
-    """Args:
+    """Writes metrics.csv: a row per step at which something was logged, which is once per epoch.
 
-    folder: gets `metrics.csv`, which is rewritten whole with each row, so it is never half a file.
-    first_step: the step the run starts or resumes at; what the file holds from there on is dropped, as
-        it will be logged again.
+    Args:
+        folder: the run folder. Its metrics.csv is replaced as a whole with each row, so it is never incomplete.
+        first_step: the step at which the run starts or resumes. Rows from there on are dropped, since they are logged
+            again.
+
+    Raises:
+        UserError: the file of a resumed run is missing or damaged.
     """
 
     def __init__(self, folder: Path, first_step: int = 0) -> None:
@@ -41,7 +47,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """They are in config.yaml."""
+        """Do nothing: the hyperparameters are in config.yaml."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -56,8 +62,66 @@ class MetricsCSV(Logger):
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The rows of a metrics.csv as text, missing values as ``""``; no rows if there is no such file."""
+    """Return the rows of a metrics.csv as text, missing values as ``""``; no rows if there is no such file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            if not (row.get("step") or "").isdecimal() or None in row or None in row.values():
+                raise ValueError("a row is incomplete")
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: is damaged ({one_line(error)}). Delete it to resume without its rows") from error
+    return rows
+
+
+class TensorBoard(TensorBoardLogger):
+    """Lightning's TensorBoardLogger without hparams.yaml. It writes to the disk when there is something new.
+
+    Lightning saves its loggers every 50 steps, also if there is nothing new.
+
+    Args:
+        folder: the run folder.
+        first_step: the step at which a resumed run continues. TensorBoard hides what was logged from there on.
+    """
+
+    def __init__(self, folder: Path, first_step: int = 0) -> None:
+        super().__init__(folder, name="", version="", default_hp_metric=False, purge_step=first_step or None)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+        self.experiment.flush()
+
+    @rank_zero_only
+    def log_text(self, name: str, text: str) -> None:
+        """Show `text` (markdown) on the page TEXT."""
+        self.experiment.add_text(name, text)
+
+    @rank_zero_only
+    def log_image(self, name: str, image: Tensor, step: int = 0) -> None:
+        """Show `image`, float (C, H, W) from 0 to 1, on the page IMAGES."""
+        self.experiment.add_image(name, image, step)
+
+    @rank_zero_only
+    def log_result(self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:
+        """Show the config with the final metrics on the page HPARAMS."""
+        # Each metric is a scalar, too; under its own name it would be another point of its curve.
+        final = {f"reached/{name}": value for name, value in metrics.items()}
+        self.log_hyperparams(dict(_flat(config)), final, step=step)
+
+    def save(self) -> None:
+        """Do nothing: everything is written already."""
+
+
+def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, int | float | str | bool) else str(value)

@@ -1,116 +1,167 @@
-"""report.json and the table at a run's end; and where the code stood that made it."""
+"""report.json, the table at the end of a run, and origin.json: which code made the run."""
 
 import json
+import math
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from rich.console import Console
 from rich.table import Table
 
-from leyden.config.compose import CONF
-from leyden.data.datamodule import InMemoryData
-from leyden.modules.base import BaseModule
+from leyden.errors import UserError
 from leyden.records.loggers import read_metrics
-from leyden.records.run_folder import write_text
-from leyden.training.checkpoints import Checkpoints
+from leyden.records.run_folder import one_line, write_text
 
+ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("leyden", "torch", "lightning", "torchmetrics", "torchvision", "hydra-core", "numpy")
+MAX_UNTRACKED_BYTES = 1_000_000  # of a file; larger ones are named without their content
 
 
 def write_origin(folder: Path) -> None:
-    """Write origin.json: command, versions and git commit; and the uncommitted changes, if there are any."""
-    diff = _git("diff", "HEAD")
+    """Write origin.json with command, versions and git commit, and uncommitted.diff if the code differs from it."""
+    commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     origin = {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": this_command(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "git": {"commit": _git("rev-parse", "HEAD").strip(), "dirty": bool(_git("status", "--porcelain").strip())},
+        # None: unknown, for example if the clone belongs to another user, which git refuses to read.
+        "git": {
+            "commit": commit.strip() if commit is not None else None,
+            "dirty": bool(status.strip()) if status is not None else None,
+        },
     }
     write_text(folder / "origin.json", json.dumps(origin, indent=2) + "\n")
-    if diff:
-        write_text(folder / "uncommitted.diff", diff)
+    if difference := (_git("diff", "HEAD") or "") + _untracked():
+        write_text(folder / "uncommitted.diff", difference)
 
 
-def _git(*arguments: str) -> str:
-    """What git prints of Leyden's clone; nothing where there is no git or no clone."""
+def this_command() -> str:
+    """Return the command line of this process, quoted for the shell."""
+    return shlex.join(["python", *sys.argv])
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git prints about Leyden's clone; None if there is no git or no clone, or git fails."""
+    command = ["git", "-C", str(ROOT), *arguments]
     try:
-        command = ["git", "-C", str(CONF.parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    except FileNotFoundError:
-        return ""
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    except OSError:
+        return None
+    return result.stdout if result.returncode == 0 else None
 
 
-def make_report(
-    folder: Path, trainer: Trainer, data: InMemoryData, checkpoints: Checkpoints, config: dict[str, Any], seconds: float
-) -> dict[str, Any]:
-    """What report.json holds: the same entries for every run, and what `LeanModule.report` of its module adds.
+def _untracked() -> str:
+    """Return new files as a diff: `git diff` leaves them out, but a run may use them."""
+    names = (_git("ls-files", "--others", "--exclude-standard", "-z") or "").split("\0")
+    parts = []
+    for name in filter(None, names):
+        path = ROOT / name
+        if path.is_symlink() or not path.is_file():
+            continue
+        if path.stat().st_size > MAX_UNTRACKED_BYTES or b"\0" in (content := path.read_bytes()):
+            parts.append(f"diff --git a/{name} b/{name}\nnew file, binary or larger than 1 MB\n")
+            continue
+        lines = content.decode(errors="replace").splitlines()
+        added = "".join(f"+{line}\n" for line in lines)
+        parts.append(
+            f"diff --git a/{name} b/{name}\nnew file\n--- /dev/null\n+++ b/{name}\n@@ -0,0 +1,{len(lines)} @@\n{added}"
+        )
+    return "".join(parts)
 
-    Args:
-        folder: the run folder, with origin.json and metrics.csv.
-        trainer: after its test, or its training where that was pruned.
-        data: with its sizes.
-        checkpoints: knows the best epoch.
-        config: of the run.
-        seconds: since this process began the run.
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a run folder.
+
+    Raises:
+        UserError: the file does not exist or is damaged.
     """
-    module = trainer.lightning_module
-    assert isinstance(module, BaseModule)
-    tested = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: does not exist") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read, it is damaged ({one_line(error)})") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: is damaged (it does not hold an object)")
+    return values
+
+
+def read_origin(folder: Path) -> dict[str, Any]:
+    """Return origin.json of a run folder. Raises UserError if it is missing or damaged."""
+    origin = read_json(folder / "origin.json")
+    missing = [name for name in ("command", "versions", "git") if name not in origin]
+    if missing:
+        raise UserError(f"{folder / 'origin.json'}: is damaged (it has no {missing[0]})")
+    return origin
+
+
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """Return report.json of a run folder, None if there is none yet. Raises UserError if it is damaged."""
+    path = folder / "report.json"
+    if not path.exists() and not path.is_symlink():
+        return None
+    report = read_json(path)
+    for name, kind in (("objective", dict), ("metrics", dict), ("epochs", int)):
+        if not isinstance(report.get(name), kind):
+            raise UserError(f"{path}: is damaged (it has no {name})")
+    best = report["objective"].get("best")
+    if not isinstance(best, int | float) or not isinstance(report["objective"].get("metric"), str):
+        raise UserError(f"{path}: is damaged (its objective has no metric or no best value)")
+    report.setdefault("state", "finished")  # reports of the first versions have no state
+    return report
+
+
+def training_time(folder: Path) -> dict[str, float]:
+    """Return the training seconds and the samples per second, summed over all epochs in metrics.csv."""
     rows = [row for row in read_metrics(folder / "metrics.csv") if row.get("time/train_seconds")]
-    training = sum(float(row["time/train_seconds"]) for row in rows)
+    seconds = sum(float(row["time/train_seconds"]) for row in rows)
     samples = sum(float(row["time/train_seconds"]) * float(row["time/images_per_second"]) for row in rows)
-    return {
-        "name": config["name"],
-        "state": "finished" if tested else "pruned",
-        "objective": {**config["objective"], "best": checkpoints.best_score, "epoch": checkpoints.best_epoch},
-        "metrics": {**checkpoints.best_metrics, **tested},
-        **(module.report() if tested else {}),
-        "parameters": module.num_parameters,
-        "epochs": trainer.current_epoch,
-        "max_epochs": trainer.max_epochs,
-        "steps": trainer.global_step,
-        "seconds": {"total": seconds, "training": training},
-        "images_per_second": samples / training if training else 0.0,
-        "device": device_name(trainer),
-        "processes": trainer.world_size,
-        "precision": trainer.precision,
-        "seed": config["seed"],
-        "data": {"name": type(data).__name__, "sizes": data.sizes(), "verified": data.verified},
-        **json.loads((folder / "origin.json").read_text()),
-    }
+    return {"seconds": seconds, "rate": samples / seconds if seconds else 0.0}
 
 
-def device_name(trainer: Trainer) -> str:
-    """``cuda (NVIDIA A100-SXM4-40GB)`` or ``cpu (x86_64, 8 threads)``"""
-    device = trainer.strategy.root_device
+def device_name(device: torch.device) -> str:
+    """Return ``cuda (NVIDIA A100-SXM4-40GB)`` or ``cpu (x86_64, 8 threads)``."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
-def print_report(report: dict[str, Any], folder: Path) -> None:
-    """A short table of the figures, and the folder."""
+def write_report(folder: Path, report: Mapping[str, Any]) -> None:
+    """Write report.json. NaN and infinity, which JSON does not have, become null."""
+    write_text(folder / "report.json", json.dumps(_finite(report), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_report(report: Mapping[str, Any], folder: Path) -> None:
+    """Print a short table of the metrics, and the folder."""
     console = Console()
     console.print(metrics_table(report))
-    unverified = "" if report["data"]["verified"] else "; data not verified, see the warning above"
+    unverified = "" if report["data"]["verified"] else "; the data was not verified, see the warning above"
     console.print(
         f"{report['parameters']:,} parameters, {report['epochs']} epochs in {report['seconds']['training']:.1f} s "
         f"({report['images_per_second']:,.0f} samples/s) on {report['device']}{unverified}",
         highlight=False,
         soft_wrap=True,
     )
-    console.print(str(folder), highlight=False, soft_wrap=True)
+    console.print(str(folder), highlight=False, markup=False, soft_wrap=True)
 
 
-def metrics_table(report: dict[str, Any]) -> Table:
-    """A row per split, a column per metric that any split has, loss and objective first."""
-    metrics: dict[str, float] = report["metrics"]
+def metrics_table(report: Mapping[str, Any]) -> Table:
+    """Return a table with a row per split and a column per metric that a split has, loss and objective first."""
+    metrics: Mapping[str, float] = report["metrics"]
     first = ("loss", report["objective"]["metric"].partition("/")[2])
     names = dict.fromkeys(name.partition("/")[2] for name in metrics)
     names = dict.fromkeys([*(name for name in first if name in names), *names])
@@ -121,10 +172,10 @@ def metrics_table(report: dict[str, Any]) -> Table:
         table.add_column(heading, justify="right" if heading else "left")
     for split in dict.fromkeys(name.partition("/")[0] for name in metrics):
         keys = [f"{split}/{name}" for name in names]
-        table.add_row(split, *(_figure(metrics[key]) if key in metrics else "" for key in keys))
+        table.add_row(split, *(_short(metrics[key]) if key in metrics else "" for key in keys))
     return table
 
 
-def _figure(value: float) -> str:
-    """``0.9889``, but ``2,931.4``"""
+def _short(value: float) -> str:
+    """Return ``0.9889``, but ``2,931.4``."""
     return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"

@@ -1,4 +1,4 @@
-"""From ``python train.py -m …`` to a sweep: its plan from Hydra's config, its jobs from Hydra's launcher."""
+"""The start of a sweep: read the plan from the command line, choose the runner from Hydra's launcher, and work."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,24 @@ from omegaconf import DictConfig
 
 from hydra_plugins.leyden.plugins import SubprocessLauncher
 from leyden.errors import UserError
-from leyden.sweep.batches import Batches
-from leyden.sweep.plan import Plan
-from leyden.sweep.planning import read_plan
-from leyden.sweep.runners import Processes, threads
-from leyden.sweep.worker import Runner, Sweep
+from leyden.sweep.plan import Plan, read_plan
+from leyden.sweep.resources import threads_prefix
+from leyden.sweep.runners import LauncherRunner, ProcessRunner, Runner
+from leyden.sweep.worker import Sweep
 
 
 def run(arguments: list[str], config: DictConfig, context: HydraContext, task: TaskFunction) -> None:
-    """Sweep. Raises what `read_plan` and `Sweep.run` raise."""
+    """Run a sweep.
+
+    Args:
+        arguments: the overrides of the command line.
+        config: the config without them.
+        context: Hydra's loaders.
+        task: the function that runs one job.
+
+    Raises:
+        what `read_plan` and `Sweep.run` raise.
+    """
 
     def compose(overrides: Sequence[str]) -> DictConfig:
         composed = context.config_loader.load_sweep_config(config, list(overrides))
@@ -32,12 +41,12 @@ def run(arguments: list[str], config: DictConfig, context: HydraContext, task: T
 
 
 def make_runner(launcher: Launcher, plan: Plan) -> tuple[Runner, str]:
-    """Where jobs run, and what their environment has, as a shell writes it before a command."""
+    """Return the runner of the jobs, and what a shell command starts with in order to have a job's environment."""
     if not isinstance(launcher, SubprocessLauncher):
-        return Batches(launcher, plan.settings["batch"]), ""
+        return LauncherRunner(launcher, plan.settings["batch"]), ""
     n_jobs, trainer = launcher.n_jobs, plan.config.trainer
     if n_jobs is not None and n_jobs < 1:
         raise UserError(f"hydra.launcher.n_jobs: got {n_jobs}, expected a whole number from 1")
     devices = trainer.devices if isinstance(trainer.devices, int) and trainer.devices > 0 else 1
-    processes = Processes(n_jobs, devices, uses_gpu=trainer.accelerator in ("auto", "gpu", "cuda"))
-    return processes, threads(processes.slots[0].environment)
+    runner = ProcessRunner(n_jobs, devices, uses_gpu=trainer.accelerator in ("auto", "gpu", "cuda"))
+    return runner, threads_prefix(runner.slots[0].environment)

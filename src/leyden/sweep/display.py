@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: a table in a terminal, a line per trial elsewhere."""
+"""What a sweep shows while it runs: a table in a terminal, otherwise one line per trial."""
 
 import re
 import sys
@@ -19,23 +19,28 @@ from leyden.sweep.study import Study
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-INTERVAL = 1.0  # seconds between looks at the study, which may be a server
+INTERVAL = 1.0  # seconds between two looks at the study, which may be on a server
 
 
-class View:
-    """A context in which `update` shows how far the sweep is."""
+class SweepDisplay:
+    """A context in which `update` shows the progress of a sweep.
+
+    Args:
+        plan: the sweep.
+        study: its trials.
+    """
 
     def __init__(self, plan: Plan, study: Study) -> None:
         self.plan, self.study = plan, study
         self.console = Console(markup=False, highlight=False)
         self.live = Live(console=self.console, auto_refresh=False) if sys.stdout.isatty() else None
         self.updated = 0.0
-        self.told: set[int] = set()
+        self.shown: set[int] = set()  # trials that have ended and have been shown
 
-    def __enter__(self) -> "View":
+    def __enter__(self) -> "SweepDisplay":
         trials = self.study.trials()
-        self.told = {trial.number for trial in trials if trial.state.is_finished()}
-        done = f", {len(self.told)} of them done before" if self.told else ""
+        self.shown = {trial.number for trial in trials if trial.state.is_finished()}
+        done = f", {len(self.shown)} of them done before" if self.shown else ""
         print(f"{self.plan.name}: {self.plan.n_trials} trials{done}; writing to {self.plan.folder}", flush=True)
         if self.live:
             self.live.start()
@@ -47,7 +52,11 @@ class View:
             self.live.stop()
 
     def update(self, jobs: Sequence[Job]) -> None:
-        """Show it, if it was not shown just now."""
+        """Show the progress, at most once per `INTERVAL`.
+
+        Args:
+            jobs: the jobs that this worker runs.
+        """
         if time.monotonic() > self.updated + INTERVAL:
             self._show(jobs)
             self.updated = time.monotonic()
@@ -58,10 +67,9 @@ class View:
             self.live.update(self._page(trials, jobs), refresh=True)
             return
         for trial in trials:
-            if trial.state.is_finished() and trial.number not in self.told:
-                self.told.add(trial.number)
-                done = sum(other.state.is_finished() for other in trials)
-                print(f"[{done}/{self.plan.n_trials}] {describe(trial, self.plan)}", flush=True)
+            if trial.state.is_finished() and trial.number not in self.shown:
+                self.shown.add(trial.number)
+                print(f"[{len(self.shown)}/{self.plan.n_trials}] {describe(trial, self.plan)}", flush=True)
 
     def _page(self, trials: "Sequence[FrozenTrial]", jobs: Sequence[Job]) -> Group:
         done = sum(trial.state.is_finished() for trial in trials)
@@ -69,9 +77,9 @@ class View:
         top.add_row(ProgressBar(self.plan.n_trials, done, width=30), self._counts(trials))
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for job in jobs:
-            said = [line for line in read_output(job.folder).splitlines() if line.strip()]
+            lines = [line for line in read_output(job.folder).splitlines() if line.strip()]
             overrides = brief(job.overrides[len(self.plan.base) :])
-            table.add_row(f"{job.number}", overrides, said[-1][:100] if said else "starting")
+            table.add_row(f"{job.number}", overrides, lines[-1][:100] if lines else "starting")
         best = best_trial(trials, self.plan)
         return Group(top, f"best: {describe(best, self.plan)}" if best else "", table)
 
@@ -83,45 +91,56 @@ class View:
 
 
 def time_left(trials: "Sequence[FrozenTrial]", n_trials: int) -> str:
-    """``"  about 12 min left"``, from the trials that have ended and how many run at once."""
+    """Return ``"  about 12 min left"``, from the mean duration of a trial and the number of trials that run now."""
     seconds = [float(trial.user_attrs["seconds"]) for trial in trials if "seconds" in trial.user_attrs]
     running = sum(trial.state.name == "RUNNING" for trial in trials)
     if not seconds or not running:
         return ""
-    open_trials = n_trials - sum(trial.state.is_finished() for trial in trials)
-    left = (open_trials - running / 2) * sum(seconds) / len(seconds) / running
+    unfinished = n_trials - sum(trial.state.is_finished() for trial in trials)
+    left = (unfinished - running / 2) * sum(seconds) / len(seconds) / running
     return f"  about {left / 60:.0f} min left" if left > 90 else f"  about {left:.0f} s left"
 
 
 def describe(trial: "FrozenTrial", plan: Plan) -> str:
-    """``trial 3: val/acc 0.9812 in 12.3 s (optimizer.lr=0.01)``"""
+    """Return ``trial 3: val/acc 0.9812 in 12.3 s (optimizer.lr=0.01)``."""
     attributes = trial.user_attrs
-    overrides = brief(attributes["overrides"]) if "overrides" in attributes else "never begun"
+    overrides = brief(attributes["overrides"]) if "overrides" in attributes else "not started"
     seconds = f" in {attributes['seconds']:.1f} s" if "seconds" in attributes else ""
     if trial.state.name == "COMPLETE":
-        outcome = ", ".join(f"{name} {value:.4f}" for name, value in zip(plan.objectives, trial.values, strict=True))
+        result = named_values(plan.objectives, trial.values)
     elif trial.state.name == "PRUNED":
         last = trial.last_step
-        reached = "" if last is None else f" at {trial.intermediate_values[last]:.4f}"
-        outcome = f"pruned{reached}"
+        result = "pruned" + ("" if last is None else f" at {number_text(trial.intermediate_values[last])}")
     else:
-        outcome = f"failed: {attributes['reason']}"
-    return f"trial {trial.number}: {outcome}{seconds} ({overrides})"
+        result = f"failed: {attributes['reason']}"
+    return f"trial {trial.number}: {result}{seconds} ({overrides})"
+
+
+def named_values(names: "Sequence[str] | dict[str, str]", values: Sequence[float]) -> str:
+    """Return ``val/acc 0.9812, parameters 50,890``."""
+    return ", ".join(f"{name} {number_text(value)}" for name, value in zip(names, values, strict=True))
+
+
+def number_text(value: float) -> str:
+    """Return ``0.9812``, but ``50,890`` for counts and ``1,234.5`` for other large numbers."""
+    if value == int(value) and abs(value) >= 2:
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
 
 
 def brief(overrides: Sequence[str]) -> str:
-    """``optimizer.lr=0.003825 model=mlp``"""
+    """Return ``optimizer.lr=0.003825 model=mlp``, with numbers shortened by `short`."""
     pairs = [override.partition("=") for override in overrides]
     return " ".join(f"{key}={short(value)}" for key, _, value in pairs) or "the default"
 
 
 def short(value: str) -> str:
-    """For reading, four digits of a number are enough."""
+    """Return `value` with four significant digits if it is a number with a fraction or an exponent."""
     return f"{float(value):.4g}" if re.fullmatch(r"-?\d+(\.\d+(e-?\d+)?|e-?\d+)", value) else value
 
 
 def best_trial(trials: "Sequence[FrozenTrial]", plan: Plan) -> "FrozenTrial | None":
-    """The best by the only objective; None if there are several, or no trial is complete."""
+    """Return the best complete trial; None if there is none, or if there are several objectives."""
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
     if not complete or len(plan.objectives) > 1:
         return None

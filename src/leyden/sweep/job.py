@@ -1,22 +1,37 @@
-"""What a job of a sweep is told by its environment: its folder, and which trial it belongs to. Imports no torch."""
+"""A job of a sweep: one run, in a process that receives its folder and its trial in the environment.
+
+Imports neither torch nor Lightning, because the command line imports this file before it imports anything else.
+"""
 
 import json
 import os
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leyden.errors import UserError
+from leyden.records.processes import end_with, is_first_process
+
 if TYPE_CHECKING:
-    from optuna.trial import Trial
+    import optuna
+    from omegaconf import DictConfig
 
 VARIABLE = "LEYDEN_JOB"
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """Where intermediate values go, and who judges them."""
+    """The trial that a job reports its metric to, and the pruner that may stop it.
+
+    Args:
+        storage: URL of the Optuna storage, see `leyden.sweep.storage.storage_url`.
+        study: name of the study.
+        number: number of the trial.
+        pruner: name of the pruner, see `make_pruner`.
+        arguments: arguments of the pruner.
+        max_epochs: length of a full training.
+    """
 
     storage: str
     study: str
@@ -25,27 +40,26 @@ class Pruning:
     arguments: Mapping[str, Any]
     max_epochs: int
 
-    def trial(self) -> "Trial":
-        """The trial that this job belongs to."""
+    def trial(self) -> "optuna.trial.Trial":
+        """Return Optuna's trial of this job, for reporting."""
         import optuna
 
-        from leyden.sweep.samplers import make_pruner
-        from leyden.sweep.storage import open_storage
+        from leyden.sweep.storage import open_storage, running_trial
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         pruner = make_pruner(self.pruner, self.arguments, self.max_epochs)
         study = optuna.load_study(study_name=self.study, storage=open_storage(self.storage), pruner=pruner)
-        return optuna.trial.Trial(study, study.get_trials(deepcopy=False)[self.number]._trial_id)
+        return running_trial(study, self.number)
 
 
 @dataclass(frozen=True)
 class JobSpec:
-    """A job's.
+    """What a job receives from its sweep.
 
     Args:
-        folder: its run folder; what is in it is gone on with.
-        parent: the process without which it ends, None where it runs on another machine.
-        pruning: None where nothing is pruned.
+        folder: the run folder. If it contains a checkpoint, the run is resumed.
+        parent: the job ends when this process ends; None if the job runs on another machine.
+        pruning: None if the job is not pruned.
     """
 
     folder: str
@@ -53,11 +67,12 @@ class JobSpec:
     pruning: Pruning | None
 
     def write(self) -> str:
+        """Return the text for the environment variable `VARIABLE`."""
         return json.dumps(asdict(self))
 
 
 def read_job_spec() -> JobSpec | None:
-    """Of this process, None if it is no job of a sweep."""
+    """Return the job of this process, or None if it is not a job of a sweep."""
     if VARIABLE not in os.environ:
         return None
     values = json.loads(os.environ[VARIABLE])
@@ -65,12 +80,61 @@ def read_job_spec() -> JobSpec | None:
     return JobSpec(**values, pruning=Pruning(**pruning) if pruning else None)
 
 
-def end_with(parent: int) -> None:
-    """From now on, end when the process `parent` is gone, also by kill -9, instead of working on for nobody."""
+def run_job(cfg: "DictConfig", spec: JobSpec) -> float:
+    """Run a job in its folder and return the best value of its objective.
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
+    A job that has a report is not run again. The folder is locked first, because jobs of some launchers survive their
+    sweep: the next start of the sweep must wait until such a job has ended.
 
-    threading.Thread(target=watch, daemon=True).start()
+    Args:
+        cfg: the config of the run, see `leyden.config.compose`.
+        spec: the job.
+
+    Raises:
+        what `leyden.run.run` raises.
+    """
+    if spec.parent and is_first_process():
+        end_with(spec.parent)
+    from leyden.records.report import read_report
+    from leyden.records.run_folder import lock
+    from leyden.run import run
+    from leyden.sweep.pruning import Pruner
+
+    folder = Path(spec.folder)
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    if is_first_process():
+        lock(folder, wait=True)
+    report = read_report(folder)
+    if report:
+        return float(report["objective"]["best"])
+    return run(cfg, folder=folder, pruner=Pruner(spec.pruning, cfg.objective.metric) if spec.pruning else None)
+
+
+def make_pruner(name: str, arguments: Mapping[str, Any], max_epochs: int) -> "optuna.pruners.BasePruner":
+    """Return Optuna's pruner with the given name.
+
+    Args:
+        name: one of `leyden.sweep.settings.PRUNERS`.
+        arguments: arguments of Optuna's class.
+        max_epochs: length of a full training.
+
+    Raises:
+        UserError: Optuna's class does not accept `arguments`.
+    """
+    from optuna import pruners
+
+    classes: dict[str, Any] = {
+        "none": pruners.NopPruner,
+        "median": pruners.MedianPruner,
+        "hyperband": pruners.HyperbandPruner,
+        "asha": pruners.SuccessiveHalvingPruner,
+        "wilcoxon": pruners.WilcoxonPruner,
+    }
+    if name == "hyperband":
+        arguments = {"max_resource": max_epochs, **arguments}
+    if name == "asha":
+        arguments = {"min_resource": 1, **arguments}
+    try:
+        return classes[name](**arguments)  # type: ignore[no-any-return]
+    except (TypeError, ValueError) as error:
+        raise UserError(f"sweep.pruner_args: {error}") from error

@@ -1,11 +1,10 @@
-"""Who works on what. A lock lives as long as the process that holds it, so who died is known at once.
+"""Which worker runs which trial. A lock is free as soon as the process that holds it is gone.
 
-No heartbeats, clocks or timeouts: the kernel frees a dead process's file locks, PostgreSQL those of a
-connection that is gone.
+There are no heartbeats, clocks or timeouts: the kernel frees the file locks of a dead process, and PostgreSQL frees the
+locks of a closed connection.
 """
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,34 +15,32 @@ from leyden.errors import UserError
 LOCK_FILE = ".lock"
 
 
-def hold(path: Path) -> None:
-    """Lock a file until this process ends, once no other has it."""
-    fcntl.flock(os.open(path, os.O_CREAT | os.O_WRONLY), fcntl.LOCK_EX)
-
-
 class Lock(Protocol):
-    """Of one trial."""
+    """The lock of one trial.
 
-    file: IO[str]  # a child process that inherits it keeps the lock, so it must be dead too before it is free
+    A child process that inherits `file` also holds the lock, so the lock is free only when both processes are gone.
+    """
+
+    file: IO[str]
 
     def release(self) -> None: ...
 
 
 class Locks(Protocol):
-    """Of one study."""
+    """The locks of one study."""
 
     def all(self) -> Any:
-        """A context in which one worker at a time can be."""
+        """Return a context that only one worker at a time can enter."""
 
     def trial(self, number: int) -> Lock | None:
-        """The lock of a trial, None if another worker has it."""
+        """Lock a trial. Returns None if another worker holds its lock."""
 
     def check(self) -> None:
-        """Raises an error if the locks are lost."""
+        """Raise UserError if the locks have been lost."""
 
 
-class FileLock:
-    """The lock file of a trial's folder."""
+class TrialFileLock:
+    """The lock file in a trial's folder."""
 
     def __init__(self, file: IO[str]) -> None:
         self.file = file
@@ -54,7 +51,11 @@ class FileLock:
 
 
 class FileLocks:
-    """For workers that share a disk: a lock file in the sweep's folder and in each trial's."""
+    """Locks for workers that share a disk: a lock file in the sweep's folder, and one in the folder of each trial.
+
+    Args:
+        folder: folder of the sweep.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,7 +66,7 @@ class FileLocks:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def trial(self, number: int) -> FileLock | None:
+    def trial(self, number: int) -> TrialFileLock | None:
         folder = self.folder / str(number)
         folder.mkdir(exist_ok=True)
         file = (folder / LOCK_FILE).open("a")
@@ -74,16 +75,16 @@ class FileLocks:
         except BlockingIOError:
             file.close()
             return None
-        return FileLock(file)
+        return TrialFileLock(file)
 
     def check(self) -> None:
-        """The kernel does not lose them."""
+        """The kernel does not lose file locks."""
 
 
-class PostgresLock:
-    """A trial's advisory lock, and that of its folder, which other workers may share or not."""
+class TrialPostgresLock:
+    """The advisory lock of a trial, together with the file lock of its folder (other workers may share the folder)."""
 
-    def __init__(self, locks: "PostgresLocks", name: str, file_lock: FileLock) -> None:
+    def __init__(self, locks: "PostgresLocks", name: str, file_lock: TrialFileLock) -> None:
         self.locks, self.name, self.file_lock, self.file = locks, name, file_lock, file_lock.file
 
     def release(self) -> None:
@@ -92,35 +93,42 @@ class PostgresLock:
 
 
 class PostgresLocks:
-    """For workers that share a server: its advisory locks, held by one connection as long as this process lives.
+    """Locks for workers that share a PostgreSQL server: its advisory locks.
+
+    One connection holds them as long as this process lives.
 
     Args:
-        url: as psycopg takes it.
-        study: the name of the study, which is part of each lock's name.
-        folder: of the sweep on this machine.
+        url: address of the server, in the form that psycopg accepts.
+        study: name of the study, which is part of the name of each lock.
+        folder: folder of the sweep on this machine.
+
+    Raises:
+        UserError: psycopg is not installed, or the server does not answer.
     """
 
     def __init__(self, url: str, study: str, folder: Path) -> None:
         try:
             import psycopg
         except ModuleNotFoundError as error:
-            raise UserError("sweep.storage: for PostgreSQL, install leyden[postgres]") from error
+            raise UserError('sweep.storage: PostgreSQL needs psycopg; type: pip install -e ".[postgres]"') from error
         self.study, self.files = study, FileLocks(folder)
         try:
             self.connection = psycopg.connect(url, autocommit=True)
         except psycopg.OperationalError as error:
             raise UserError(f"sweep.storage: {' '.join(str(error).split())}") from error
-        # By default a server waits two hours for a machine that has vanished.
+        # The default of a server is to wait two hours for a machine that does not answer.
         for setting, value in (("idle", 30), ("interval", 10), ("count", 3)):
             self.query("SELECT set_config(%s, %s, false)", f"tcp_keepalives_{setting}", str(value))
 
     def query(self, sql: str, *values: str) -> Any:
+        """Return the first value of the first row of a query. Raises UserError if the connection is lost."""
         import psycopg
 
         try:
             row = self.connection.execute(sql, values).fetchone()
         except psycopg.OperationalError as error:
-            raise UserError(f"sweep.storage: the connection was lost ({error}); start it again") from error
+            text = " ".join(str(error).split())
+            raise UserError(f"sweep.storage: the connection was lost ({text}); start the same command again") from error
         assert row is not None
         return row[0]
 
@@ -132,15 +140,15 @@ class PostgresLocks:
             stack.enter_context(self.files.all())
             yield
 
-    def trial(self, number: int) -> PostgresLock | None:
+    def trial(self, number: int) -> TrialPostgresLock | None:
         name = f"{self.study}/{number}"
         if not self.query("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", name):
             return None
         file_lock = self.files.trial(number)
-        if file_lock is None:  # a dead worker's job has not noticed yet
+        if file_lock is None:  # the job of a dead worker has not ended yet
             self.query("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", name)
             return None
-        return PostgresLock(self, name, file_lock)
+        return TrialPostgresLock(self, name, file_lock)
 
     def check(self) -> None:
         self.query("SELECT 1")

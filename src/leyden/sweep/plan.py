@@ -1,17 +1,23 @@
-"""What a sweep is asked to do: its settings, space, objective and folder, checked before anything starts."""
+"""The plan of a sweep: its settings, search space, objectives and folder, checked before anything is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from leyden.sweep.space import Axis, Point, Space
+from leyden.config.compose import plain
+from leyden.errors import UserError
+from leyden.sweep.settings import read_settings
+from leyden.sweep.space import Axis, Point, Space, Value, parse, read_axes, read_axis
 
-Queued = tuple[Point, dict[str, Any]]  # with the attributes of its trial
+Compose = Callable[[Sequence[str]], DictConfig]
+EnqueuedPoint = tuple[Point, dict[str, Any]]  # a point and the attributes of its trial
 
 
 @dataclass(frozen=True)
@@ -20,8 +26,10 @@ class Plan:
 
     Args:
         settings: ``sweep.*``.
-        base: overrides of every trial.
-        config: the config of a trial without any of the space's overrides, and Hydra's part of it.
+        base: overrides that all trials have in common.
+        space: what differs between the trials.
+        config: the config with `base`, but without any override of the space.
+        choices: the group choices of `config`: group → choice.
     """
 
     settings: Mapping[str, Any]
@@ -32,27 +40,27 @@ class Plan:
 
     @cached_property
     def objectives(self) -> dict[str, str]:
-        """What is optimised → min or max."""
+        """Name of each objective → min or max."""
         return self.settings["objectives"] or {self.config.objective.metric: self.config.objective.mode}
 
     @cached_property
     def search(self) -> bool:
-        """Whether a sampler chooses the points, or all are gone through."""
+        """Whether a sampler chooses the points. If not, all combinations are tried."""
         return self.settings["n_trials"] is not None and self.settings["sampler"] != "brute_force"
 
     @cached_property
-    def queue(self) -> Sequence[Queued]:
+    def queue(self) -> Sequence[EnqueuedPoint]:
         """The points that are tried first, each with the attributes of its trial."""
         if self.search:
             default = self.default
-            known = [self.space.place(values) for values in self.settings["enqueue"]]
-            first: Queued = (default, {"default": list(default)})
+            known = [self.space.point_at(values) for values in self.settings["enqueue"]]
+            first: EnqueuedPoint = (default, {"default": list(default)})
             return [first, *((point, {}) for point in known)]
         return [(point, {}) for point in self.space.points()][: self.settings["n_trials"]]
 
     @cached_property
     def default(self) -> Point:
-        """The values that the config has anyway, of those axes on which they lie."""
+        """The point of the config's own values, without the axes that do not contain them."""
 
         def value_of(axis: Axis) -> Any:
             if axis.key in self.choices:
@@ -64,24 +72,42 @@ class Plan:
 
     @cached_property
     def n_trials(self) -> int:
-        """How many there are in the end."""
+        """The number of trials, including those of earlier starts."""
         return int(self.settings["n_trials"]) if self.search else len(self.queue)
 
     @cached_property
-    def identity(self) -> str:
-        """All that makes two commands the same sweep, so that the second continues the first.
+    def seeds(self) -> Sequence[int]:
+        """The seeds of the runs of each trial."""
+        first = int(self.config.seed)
+        return range(first, first + self.settings["seeds"])
 
-        Where its files are and how many trials at what pace may differ.
+    def run_overrides(self, overrides: Sequence[str], run: int) -> tuple[str, ...]:
+        """Return all overrides of one run of a trial.
+
+        Args:
+            overrides: those of the trial.
+            run: index of the run in `seeds`.
+        """
+        if len(self.seeds) == 1:
+            return (*self.base, *overrides)
+        base = [override for override in self.base if not override.startswith("seed=")]
+        return (*base, *overrides, f"seed={self.seeds[run]}")
+
+    @cached_property
+    def identity(self) -> str:
+        """Text that is equal for two commands if and only if the second one continues the sweep of the first one.
+
+        The location of the files, the number of trials and the number of jobs are not part of it.
         """
         parts = [f"{name}: {self.settings[name]}" for name in ("seeds", "sampler", "sampler_args", "pruner")]
         parts += [f"{name}: {self.settings[name]}" for name in ("pruner_args", "enqueue")]
         parts += [str(self.objectives), "search" if self.search else "grid"]
         parts += sorted(override for override in self.base if not override.startswith("paths."))
-        return "\n".join([*parts, *map(repr, self.space.axes)])
+        return "\n".join([*parts, *map(str, self.space.axes)])
 
     @cached_property
     def name(self) -> str:
-        """Of the sweep: its recipe, data and model as far as they are one, and a digest of its identity."""
+        """``sweep.name``, or a name from the sweep's file in conf/sweep, its data, its model and its identity."""
         if self.settings["name"]:
             return str(self.settings["name"])
         swept = {axis.key for axis in self.space.axes}
@@ -91,4 +117,94 @@ class Plan:
 
     @cached_property
     def folder(self) -> Path:
+        """The folder of the sweep."""
         return Path(self.config.paths.logs).resolve() / "sweeps" / self.name
+
+
+def read_plan(arguments: Sequence[str], loader: ConfigLoader, compose: Compose) -> Plan:
+    """Return the plan of a command line.
+
+    Args:
+        arguments: all overrides of the command line, including those of ``sweep``.
+        loader: Hydra's loader, which knows the config groups.
+        compose: returns the config of a single run with the given overrides, including Hydra's own part.
+
+    Raises:
+        UserError, hydra.errors.CompactHydraException: a setting, an override or their combination is not allowed.
+    """
+    overrides = parse(arguments, loader)
+    of_sweep = [o for o in overrides if o.key_or_group == "sweep" or o.key_or_group.startswith("sweep.")]
+    for override in of_sweep:
+        if override.is_sweep_override():
+            raise UserError(f"{override.key_or_group}: must have one value, got {override.input_line}")
+    settings = read_settings(compose([_text(override) for override in of_sweep]).sweep)
+
+    given = {override.key_or_group for override in overrides}
+    if "resume" in given:
+        raise UserError("resume: not used with -m; start the command of the sweep again to resume it with all its runs")
+    # The command line takes precedence over the sweep's file.
+    of_recipe = [o for o in parse(settings["overrides"], loader) if o.key_or_group not in given]
+    of_trials = [*of_recipe, *(override for override in overrides if override not in of_sweep)]
+    swept = [read_axis(override) for override in of_trials if override.is_sweep_override()]
+    axes = [*swept, *(axis for axis in read_axes(settings["space"], loader) if axis.key.lstrip("+") not in given)]
+
+    fixed = [override for override in of_trials if not override.is_sweep_override()]
+    base = tuple(_text(override) for override in fixed)
+    config = compose([*(_text(override) for override in of_sweep if override.key_or_group == "sweep"), *base])
+    choices = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
+    known = {**choices, **{o.key_or_group: _text(o).partition("=")[2] for o in fixed}}
+    plan = Plan(settings, base, Space(tuple(axes), known), plain(config), choices)
+    check_combinations(plan)
+    check_composes(plan, compose)
+    return plan
+
+
+def _text(override: Override) -> str:
+    return str(override.input_line)
+
+
+def check_combinations(plan: Plan) -> None:
+    """Raise UserError if two settings exclude each other."""
+    pruner, seeds, metric = plan.settings["pruner"], plan.settings["seeds"], plan.config.objective.metric
+    if len(plan.objectives) > 1 and pruner != "none":
+        raise UserError(f"sweep.pruner: {pruner} works with one objective only; type sweep.pruner=none")
+    if pruner not in ("none", "wilcoxon") and [*plan.objectives] != [metric]:
+        raise UserError(f"sweep.pruner: {pruner} compares {metric}, so sweep.objectives must contain {metric} only")
+    if pruner == "wilcoxon" and seeds < 2:
+        raise UserError("sweep.pruner: wilcoxon compares trials seed by seed, so sweep.seeds must be at least 2")
+    if seeds > 1 and any(axis.key == "seed" for axis in plan.space.axes):
+        raise UserError("sweep.seeds: the seed is swept already; type sweep.seeds=1")
+    if not plan.space.axes and plan.settings["n_trials"] not in (None, 1):
+        raise UserError("sweep.n_trials: no key has several values; give one a choice, a range or an interval")
+    for axis in plan.space.axes:
+        for key, value in axis.conditions:
+            if key not in plan.space.fixed and all(key != other.key for other in plan.space.axes):
+                raise UserError(f"sweep.space: {key}={value} is a condition, but {key} is neither searched nor given")
+    if not plan.queue:
+        raise UserError("sweep.n_trials: the space contains no point")
+
+
+def check_composes(plan: Plan, compose: Compose) -> None:
+    """Raise an error if a key is unknown, a group has no such choice, or the objectives of two trials differ.
+
+    Not every combination is composed: only the first value of each axis, and every other choice of each config group.
+    """
+
+    def check(overrides: list[str]) -> None:
+        if plan.settings["objectives"]:
+            return
+        objective = compose([*plan.base, *overrides]).objective
+        if {objective.metric: objective.mode} != plan.objectives:
+            others = " and ".join(f"{metric} ({mode})" for metric, mode in plan.objectives.items())
+            raise UserError(
+                f"sweep.objectives: {' '.join(overrides)} has the objective {objective.metric} ({objective.mode}), "
+                f"other trials have {others}; name an objective that all of them have"
+            )
+
+    def point(group: Axis | None, value: Value | None) -> Point:
+        return plan.space.walk(lambda axis: value if axis is group else axis.first)
+
+    check(plan.space.overrides(point(None, None)))
+    for group in (axis for axis in plan.space.axes if axis.key in plan.choices):
+        for value in group.values()[1:]:
+            check(plan.space.overrides(point(group, value)))

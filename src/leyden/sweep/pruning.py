@@ -1,21 +1,22 @@
-"""Stops a trial that is worse than others were at the same epoch."""
+"""The callback that stops a trial whose metric is worse than that of other trials at the same epoch."""
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from leyden.sweep import job
+from leyden.sweep.job import Pruning
 
 
 class Pruner(Callback):
-    """After each validation the first process reports the objective and asks; all processes obey.
+    """Report the objective after each validation, and stop the training if the pruner says so.
 
-    An epoch that was reported before the run was killed and resumed keeps its value.
+    The first process reports and asks the pruner; all processes receive its answer. An epoch that was reported before
+    the run was killed and resumed keeps its value.
 
     Args:
-        pruning: of the trial.
-        metric: the objective.
+        pruning: the trial and its pruner.
+        metric: name of the objective.
     """
 
-    def __init__(self, pruning: job.Pruning, metric: str) -> None:
+    def __init__(self, pruning: Pruning, metric: str) -> None:
         self.pruning, self.metric = pruning, metric
         self.pruned = False
 
@@ -33,6 +34,7 @@ class Pruner(Callback):
             self.pruned = trainer.should_stop = True
 
     def _report(self, trainer: Trainer) -> bool:
+        """Report the last validation, and return whether the trial should stop."""
         epoch = trainer.current_epoch + 1
         if epoch not in self.reported:
             self.trial.report(float(trainer.callback_metrics[self.metric]), epoch)

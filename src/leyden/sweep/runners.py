@@ -1,22 +1,26 @@
-"""Runs jobs as processes of their own, `python train.py <overrides>`, each with its share of the machine."""
+"""Run jobs: as processes of this machine, or in batches by another launcher of Hydra's."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
+
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
 
 from leyden.config.compose import CONF
-from leyden.errors import UserError
+from leyden.errors import DivergedError, UserError
 from leyden.sweep.job import VARIABLE, JobSpec, Pruning
+from leyden.sweep.resources import divide, gpus
 
 OUTPUT = "output.log"
 GRACE = 60  # seconds that a job has to save its checkpoint when the sweep is stopped
-DIVERGED = 3
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,11 @@ class Job:
     """A run of a trial.
 
     Args:
-        number: of the trial.
-        overrides: all that the run needs.
-        folder: its run folder.
-        pruning: where it reports; None if it does not.
-        lock: of its trial, an open file that its process inherits.
+        number: number of the trial.
+        overrides: all overrides of the run.
+        folder: the run folder.
+        pruning: None if the run is not pruned.
+        lock: the open lock file of the trial, which the job's process inherits.
     """
 
     number: int
@@ -37,37 +41,59 @@ class Job:
     pruning: Pruning | None
     lock: IO[str]
 
-    def ticket(self, parent: int | None) -> str:
+    def spec(self, parent: int | None) -> str:
+        """Return the `JobSpec` as text; `parent` is the process that starts the job, on the same machine."""
         return JobSpec(str(self.folder), parent, self.pruning).write()
+
+
+class Runner(Protocol):
+    """Runs jobs."""
+
+    def capacity(self) -> int:
+        """Return how many jobs can be started now."""
+
+    def running(self) -> list[Job]:
+        """Return the jobs that have been started and have not ended."""
+
+    def start(self, job: Job) -> None:
+        """Start a job."""
+
+    def ended(self) -> list[tuple[Job, str | None]]:
+        """Return the jobs that ended since the last call, each with the reason of its failure or None."""
+
+    def stop(self) -> None:
+        """Stop all jobs."""
 
 
 @dataclass
 class Slot:
-    """A share of the machine, and what runs on it."""
+    """A fraction of the machine, and the job that runs on it."""
 
     environment: dict[str, str]
     job: Job | None = None
     process: "subprocess.Popen[bytes] | None" = field(default=None)
 
 
-class Processes:
-    """Jobs of this machine.
+class ProcessRunner:
+    """Runs each job as a process of this machine: ``python train.py <overrides>``.
 
     Args:
-        n_jobs: at once; None for one per GPU, or one.
-        devices: that each needs.
-        uses_gpu: whether GPUs are wanted.
+        n_jobs: jobs at the same time; None for one per GPU, or one if there is no GPU.
+        devices: devices of each job.
+        uses_gpu: whether the jobs use GPUs if there are any.
+
+    Raises:
+        UserError: there are fewer GPUs than one job needs.
     """
 
     def __init__(self, n_jobs: int | None, devices: int, uses_gpu: bool) -> None:
         found = gpus() if uses_gpu else []
         if found and len(found) < devices:
-            raise UserError(f"trainer.devices: a trial wants {devices}, there are {len(found)}")
-        fitting = max(1, len(found) // devices)
-        self.slots = [Slot(share(found, devices, index, n_jobs or fitting)) for index in range(n_jobs or fitting)]
+            raise UserError(f"trainer.devices: a trial needs {devices} GPUs, but this machine has {len(found)}")
+        n_jobs = n_jobs or max(1, len(found) // devices)
+        self.slots = [Slot(divide(found, devices, index, n_jobs)) for index in range(n_jobs)]
 
     def capacity(self) -> int:
-        """How many more jobs can start now."""
         return sum(slot.process is None for slot in self.slots)
 
     def running(self) -> list[Job]:
@@ -76,7 +102,7 @@ class Processes:
     def start(self, job: Job) -> None:
         slot = next(slot for slot in self.slots if slot.process is None)
         job.folder.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, **slot.environment, VARIABLE: job.ticket(os.getpid())}
+        environment = {**os.environ, **slot.environment, VARIABLE: job.spec(os.getpid())}
         with (job.folder / OUTPUT).open("ab") as output:
             slot.process = subprocess.Popen(
                 [sys.executable, str(CONF.parent / "train.py"), *job.overrides],
@@ -84,23 +110,22 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the sweep, which then asks its jobs to stop
+                start_new_session=True,  # Ctrl-C stops the sweep, which then stops its jobs
                 pass_fds=(job.lock.fileno(),),
             )
         slot.job = job
 
     def ended(self) -> list[tuple[Job, str | None]]:
-        """The jobs that ended since the last call, each with what went wrong or None."""
         done = []
         for slot in self.slots:
             if slot.job and slot.process and slot.process.poll() is not None:
-                kill(slot.process)  # what it started and left behind
-                done.append((slot.job, failure(slot.job.folder, slot.process.returncode)))
+                kill_group(slot.process)  # processes that the job started and did not end
+                done.append((slot.job, process_failure(slot.job.folder, slot.process.returncode)))
                 slot.job = slot.process = None
         return done
 
     def stop(self) -> None:
-        """Ask all to save and end; kill those that do not."""
+        """Ask all jobs to save a checkpoint and end; kill those that take longer than `GRACE` seconds."""
         processes = [slot.process for slot in self.slots if slot.process]
         for process in processes:
             process.terminate()
@@ -109,64 +134,89 @@ class Processes:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                kill(process)
+                kill_group(process)
                 process.wait()
         for slot in self.slots:
             slot.job = slot.process = None
 
 
-def kill(process: "subprocess.Popen[bytes]") -> None:
-    """End `process` and all that it started."""
+class LauncherRunner:
+    """Runs jobs with another launcher of Hydra's, such as submitit for Slurm.
+
+    Such a launcher starts a batch of jobs and waits until all of them have ended.
+
+    Args:
+        launcher: Hydra's launcher.
+        size: jobs per batch.
+    """
+
+    def __init__(self, launcher: Launcher, size: int) -> None:
+        self.launcher, self.size = launcher, size
+        self.jobs: list[Job] = []
+        self.launched = 0
+
+    def capacity(self) -> int:
+        return self.size - len(self.jobs)
+
+    def running(self) -> list[Job]:
+        return self.jobs
+
+    def start(self, job: Job) -> None:
+        """Add a job to the next batch."""
+        self.jobs.append(job)
+
+    def ended(self) -> list[tuple[Job, str | None]]:
+        """Run the batch."""
+        jobs, self.jobs = self.jobs, []
+        if not jobs:
+            return []
+        overrides = [[*job.overrides, f"+hydra.job.env_set.{VARIABLE}={quote(job.spec(None))}"] for job in jobs]
+        results = self.launcher.launch(overrides, initial_job_idx=self.launched)
+        self.launched += len(jobs)
+        return [(job, launcher_failure(job, result)) for job, result in zip(jobs, results, strict=True)]
+
+    def stop(self) -> None:
+        """No job runs between two batches."""
+
+
+def kill_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a job's process and all processes that it started."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
-        return  # all are gone, which is the usual case
+        return  # all have ended already, which is the usual case
 
 
-def failure(folder: Path, code: int) -> str | None:
-    """What went wrong in a job that ended with `code`, in a line."""
+def process_failure(folder: Path, code: int) -> str | None:
+    """Return the reason of a failure in one line, or None if the exit code is 0."""
     if code == 0:
         return None
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     lines = [line for line in read_output(folder).splitlines() if line.strip()]
-    said = lines[-1].removeprefix("error: ").strip() if lines else "no output"
-    return f"diverged: {said}" if code == DIVERGED else said
+    reason = lines[-1].removeprefix("error: ").strip() if lines else "no output"
+    return f"diverged: {reason}" if code == DivergedError.exit_code else reason
+
+
+def launcher_failure(job: Job, result: JobReturn) -> str | None:
+    """Return the reason of a failure in one line, or None. The traceback is written to the job's folder."""
+    try:
+        _ = result.return_value
+    except Exception as error:  # whatever the job raised, in another process
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with (job.folder / OUTPUT).open("a") as output:
+            output.writelines(traceback.format_exception(error))
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return f"diverged: {reason}" if isinstance(error, DivergedError) else reason
+    return None
 
 
 def read_output(folder: Path) -> str:
+    """Return what a job has printed so far."""
     path = folder / OUTPUT
     return path.read_text(errors="replace") if path.exists() else ""
 
 
-def gpus() -> list[str]:
-    """The CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name.strip() not in ("", "-1")]
-    try:
-        found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        return []
-    return [str(index) for index, line in enumerate(found.splitlines()) if line.startswith("GPU")]
-
-
-def share(gpus: Sequence[str], devices: int, index: int, n_jobs: int) -> dict[str, str]:
-    """The environment of slot `index` of `n_jobs`: GPUs of its own, or its part of the cores."""
-    if gpus:
-        mine = [gpus[(index * devices + offset) % len(gpus)] for offset in range(devices)]
-        return {"CUDA_VISIBLE_DEVICES": ",".join(mine)}
-    if n_jobs * devices == 1 or "OMP_NUM_THREADS" in os.environ:
-        return {}
-    return {"OMP_NUM_THREADS": str(max(1, cores() // (n_jobs * devices)))}
-
-
-def cores() -> int:
-    """That this process may use."""
-    affinity: Iterable[int] = os.sched_getaffinity(0) if sys.platform == "linux" else range(os.cpu_count() or 1)
-    return len(list(affinity))
-
-
-def threads(environment: Mapping[str, str]) -> str:
-    """What stands before a command that is to compute as a job with `environment` did."""
-    merged = {**os.environ, **environment}
-    return f"OMP_NUM_THREADS={merged['OMP_NUM_THREADS']} " if "OMP_NUM_THREADS" in merged else ""
+def quote(text: str) -> str:
+    """Return `text` as a quoted string of Hydra's override grammar."""
+    return QuotedString(text, Quote.single).with_quotes()

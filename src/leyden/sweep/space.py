@@ -1,6 +1,7 @@
-"""Search spaces, written in Hydra's override grammar: `optimizer.lr=tag(log, interval(1e-4, 1e-1))`.
+"""Search spaces in Hydra's override grammar, such as `optimizer.lr=tag(log, interval(1e-4, 1e-1))`.
 
-A point is a dictionary: the name of each axis that applies → its value, in the order of the axes. Imports no Optuna.
+A space is a list of axes, one per key. A point is a dictionary: the name of each axis that applies → its value, in the
+order of the axes. This file does not import Optuna.
 """
 
 import math
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException, OverrideParseException
 
 from leyden.errors import UserError
@@ -25,11 +26,11 @@ Condition = tuple[str, str]  # a key and the value it must have
 
 @dataclass(frozen=True)
 class Axis:
-    """What is searched under one key.
+    """The values that are searched for one key.
 
     Args:
-        key: as Hydra writes it, with a ``+`` where one is needed.
-        conditions: all must hold, else the key is left alone.
+        key: the key as on the command line, with a leading ``+`` if it adds the key to the config.
+        conditions: the key is searched only where all of them hold; elsewhere it keeps its default.
     """
 
     key: str
@@ -37,35 +38,43 @@ class Axis:
 
     @property
     def name(self) -> str:
-        """Of Optuna's parameter: a key may be searched in another range under another condition."""
+        """Name of Optuna's parameter: the key and its conditions, each of which may have another range."""
         under = ", ".join(f"{key}={value}" for key, value in self.conditions)
         return f"{self.key} ({under})" if under else self.key
 
     def applies(self, chosen: Mapping[str, str]) -> bool:
-        """Whether the conditions hold, given the texts of the keys that are set so far."""
+        """Return whether all conditions hold, given the values of the keys before this one, as text."""
         return all(key in chosen and same(chosen[key], value) for key, value in self.conditions)
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.text}"
+
+    @property
+    def text(self) -> str:
+        """The values in a form for readers."""
+        raise NotImplementedError
 
     @property
     def first(self) -> Value:
-        """One of its values."""
+        """The first or smallest value."""
         raise NotImplementedError
 
     def values(self) -> Sequence[Value]:
-        """All of them. Raises UserError if they cannot be counted."""
+        """Return all values. Raises UserError if there are infinitely many."""
         raise NotImplementedError
 
     def suggest(self, trial: "Trial") -> Value:
-        """Ask the sampler."""
+        """Return the value that the sampler chooses."""
         raise NotImplementedError
 
     def match(self, value: Any) -> Value | None:
-        """The axis' own form of a config's `value`, None if it is not on the axis."""
+        """Return the axis' own form of a value from a config, or None if the axis does not contain it."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Choice(Axis):
-    """One of several texts, each as it would stand on the command line."""
+    """A list of values, each as its text on the command line."""
 
     choices: tuple[str, ...]
 
@@ -76,6 +85,10 @@ class Choice(Axis):
     def values(self) -> Sequence[Value]:
         return self.choices
 
+    @property
+    def text(self) -> str:
+        return ",".join(self.choices) if len(self.choices) > 1 else f"choice({self.choices[0]})"
+
     def suggest(self, trial: "Trial") -> Value:
         return trial.suggest_categorical(self.name, self.choices)
 
@@ -85,11 +98,14 @@ class Choice(Axis):
 
 @dataclass(frozen=True)
 class Number(Axis):
-    """A whole or a real number from `low` to `high`, both included.
+    """Integers or real numbers from `low` to `high`, both included.
 
     Args:
-        step: 0 for every real number between them.
-        log: as likely in each decade.
+        low: smallest value.
+        high: largest value.
+        step: distance of neighbouring values; 0 for all real numbers.
+        integer: whether the values are integers.
+        log: whether they are sampled on a logarithmic scale.
     """
 
     low: float
@@ -104,10 +120,16 @@ class Number(Axis):
 
     def values(self) -> Sequence[Value]:
         if not self.step or self.log:
-            raise UserError(f"sweep.n_trials: must be given, since {self.key} is an interval")
+            raise UserError(f"sweep.n_trials: must be given, because {self.key} is an interval")
         count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
         kind = int if self.integer else float
         return [kind(round(self.low + index * self.step, 12)) for index in range(count)]
+
+    @property
+    def text(self) -> str:
+        kind = "range" if self.step else "interval"
+        step = f", step {self.step}" if self.step not in (0, 1) else ""
+        return f"{kind}({self.low} to {self.high}{step}{', log' if self.log else ''})"
 
     def suggest(self, trial: "Trial") -> Value:
         if self.integer:
@@ -123,13 +145,18 @@ class Number(Axis):
 
 @dataclass(frozen=True)
 class Space:
-    """Axes in the order they are chosen, and the keys that are fixed, as text."""
+    """A search space.
+
+    Args:
+        axes: in the order in which their values are chosen.
+        fixed: keys with one value, as text; conditions may refer to them.
+    """
 
     axes: tuple[Axis, ...]
     fixed: Mapping[str, str]
 
     def walk(self, value_of: Callable[[Axis], Value | None]) -> Point:
-        """The point that `value_of` makes of each axis that applies; without those it gives None for."""
+        """Return a point: the value from `value_of` for each axis that applies, except where it returns None."""
         point: Point = {}
         chosen = dict(self.fixed)
         for axis in self.axes:
@@ -141,7 +168,7 @@ class Space:
         return point
 
     def points(self) -> list[Point]:
-        """Every combination, the last axis fastest."""
+        """Return all combinations. The last axis changes fastest."""
         found: list[Point] = []
 
         def extend(point: Point, chosen: dict[str, str], axes: Sequence[Axis]) -> None:
@@ -159,54 +186,66 @@ class Space:
         return found
 
     def overrides(self, point: Mapping[str, Value]) -> list[str]:
-        """``key=value`` of each value of `point`."""
+        """Return ``key=value`` for each value of `point`."""
         return [f"{axis.key}={point[axis.name]}" for axis in self.axes if axis.name in point]
 
-    def place(self, values: Mapping[str, Any]) -> Point:
-        """The point of ``key: value`` pairs, such as those of ``sweep.enqueue``; it may leave axes open.
+    def point_at(self, values: Mapping[str, Any]) -> Point:
+        """Return the point of an entry of ``sweep.enqueue``, which need not contain all axes.
+
+        Args:
+            values: key → value.
 
         Raises:
-            UserError: a value or key is not in the space.
+            UserError: a key or a value is not in the space.
         """
         keys = {axis.key for axis in self.axes}
         for key in values:
             if key not in keys:
-                raise UserError(f"sweep.enqueue: {key} is not searched; searched are {', '.join(sorted(keys))}")
+                raise UserError(f"sweep.enqueue: {key} is not searched; searched keys: {', '.join(sorted(keys))}")
 
         def value_of(axis: Axis) -> Value | None:
             if axis.key not in values:
                 return None
             value = axis.match(values[axis.key])
             if value is None:
-                raise UserError(f"sweep.enqueue: {axis.key}={values[axis.key]} is outside of what is searched")
+                raise UserError(f"sweep.enqueue: {axis.key}={values[axis.key]} is outside of the search space {axis}")
             return value
 
         return self.walk(value_of)
 
 
 def read_axes(space: Mapping[str, Any], loader: ConfigLoader, conditions: tuple[Condition, ...] = ()) -> list[Axis]:
-    """The axes of a ``sweep.space``: ``key: sweep`` pairs, and ``key=value: {…}`` of those that apply under it.
+    """Return the axes of ``sweep.space``.
+
+    Args:
+        space: ``key: values``, and ``key=value: {…}`` for axes that are searched only under this choice.
+        loader: Hydra's loader, which knows the config groups.
+        conditions: apply to all of these axes.
 
     Raises:
-        UserError: one cannot be read.
+        UserError: an entry cannot be read.
     """
     axes = []
     for key, value in space.items():
         if isinstance(value, Mapping):
             parent, equals, choice = key.partition("=")
             if not equals:
-                raise UserError(f"sweep.space: {key} holds a mapping, so it must read KEY=VALUE")
+                raise UserError(f"sweep.space: {key} contains a mapping, so its name must have the form KEY=VALUE")
             axes += read_axes(value, loader, (*conditions, (parent, choice)))
         else:
             (override,) = parse([f"{key}={value}"], loader)
             if not override.is_sweep_override():
-                raise UserError(f"sweep.space: {key}={value} is one value; one for all trials goes to sweep.overrides")
+                raise UserError(f"sweep.space: {key}={value} is one value; write it into sweep.overrides instead")
             axes.append(read_axis(override, conditions))
     return axes
 
 
 def read_axis(override: Override, conditions: tuple[Condition, ...] = ()) -> Axis:
-    """The axis of an override that sweeps: choice, range or interval."""
+    """Return the axis of an override with several values: a list, choice, range, interval or glob.
+
+    Raises:
+        UserError: it contains no value, or an interval is empty or not possible on a logarithmic scale.
+    """
     key, sweep = override.get_key_element(), override.value()
     if isinstance(sweep, IntervalSweep):
         assert sweep.start is not None
@@ -215,11 +254,13 @@ def read_axis(override: Override, conditions: tuple[Condition, ...] = ()) -> Axi
             raise UserError(f"{key}: the interval from {sweep.start} to {sweep.end} is empty")
         integer, log = isinstance(sweep.start, int), "log" in sweep.tags
         if log and sweep.start <= 0:
-            raise UserError(f"{key}: an interval on a log scale must start above 0, got {sweep.start}")
+            raise UserError(f"{key}: an interval on a logarithmic scale must start above 0, got {sweep.start}")
         return Number(key, conditions, sweep.start, sweep.end, 1 if integer else 0, integer, log)
-    values = [text for text in override.sweep_string_iterator() if not text.startswith("_")]
+    values = [
+        text for text in override.sweep_string_iterator() if not (isinstance(sweep, Glob) and text.startswith("_"))
+    ]
     if not values:
-        raise UserError(f"{key}: there is no value in {override.input_line}")
+        raise UserError(f"{key}: {override.input_line} contains no value")
     if isinstance(sweep, RangeSweep) and len(values) > 1 and not sweep.shuffle:
         low, high = sorted((parse_value(values[0]), parse_value(values[-1])))
         integer = isinstance(low, int) and isinstance(high, int)
@@ -228,18 +269,18 @@ def read_axis(override: Override, conditions: tuple[Condition, ...] = ()) -> Axi
 
 
 def parse(overrides: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
-    """Hydra's reading of each. Raises UserError if one cannot be read."""
+    """Parse overrides with Hydra's grammar. Raises UserError if one cannot be parsed."""
     try:
         return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
     except (OverrideParseException, HydraException) as error:
-        raise UserError(f"sweep: cannot read {' '.join(str(error).split())}") from error
+        raise UserError(f"sweep: cannot read an override: {' '.join(str(error).split())}") from error
 
 
 def parse_value(text: str) -> Any:
-    """The value that `text` has on the command line."""
+    """Return the value that `text` has on the command line."""
     return OverridesParser.create().parse_overrides([f"key={text}"])[0].value()
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two texts are the same value."""
+    """Return whether two texts have the same value on the command line."""
     return one == other or bool(parse_value(one) == parse_value(other))

@@ -1,40 +1,43 @@
-"""A sweep's end: the best trial and how to repeat it, what mattered; sweep.json and trials.csv."""
+"""The end of a sweep: its best trial, how to repeat it, the importance of each parameter; sweep.json, trials.csv."""
 
 import csv
 import io
 import json
+import math
 import shlex
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from leyden.records.run_folder import write_text
-from leyden.sweep.display import best_trial, describe
+from leyden.sweep.display import best_trial, describe, named_values
 from leyden.sweep.plan import Plan
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-MIN_TRIALS = 8  # below so many, importances would be noise
+MIN_TRIALS = 8  # with fewer trials, importances would be noise
 STATES = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}
 
 
 def summarise(plan: Plan, study: "optuna.Study", environment: str, already: bool) -> str:
-    """Write and print it.
+    """Write and print the summary of a sweep.
 
     Args:
-        environment: that the jobs had, as a shell writes it before a command.
-        already: nothing was left to do.
+        plan: the sweep.
+        study: its trials.
+        environment: what a shell command starts with in order to have a job's environment.
+        already: whether all trials had ended before this start.
 
     Returns:
-        What failed, in one line, or nothing.
+        The failed trials, one per line; empty if there are none.
     """
     trials = study.get_trials(deepcopy=False)
     finished = [trial for trial in trials if trial.state.is_finished()]
-    winners = best_trials(study, plan)
     summary = {
         "name": plan.name,
         "objectives": plan.objectives,
@@ -44,20 +47,20 @@ def summarise(plan: Plan, study: "optuna.Study", environment: str, already: bool
         "pruner": plan.settings["pruner"],
         "seeds": plan.settings["seeds"],
         "base": list(plan.base),
-        "best": [entry(trial, plan, environment) for trial in winners],
+        "best": [entry(trial, plan, environment) for trial in best_trials(study, plan)],
         "importances": importances(study, plan),
     }
     write_text(plan.folder / "sweep.json", json.dumps(summary, indent=2) + "\n")
     write_text(plan.folder / "trials.csv", trials_csv(finished, plan))
     if already:
-        print(f"{plan.name} is finished: there was nothing to do. A larger sweep.n_trials takes it further.")
+        print(f"{plan.name} is finished: nothing to do. A larger sweep.n_trials adds trials.")
     show(summary, plan)
     failed = [trial for trial in finished if trial.state.name == "FAIL"]
     return failures(failed, plan) if failed else ""
 
 
 def best_trials(study: "optuna.Study", plan: Plan) -> "list[FrozenTrial]":
-    """The best; of several objectives, all that no other beats in each."""
+    """Return the best trial, or with several objectives all trials that no other trial beats in every objective."""
     if len(plan.objectives) > 1:
         return study.best_trials
     best = best_trial(study.get_trials(deepcopy=False), plan)
@@ -65,7 +68,7 @@ def best_trials(study: "optuna.Study", plan: Plan) -> "list[FrozenTrial]":
 
 
 def entry(trial: "FrozenTrial", plan: Plan, environment: str) -> dict[str, Any]:
-    """What sweep.json says of a trial."""
+    """Return the entry of a trial in sweep.json."""
     return {
         "trial": trial.number,
         "values": dict(zip(plan.objectives, trial.values, strict=True)),
@@ -76,20 +79,13 @@ def entry(trial: "FrozenTrial", plan: Plan, environment: str) -> dict[str, Any]:
 
 
 def commands(trial: "FrozenTrial", plan: Plan, environment: str) -> list[str]:
-    """What repeats a trial as single runs, one per seed; typed into a shell they give the same figures."""
-    overrides = [*plan.base, *trial.user_attrs["overrides"]]
-    seeds = plan.settings["seeds"]
-    if seeds == 1:
-        return [f"{environment}{shlex.join(['python', 'train.py', *overrides])}"]
-    first, kept = plan.config.seed, [override for override in overrides if not override.startswith("seed=")]
-    return [
-        f"{environment}{shlex.join(['python', 'train.py', *kept, f'seed={seed}'])}"
-        for seed in range(first, first + seeds)
-    ]
+    """Return shell commands that repeat a trial as single runs, one per seed, with bit-identical results."""
+    runs = [plan.run_overrides(trial.user_attrs["overrides"], run) for run in range(len(plan.seeds))]
+    return [f"{environment}{shlex.join(['python', 'train.py', *overrides])}" for overrides in runs]
 
 
 def importances(study: "optuna.Study", plan: Plan) -> dict[str, float]:
-    """Share of each parameter in what differs between the trials, by PED-ANOVA; empty where it cannot be told."""
+    """Return the importance of each parameter (PED-ANOVA), from 0 to 1; empty if there are too few trials."""
     import optuna
 
     complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
@@ -101,7 +97,7 @@ def importances(study: "optuna.Study", plan: Plan) -> dict[str, float]:
 
 
 def trials_csv(trials: "list[FrozenTrial]", plan: Plan) -> str:
-    """A row per trial: its state, objectives, parameters, seconds and, if it failed, why."""
+    """Return a row per trial: state, objectives, parameters, seconds and the reason of a failure."""
     columns = ["trial", "state", *plan.objectives, *(axis.name for axis in plan.space.axes), "seconds", "reason"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
@@ -113,28 +109,62 @@ def trials_csv(trials: "list[FrozenTrial]", plan: Plan) -> str:
     return text.getvalue()
 
 
-def show(summary: dict[str, Any], plan: Plan) -> None:
-    """Print it."""
+def show(summary: Mapping[str, Any], plan: Plan) -> None:
+    """Print the summary."""
     console = Console(markup=False, highlight=False, soft_wrap=True)
     counts = ", ".join(f"{summary[name]} {name}" for name in STATES.values())
     console.print(f"{plan.name}: {counts} of {plan.n_trials}")
     if summary["importances"]:
-        table = Table("parameter", "importance", title="What mattered", title_justify="left")
+        table = Table("parameter", "importance", title="Importance of the parameters", title_justify="left")
         for name, value in summary["importances"].items():
             table.add_row(name, f"{value:.2f}")
         console.print(table)
     for best in summary["best"]:
-        values = ", ".join(f"{name} {value:.4f}" for name, value in best["values"].items())
-        print(f"best: trial {best['trial']}, {values}; again with:")
+        values = named_values(list(best["values"]), list(best["values"].values()))
+        print(f"best: trial {best['trial']}, {values}; repeat it with:")
         for command in best["commands"]:
             print(f"  {command}")
     print(str(plan.folder))
 
 
 def failures(failed: "list[FrozenTrial]", plan: Plan) -> str:
-    def line(trial: "FrozenTrial") -> str:
+    """Return a line per failed trial, with the path of its output."""
+    lines = [f"{len(failed)} of {plan.n_trials} trials failed"]
+    for trial in failed:
         log = f", see {trial.user_attrs['log']}" if "log" in trial.user_attrs else ""
-        return f"{describe(trial, plan)}{log}"
+        lines.append(f"  {describe(trial, plan)}{log}")
+    return "\n".join(lines)
 
-    lines = map(line, failed)
-    return f"{len(failed)} of {plan.n_trials} trials failed\n" + "\n".join(f"  {text}" for text in lines)
+
+def objective(report: Mapping[str, Any], name: str) -> float:
+    """Return the value of an objective: the run's own objective, one of its metrics, or another number of its report.
+
+        >>> objective({"objective": {"metric": "val/acc", "best": 0.9}, "metrics": {}}, "val/acc")
+        0.9
+
+    Args:
+        report: report.json of the run.
+        name: a metric such as ``val/acc``, or the path of a number in the report such as ``seconds.training``.
+
+    Raises:
+        KeyError: the report has no finite number with this name.
+    """
+    if name == report["objective"]["metric"]:
+        value = report["objective"]["best"]
+    elif name in report["metrics"]:
+        value = report["metrics"][name]
+    else:
+        value = report
+        for part in name.split("."):
+            value = value[part] if isinstance(value, Mapping) and part in value else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise KeyError(f"the report has no number {name}; it has {', '.join(sorted(report['metrics']))}")
+    if not math.isfinite(value):
+        raise KeyError(f"{name} is {value}")
+    return float(value)
+
+
+def objectives(reports: Iterable[Mapping[str, Any]], names: Iterable[str]) -> list[float]:
+    """Return the mean of each objective over the runs of a trial. Raises KeyError as `objective` does."""
+    reports = list(reports)
+    return [sum(objective(report, name) for report in reports) / len(reports) for name in names]

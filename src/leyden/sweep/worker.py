@@ -1,4 +1,4 @@
-"""A sweep's work: claim trials, run their jobs, tell the study what came out."""
+"""The worker of a sweep: claim trials, run their jobs, store the results in the study."""
 
 import signal
 import time
@@ -6,191 +6,172 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from leyden.errors import StoppedError, TrialsFailedError
-from leyden.sweep.display import View
+from leyden.records.report import read_report
+from leyden.sweep.display import SweepDisplay
 from leyden.sweep.job import Pruning
 from leyden.sweep.plan import Plan
-from leyden.sweep.results import objectives, read_report
-from leyden.sweep.runners import OUTPUT, Job
-from leyden.sweep.study import Claimed, Study
-from leyden.sweep.summary import summarise
+from leyden.sweep.runners import OUTPUT, Job, Runner
+from leyden.sweep.study import ClaimedTrial, Study
+from leyden.sweep.summary import objectives, summarise
 
-POLL = 0.05  # seconds between looks at the jobs
-IDLE = 1.0  # and at the study, where only others' trials are left
-CHECK = 5.0  # between looks whether the locks still hold
-
-
-class Runner(Protocol):
-    """Runs jobs somewhere."""
-
-    def capacity(self) -> int: ...
-
-    def running(self) -> list[Job]: ...
-
-    def start(self, job: Job) -> None: ...
-
-    def ended(self) -> list[tuple[Job, str | None]]: ...
-
-    def stop(self) -> None: ...
+# Intervals in seconds:
+POLL = 0.05  # between two looks at the jobs
+IDLE = 1.0  # between two looks at the study, if only other workers' trials are left
+CHECK = 5.0  # between two checks of the locks
 
 
 @dataclass
-class Work:
-    """A trial under way: its runs, one per seed."""
+class RunningTrial:
+    """A trial that this worker runs. It has one run per seed, one after the other.
 
-    claimed: Claimed
+    Args:
+        claimed: the trial.
+        began: time of its start, in seconds.
+        run: index of the current run.
+    """
+
+    claimed: ClaimedTrial
     began: float = field(default_factory=time.time)
     run: int = 0
 
 
 class Sweep:
-    """One worker.
+    """One worker of a sweep.
 
     Args:
-        plan: what to do.
-        runner: where the jobs run.
-        environment: what a job's environment has that the command's has not, as a shell writes it.
+        plan: the sweep.
+        runner: runs the jobs.
+        environment: what a shell command starts with in order to have a job's environment.
     """
 
     def __init__(self, plan: Plan, runner: Runner, environment: str) -> None:
         self.plan, self.runner, self.environment = plan, runner, environment
         self.study = Study(plan)
-        self.work: dict[int, Work] = {}
+        self.running: dict[int, RunningTrial] = {}
         self.signum = 0
         self.idle_until = self.checked = 0.0
 
     def run(self) -> None:
-        """Work until every trial has an end, also those of other workers.
+        """Work until all trials have ended, including those of other workers.
 
         Raises:
-            StoppedError: by SIGTERM or Ctrl-C; what ran is kept.
-            TrialsFailedError: at the end, if one failed.
+            StoppedError: SIGTERM or Ctrl-C was received; the running trials can be resumed.
+            TrialsFailedError: all trials have ended and at least one has failed.
         """
         already = self.study.finished() >= self.plan.n_trials
-        with self._signals(), View(self.plan, self.study) as view:
+        with self._signals(), SweepDisplay(self.plan, self.study) as display:
             try:
-                while not self.signum and self._step(view):
+                while not self.signum and self._step(display):
                     pass
             finally:
                 self.runner.stop()
         if self.signum:
-            for work in self.work.values():
-                self.study.release(work.claimed)
+            for trial in self.running.values():
+                self.study.release(trial.claimed)
             raise StoppedError(
-                f"stopped by {signal.Signals(self.signum).name}; the same command goes on where it was",
-                self.signum,
+                f"stopped by {signal.Signals(self.signum).name}; the same command resumes the sweep", self.signum
             )
-        with self.study.locks.all():  # workers end at the same moment, and write the same files
+        with self.study.locks.all():  # all workers end at the same time and write the same files
             failed = summarise(self.plan, self.study.optuna, self.environment, already)
         if failed:
             raise TrialsFailedError(failed)
 
-    def _step(self, view: View) -> bool:
-        """Start what can start, look at what has ended; False when all is done."""
+    def _step(self, display: SweepDisplay) -> bool:
+        """Start trials and handle the jobs that have ended. Returns False when all trials of the sweep have ended."""
         self._check_locks()
         self._claim()
         ended = self.runner.ended()
         for job, reason in ended:
-            self._run_ended(self.work[job.number], job, reason)
-        view.update(self.runner.running())
+            self._run_ended(self.running[job.number], job, reason)
+        display.update(self.runner.running())
         if ended:
             self.idle_until = 0.0
             return True
-        if not self.work and self.study.finished() >= self.plan.n_trials:
+        if not self.running and self.study.finished() >= self.plan.n_trials:
             return False
-        time.sleep(POLL if self.work else IDLE)
+        time.sleep(POLL if self.running else IDLE)
         return True
 
     def _claim(self) -> None:
-        """Begin as many trials as there is room for; where there are no more, look again after a while."""
+        """Start as many trials as the runner has capacity for. If there are none, wait before the next attempt."""
         while self.runner.capacity() and not self.signum and time.monotonic() > self.idle_until:
             claimed = self.study.claim()
             if claimed:
-                self.work[claimed.number] = Work(claimed)
-                self._next_run(self.work[claimed.number])
+                self.running[claimed.number] = RunningTrial(claimed)
+                self._next_run(self.running[claimed.number])
             else:
                 self.idle_until = time.monotonic() + IDLE
 
-    def _next_run(self, work: Work) -> None:
-        """Start the trial's next run, or go past those that an earlier worker finished, or end the trial."""
-        while work.run < self.plan.settings["seeds"]:
-            report = read_report(self._folder(work))
+    def _next_run(self, trial: RunningTrial) -> None:
+        """Start the first run of the trial that has no report yet; end the trial if all runs have one."""
+        while trial.run < self.plan.settings["seeds"]:
+            report = read_report(self._folders(trial)[trial.run])
             if not report:
-                self.runner.start(self._job(work))
+                self.runner.start(self._job(trial))
                 return
-            if self._ends_early(work, report):
+            if self._ends_early(trial, report):
                 return
-            work.run += 1
-        self._complete(work)
+            trial.run += 1
+        self._complete(trial)
 
-    def _run_ended(self, work: Work, job: Job, reason: str | None) -> None:
-        report = read_report(job.folder)
-        if reason or not report:
-            self._tell(work, "fail", None, reason=reason or "it ended without a report", log=str(job.folder / OUTPUT))
+    def _run_ended(self, trial: RunningTrial, job: Job, reason: str | None) -> None:
+        if not reason and read_report(job.folder):
+            self._next_run(trial)
             return
-        self._next_run(work)
+        self._end(trial, "fail", None, reason=reason or "it ended without a report", log=str(job.folder / OUTPUT))
 
-    def _ends_early(self, work: Work, report: dict[str, Any]) -> bool:
-        """Whether the trial is over with this run, though there may be more seeds."""
+    def _ends_early(self, trial: RunningTrial, report: dict[str, Any]) -> bool:
+        """Return whether the current run's report ends the trial, although further seeds may be left."""
         if report["state"] == "pruned":
-            self._tell(work, "pruned", None)
+            self._end(trial, "pruned", None)
             return True
-        if self.plan.settings["pruner"] != "wilcoxon" or work.run + 1 == self.plan.settings["seeds"]:
+        if self.plan.settings["pruner"] != "wilcoxon" or trial.run + 1 == self.plan.settings["seeds"]:
             return False
-        trial = work.claimed.trial
+        optuna_trial = trial.claimed.trial
         try:
             (value,) = objectives([report], self.plan.objectives)
         except KeyError:
-            return False  # told when the trial is complete
-        if work.run not in self.study.reported(trial.number):
-            trial.report(value, work.run)
-        if trial.should_prune():
-            self._tell(work, "pruned", None)
+            return False  # `_complete` reports this error
+        if trial.run not in self.study.reported(optuna_trial.number):
+            optuna_trial.report(value, trial.run)
+        if optuna_trial.should_prune():
+            self._end(trial, "pruned", None)
             return True
         return False
 
-    def _complete(self, work: Work) -> None:
-        reports = [read_report(folder) for folder in self._folders(work)]
+    def _complete(self, trial: RunningTrial) -> None:
+        reports = [read_report(folder) for folder in self._folders(trial)]
         try:
             values = objectives([report for report in reports if report], self.plan.objectives)
         except KeyError as error:
-            self._tell(work, "fail", None, reason=str(error.args[0]))
+            self._end(trial, "fail", None, reason=str(error.args[0]))
         else:
-            self._tell(work, "complete", values)
+            self._end(trial, "complete", values)
 
-    def _tell(self, work: Work, state: str, values: list[float] | None, **facts: Any) -> None:
-        del self.work[work.claimed.number]
-        self.study.tell(work.claimed, state, values, {**facts, "seconds": time.time() - work.began})
+    def _end(self, trial: RunningTrial, state: str, values: list[float] | None, **attributes: Any) -> None:
+        del self.running[trial.claimed.number]
+        self.study.end(trial.claimed, state, values, {**attributes, "seconds": time.time() - trial.began})
 
-    def _folders(self, work: Work) -> list[Path]:
-        """The run folders of a trial."""
-        folder = self.plan.folder / str(work.claimed.number)
-        seeds = self.plan.settings["seeds"]
-        return [folder] if seeds == 1 else [folder / f"seed-{seed}" for seed in self._seeds()]
+    def _folders(self, trial: RunningTrial) -> list[Path]:
+        """Return the run folders of a trial, one per seed."""
+        folder = self.plan.folder / str(trial.claimed.number)
+        seeds = self.plan.seeds
+        return [folder] if len(seeds) == 1 else [folder / f"seed-{seed}" for seed in seeds]
 
-    def _folder(self, work: Work) -> Path:
-        return self._folders(work)[work.run]
+    def _job(self, trial: RunningTrial) -> Job:
+        number, overrides = trial.claimed.number, self.plan.run_overrides(trial.claimed.overrides, trial.run)
+        return Job(number, overrides, self._folders(trial)[trial.run], self._pruning(trial), trial.claimed.lock.file)
 
-    def _seeds(self) -> range:
-        first = int(self.plan.config.seed)
-        return range(first, first + self.plan.settings["seeds"])
-
-    def _job(self, work: Work) -> Job:
-        seeds = self.plan.settings["seeds"]
-        seed = [] if seeds == 1 else [f"seed={self._seeds()[work.run]}"]
-        base = [override for override in self.plan.base if not seed or not override.startswith("seed=")]
-        overrides = (*base, *work.claimed.overrides, *seed)
-        return Job(work.claimed.number, overrides, self._folder(work), self._pruning(work), work.claimed.lock.file)
-
-    def _pruning(self, work: Work) -> Pruning | None:
-        """Trials are judged by their first seed: the others would be compared with themselves."""
+    def _pruning(self, trial: RunningTrial) -> Pruning | None:
+        """Only the first seed of a trial is pruned by epoch: the study holds one curve per trial."""
         pruner = self.plan.settings["pruner"]
-        if pruner in ("none", "wilcoxon") or work.run > 0:
+        if pruner in ("none", "wilcoxon") or trial.run > 0:
             return None
         arguments, epochs = self.plan.settings["pruner_args"], int(self.plan.config.trainer.max_epochs)
-        return Pruning(self.study.url, self.plan.name, work.claimed.number, pruner, arguments, epochs)
+        return Pruning(self.study.url, self.plan.name, trial.claimed.number, pruner, arguments, epochs)
 
     def _check_locks(self) -> None:
         if time.monotonic() > self.checked + CHECK:
@@ -199,7 +180,7 @@ class Sweep:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGTERM and Ctrl-C are noted, and heeded between two steps; a second one ends at once."""
+        """Note SIGTERM and Ctrl-C, so that the loop ends between two steps. A second signal ends the process."""
 
         def note(signum: int, frame: object) -> None:
             self.signum = signum

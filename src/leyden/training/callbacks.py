@@ -1,30 +1,31 @@
-"""What Lightning's own callbacks do not bring: steps that can be repeated, divergence, throughput, plain progress."""
+"""Callbacks: repeatable steps, the exact position of a resume, divergence, throughput, progress in plain text."""
 
 import math
+import os
+import sys
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from leyden.errors import DivergedError
+from leyden.errors import DivergedError, UserError
 from leyden.seeding import seed_all
+from leyden.training.fast_loop import position_of_older_checkpoint
 
-DIVERGED_ADVICE = "the last good checkpoint is kept. Try a smaller optimizer.lr or trainer.gradient_clip_val=1"
+DIVERGED_ADVICE = "Try a smaller optimizer.lr or trainer.gradient_clip_val=1"
 
 
 class StepSeed(Callback):
-    """Seeds every generator anew at each step, as a function of (seed, epoch, batch, rank).
+    """Seeds every random generator at each step, as a function of (seed, epoch, batch, rank).
 
-    So dropout draws the same in a run that was killed and resumed as in one that was not, on every process,
-    and no generator's state needs to be kept. Costs 20 µs a step.
+    So dropout is the same in a run that was killed and resumed as in an uninterrupted one, and no generator's state
+    has to be stored. Takes 20 µs per step.
     """
 
     def __init__(self, seed: int) -> None:
@@ -34,11 +35,76 @@ class StepSeed(Callback):
         seed_all(pl_module.device, self.seed, "step", trainer.current_epoch, batch_idx, trainer.global_rank)
 
 
-class SameBuffers(Callback):
-    """Before each validation, gives every process of a DDP run the buffers of the first.
+class ResumePosition(Callback):
+    """Counts samples and steps, so that a resumed run continues at the exact sample. Its state is in each checkpoint.
 
-    Each has its own running means of batch norm, from its own batches; the checkpoint holds the first's, and
-    so must do what is validated.
+    Args:
+        batch_size: samples per step and process.
+    """
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self.epoch = self.samples = self.steps = self.world = 0
+        self.trainer: Trainer | None = None
+
+    def position(self) -> tuple[int, int]:
+        """Return (epoch, samples of this epoch that all processes together have used)."""
+        epoch = self.trainer.current_epoch if self.trainer else self.epoch
+        return epoch, self.samples if epoch == self.epoch else 0
+
+    @property
+    def first_step(self) -> int:
+        """The first step that a run resumed from this state logs.
+
+        A checkpoint within an epoch is saved before the metrics of its last step are logged.
+        """
+        return self.steps - (self.samples > 0)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.trainer, self.world = trainer, trainer.world_size
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.current_epoch != self.epoch:
+            self.epoch, self.samples = trainer.current_epoch, 0
+        self.samples += self.batch_size * self.world
+        if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self.steps += 1
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.epoch, self.samples = trainer.current_epoch + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "samples": self.samples, "steps": self.steps, "processes": self.world}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epoch, self.samples, self.steps = (int(state_dict[name]) for name in ("epoch", "samples", "steps"))
+
+    def load(self, checkpoint: Mapping[str, Any], processes: int) -> None:
+        """Take the position from `checkpoint` before the Trainer restores it, for the loggers.
+
+        Raises:
+            UserError: the run had another number of processes. Then the samples would be divided differently.
+        """
+        state = checkpoint["callbacks"].get(self.state_key) if "callbacks" in checkpoint else None
+        if state is None:  # of an earlier version
+            epoch, batches, first_step = position_of_older_checkpoint(checkpoint)
+            samples = batches * self.batch_size * processes
+            state = {"epoch": epoch, "samples": samples, "steps": first_step + (samples > 0), "processes": processes}
+        if state["processes"] != processes:
+            raise UserError(
+                f"trainer.devices: the run was trained by {state['processes']} processes. It can only be resumed "
+                f"by as many, not by {processes}"
+            )
+        self.load_state_dict(state)
+
+
+class SameBuffers(Callback):
+    """Before each validation, copies the buffers of rank 0 to every process.
+
+    Each process has its own running means of batch norm, from its own batches. The checkpoint contains those of
+    rank 0, so they must be validated, too.
     """
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -48,10 +114,10 @@ class SameBuffers(Callback):
 
 
 class DivergenceGuard(Callback):
-    """Stops the run when a loss is not finite, and says at which step.
+    """Stops the run when a loss is not finite, and reports at which step.
 
-    Losses are collected on the device and looked at every `interval` steps, before each checkpoint and at the
-    epoch's end: looking at each would make a GPU wait for the CPU at every step.
+    Losses are collected on the device and checked every `interval` steps, before each checkpoint and at the end of an
+    epoch: a check at each step would make a GPU wait for the CPU.
     """
 
     def __init__(self, interval: int = 50) -> None:
@@ -62,6 +128,8 @@ class DivergenceGuard(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if "loss" not in outputs:
+            return
         self.losses.append(outputs["loss"].detach())
         self.steps.append(trainer.global_step)
         if len(self.losses) == self.interval:
@@ -71,7 +139,7 @@ class DivergenceGuard(Callback):
         self.check(trainer)
 
     def check(self, trainer: Trainer) -> None:
-        """Raises DivergedError, on all processes alike, if a loss since the last check was not finite."""
+        """Raise DivergedError, on all processes, if a loss since the last check was not finite."""
         if not self.losses:
             return
         finite = torch.stack(self.losses).isfinite()
@@ -79,30 +147,33 @@ class DivergenceGuard(Callback):
         first, steps = int(trainer.strategy.reduce(bad, reduce_op="min")), self.steps
         self.losses, self.steps = [], []
         if first < len(steps):
-            raise DivergedError(f"the loss is not finite at step {steps[first]}; {DIVERGED_ADVICE}")
+            raise DivergedError(f"the loss is not finite at step {steps[first]}. {DIVERGED_ADVICE}")
 
 
 class EarlyStopping(LightningEarlyStopping):
-    """Lightning's, but a patience given when a run is resumed counts, and not the one it was saved with."""
+    """Lightning's EarlyStopping, but the patience of a resumed run is the given one, not the stored one.
+
+    It also says that the run stops early, which Lightning only logs.
+    """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict({**state_dict, "patience": self.patience})
 
-
-class NoProfiler(PassThroughProfiler):
-    """Lightning enters a generator around each hook of each callback even where nothing is profiled: 0.1 ms a step."""
-
-    nothing = nullcontext()
-
-    def profile(self, action_name: str) -> Any:
-        return self.nothing
+    @rank_zero_only
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.stopped_epoch and trainer.current_epoch < (trainer.max_epochs or 0):
+            print(
+                f"stopped early: {self.monitor} has not improved for {self.patience} epochs "
+                f"(early_stopping.patience), epoch {trainer.current_epoch} of {trainer.max_epochs}",
+                flush=True,
+            )
 
 
 class EpochStats(Callback):
-    """Logs beside each epoch's metrics the learning rate it ended with, its samples per second and its seconds.
+    """Logs the learning rate, the samples per second and the seconds of each epoch.
 
-    Validation and checkpoints between epochs are left out of the time. Lightning's `LearningRateMonitor` and
-    `ThroughputMonitor` write under steps of their own, which would make more rows of each epoch.
+    The time contains neither validation nor checkpoints between epochs. Lightning's `LearningRateMonitor` and
+    `ThroughputMonitor` log at steps of their own, which would give each epoch several rows in metrics.csv.
     """
 
     def __init__(self) -> None:
@@ -111,18 +182,23 @@ class EpochStats(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if not self.samples:
-            self.started = time.perf_counter()
+            self.started, self.seconds = time.perf_counter(), 0.0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.samples += len(batch[0])
         if trainer.is_last_batch:
-            if pl_module.device.type == "cuda":
-                torch.cuda.synchronize()
-            self.seconds = time.perf_counter() - self.started
+            self._stop(pl_module.device)
+
+    def _stop(self, device: torch.device) -> None:
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+        self.seconds = time.perf_counter() - self.started
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.seconds:  # the epoch ended before its last batch, by max_steps or max_time
+            self._stop(pl_module.device)
         pl_module.log_dict(
             {
                 "lr": trainer.optimizers[0].param_groups[0]["lr"],
@@ -134,25 +210,26 @@ class EpochStats(Callback):
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's, without the version number of loggers that have none."""
+    """Lightning's progress bar, without the version number of loggers that have none."""
 
     def __init__(self) -> None:
-        super().__init__(refresh_rate=20)  # drawing at every step would be slower than a small net's step
+        super().__init__(refresh_rate=20)  # drawing at every step would take longer than a step of a small net
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        figures = super().get_metrics(trainer, pl_module)
-        return {name: value for name, value in figures.items() if name != "v_num"}
+        metrics = super().get_metrics(trainer, pl_module)
+        return {name: value for name, value in metrics.items() if name != "v_num"}
 
 
 class PlainProgress(Callback):
-    """A line per epoch, for logs and pipes, where a progress bar would be noise.
+    """Prints a line per epoch, for log files and pipes.
 
     Args:
-        metric: the objective, shown beside the losses.
+        metric: the objective, shown after the losses.
     """
 
     def __init__(self, metric: str) -> None:
-        self.names = {"train/loss", "val/loss", metric}
+        self.metric = metric
+        self.validated = False
 
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -160,27 +237,40 @@ class PlainProgress(Callback):
 
     @rank_zero_only
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._print(trainer)  # the epoch before; at its end its training figures are not there yet
+        self._print(trainer)  # the previous epoch: at its end its training metrics are not there yet
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.validated = True
 
     @rank_zero_only
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._print(trainer)
 
     def _print(self, trainer: Trainer) -> None:
-        figures = {name: value for name, value in trainer.callback_metrics.items() if name in self.names}
-        if figures:
+        names = {"train/loss", *({"val/loss", self.metric} if self.validated else ())}
+        metrics = {name: value for name, value in trainer.callback_metrics.items() if name in names}
+        self.validated = False
+        if metrics:
             seconds = time.perf_counter() - self.started
-            epochs = f"{trainer.current_epoch}/{trainer.max_epochs}"
-            print(f"epoch {epochs}  {metrics_line(figures)}  {seconds:.1f} s", flush=True)
+            print_line(f"epoch {trainer.current_epoch}/{trainer.max_epochs}  {metrics_line(metrics)}  {seconds:.1f} s")
+
+
+def print_line(text: str) -> None:
+    """Print `text`. A reader that has gone away, such as ``| head -1``, does not stop the training."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (it stays open until the process ends)
 
 
 def metrics_line(metrics: Mapping[str, Tensor | float]) -> str:
-    """``val/acc 0.9812  val/loss 0.0613``"""
+    """Return ``val/acc 0.9812  val/loss 0.0613``."""
     return "  ".join(f"{name} {float(value):.4f}" for name, value in sorted(metrics.items()))
 
 
 def better(value: float, than: float, mode: str) -> bool:
-    """Whether `value` beats `than`; NaN never does, and anything else beats it."""
+    """Whether `value` is better than `than`. NaN never is, and every number is better than NaN."""
     if math.isnan(value) or math.isnan(than):
         return not math.isnan(value)
     return value > than if mode == "max" else value < than

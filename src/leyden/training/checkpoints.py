@@ -1,8 +1,8 @@
-"""Checkpoints: when they are written, how, and SIGTERM.
+"""When checkpoints are written, and what happens on SIGTERM, SIGHUP and Ctrl-C.
 
-`last.ckpt` is what a killed run is taken up from, in the same bits; `best.ckpt` is what is tested and handed on.
-Lightning's `ModelCheckpoint` does not serve here: it forgets the best score when the folder was moved, and what
-it saves at the end of an epoch is not yet the end (a plateau schedule and the epoch's log still come after it).
+A killed run resumes from `last.ckpt` in the same bits; `best.ckpt` is what is tested and shared. Lightning's
+`ModelCheckpoint` does not fit: it forgets the best score when the folder was moved, and what it saves at the end of
+an epoch is not yet the end, because the plateau schedule and the metrics of the epoch come after it.
 """
 
 import math
@@ -11,42 +11,34 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from leyden.errors import DivergedError, StoppedError, UserError
-from leyden.records.run_folder import best_checkpoint, last_checkpoint, writing
+from leyden.records.run_folder import best_checkpoint, last_checkpoint, previous_checkpoint, refuse_link
 from leyden.training.callbacks import DIVERGED_ADVICE, DivergenceGuard, better
+from leyden.training.fast_loop import mark_between_epochs, step_plateau_schedules
+from leyden.training.signals import SIGNALS, stop_message
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-SIGNAL_INTERVAL = 10  # with several processes, steps between asking each other whether one got a signal
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes to a partial file and renames it; reads plain values and tensors only."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        with writing(Path(path)) as file:
-            torch.save(checkpoint, file)
-
-    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return checkpoint
+SIGNAL_INTERVAL = 10  # steps; with several processes they ask each other only so often whether one got a signal
 
 
 class Checkpoints(Checkpoint):
-    """Writes `last.ckpt` every `every_n_steps` optimizer steps, between epochs and at the end, and `best.ckpt`
-    after each validation that beats all before.
+    """Writes `last.ckpt` every `every_n_steps` optimizer steps, between epochs and at the end; and `best.ckpt` after
+    each validation that is better than all before.
 
-    A state in the middle of an accumulated gradient, or after an epoch's last batch but before its validation,
-    is never saved: it could not be taken up exactly. SIGTERM and Ctrl-C save at the next state that can, and exit.
+    The checkpoint before `last.ckpt` is kept as `previous.ckpt`, in case the disk damages the last one. A state in the
+    middle of an accumulated gradient, or after an epoch's last batch and before its validation, is never saved: a run
+    could not resume from it exactly. A signal ends the run at the next state that can be saved.
 
     Args:
         folder: the run folder.
-        metric, mode: the objective.
+        metric: the objective.
+        mode: whether its best value is the largest (max) or the smallest (min).
         every_n_steps: 0 for only between epochs.
-        guard: asked before each save, so that no diverged weights are written.
+        guard: checked before each save, so that diverged weights are never written.
     """
 
     def __init__(self, folder: Path, metric: str, mode: str, every_n_steps: int, guard: DivergenceGuard) -> None:
@@ -59,8 +51,8 @@ class Checkpoints(Checkpoint):
         self.between_epochs = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Lightning's own handler talks to the other processes from inside the handler, amid whatever they
-        # were saying to each other; this one replaces it until training ends.
+        # Lightning's own handler talks to the other processes from inside the handler, in the middle of whatever they
+        # are exchanging. This one replaces it until training ends.
         for signum in SIGNALS:
             signal.signal(signum, self._on_signal)
 
@@ -88,20 +80,28 @@ class Checkpoints(Checkpoint):
             self._stop(trainer, signum)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Lightning takes a run that was resumed for one resumed at an epoch's end, and does not show this epoch's
-        # metric to a plateau schedule; no checkpoint here is from an epoch's end.
-        trainer.fit_loop.restarting = False
+        step_plateau_schedules(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn != "fit":
+        # A run that max_steps or max_time ends before its first validation is validated once after the training.
+        if trainer.state.fn != "fit" and (trainer.state.fn != "validate" or self.best_epoch >= 0):
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         if self.metric not in metrics:
-            raise UserError(f"objective.metric: nothing logs {self.metric}; there are {', '.join(sorted(metrics))}")
-        if self.best_epoch < 0 or better(metrics[self.metric], self.best_score, self.mode):
+            raise UserError(
+                f"objective.metric: got {self.metric}, which is not logged; there are {', '.join(sorted(metrics))}"
+            )
+        if self.best_epoch < 0 or self._improves(metrics):
             self.best_score, self.best_epoch, self.best_metrics = metrics[self.metric], trainer.current_epoch, metrics
             self._check_weights(pl_module, trainer)
             trainer.save_checkpoint(best_checkpoint(self.folder))
+
+    def _improves(self, metrics: dict[str, float]) -> bool:
+        """Whether these metrics are better than the best so far; if the objective is equal, the loss decides."""
+        value, loss = metrics[self.metric], "val/loss"
+        if value == self.best_score and loss in metrics and loss in self.best_metrics:
+            return better(metrics[loss], self.best_metrics[loss], "min")
+        return better(value, self.best_score, self.mode)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save_last(trainer)
@@ -110,15 +110,22 @@ class Checkpoints(Checkpoint):
     def _save_last(self, trainer: Trainer) -> None:
         self.guard.check(trainer)
         self._check_weights(trainer.lightning_module, trainer)
-        trainer.save_checkpoint(last_checkpoint(self.folder))
+        last, previous = last_checkpoint(self.folder), previous_checkpoint(self.folder)
+        if trainer.is_global_zero and last.exists():
+            refuse_link(last)
+            last.replace(previous)
+        trainer.save_checkpoint(last)
 
     def _check_weights(self, pl_module: LightningModule, trainer: Trainer) -> None:
-        """A finite loss can still have had a gradient that is not."""
-        if not all(bool(weight.isfinite().all()) for weight in pl_module.state_dict().values()):
-            raise DivergedError(f"a weight is not finite at step {trainer.global_step}; {DIVERGED_ADVICE}")
+        """Raise DivergedError if a weight is not finite: the gradient of a finite loss can be infinite.
+
+        Rank 0 decides for all, since running means differ between processes.
+        """
+        if not trainer.strategy.broadcast(all_finite(list(pl_module.state_dict().values())), src=0):
+            raise DivergedError(f"a weight is not finite at step {trainer.global_step}. {DIVERGED_ADVICE}")
 
     def _asked_to_stop(self, trainer: Trainer) -> int:
-        """The number of the signal that any of the processes got, or 0."""
+        """Return the number of the signal that any of the processes got, or 0."""
         if trainer.world_size == 1:
             return self.signum
         signums = torch.tensor(self.signum, device=trainer.strategy.root_device)
@@ -129,18 +136,11 @@ class Checkpoints(Checkpoint):
             self._stop(trainer, signum)
 
     def _stop(self, trainer: Trainer, signum: int) -> NoReturn:
-        raise StoppedError(
-            f"stopped by {signal.Signals(signum).name} at step {trainer.global_step}, nothing is lost; "
-            f"go on with: python train.py resume={self.folder}",
-            signum,
-        )
+        raise StoppedError(stop_message(signum, f"at step {trainer.global_step}", self.folder), signum)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.between_epochs:
-            # Lightning has already counted the coming epoch as begun, and would take a checkpoint that says so
-            # for one in the middle of it. Between epochs means: as many begun as completed.
-            for counter in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
-                counter["ready"] = counter["completed"]
+            mark_between_epochs(checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_score": self.best_score, "best_epoch": self.best_epoch, "best_metrics": self.best_metrics}
@@ -148,3 +148,11 @@ class Checkpoints(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
         self.best_metrics = state_dict["best_metrics"]
+
+
+def all_finite(tensors: list[Tensor]) -> bool:
+    """Whether all floating point numbers in `tensors` are finite. Reads from the device once, not once per tensor."""
+    floats = [tensor for tensor in tensors if tensor.is_floating_point() and tensor.numel()]
+    if not floats:
+        return True
+    return bool(get_total_norm(floats, math.inf).isfinite())

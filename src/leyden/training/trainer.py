@@ -1,102 +1,150 @@
-"""The Lightning Trainer of a config, and what it writes with."""
+"""The Lightning Trainer of a run, with all its callbacks and loggers. It is created here and nowhere else."""
 
+import logging
 import os
 import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig
 
-from leyden.config.builders import cfg_dict
-from leyden.config.instantiate import check_arguments
+from leyden.config.builders import build_callbacks, build_loggers, section
+from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
+from leyden.modules.base import BaseModule
+from leyden.records.checkpoint_file import AtomicCheckpointIO
 from leyden.records.loggers import MetricsCSV
-from leyden.records.tensorboard import TensorBoard
 from leyden.training.callbacks import (
     DivergenceGuard,
     EarlyStopping,
     EpochStats,
-    NoProfiler,
     PlainProgress,
     ProgressBar,
+    ResumePosition,
     SameBuffers,
     StepSeed,
 )
-from leyden.training.checkpoints import AtomicCheckpointIO, Checkpoints
+from leyden.training.checkpoints import Checkpoints
 from leyden.training.fast_loop import FastTrainer
 from leyden.training.image_logger import ImageLogger
+from leyden.training.transfer import freeze_callbacks
+
+OWN_KEYS = ("compile", "matmul_precision")  # of the section trainer, which are no arguments of Lightning's Trainer
 
 
-def build_trainer(cfg: DictConfig) -> Trainer:
-    """The Trainer of ``cfg.trainer`` with the callbacks that need no folder.
+@dataclass(frozen=True)
+class Training:
+    """A Trainer, and those of its callbacks that are asked for results."""
+
+    trainer: Trainer
+    checkpoints: Checkpoints
+    position: ResumePosition
+
+
+def build_training(
+    cfg: DictConfig,
+    module: BaseModule,
+    data: InMemoryData,
+    folder: Path,
+    checkpoint: Mapping[str, Any] | None = None,
+    extra: Sequence[Callback] = (),
+) -> Training:
+    """Create the Trainer of ``cfg.trainer``.
+
+    Args:
+        cfg: the config of the run.
+        module: what it will train.
+        data: what it will train on.
+        folder: the run folder. It need not exist yet: nothing is written before the training starts.
+        checkpoint: from which the run resumes.
+        extra: callbacks of the caller, such as a sweep's pruner.
 
     Raises:
-        UserError: it does not take these values, or this machine has no such device.
+        UserError: this machine does not have such a device, or a value does not fit another.
     """
-    arguments = {name: value for name, value in cfg_dict(cfg.trainer).items() if name != "compile"}
-    if arguments["gradient_clip_val"] == 0:
-        arguments["gradient_clip_val"] = None
-    # Deterministic torch fills each new tensor with NaN, to show who reads what was never written.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    terminal = sys.stdout.isatty()
-    callbacks: list[Callback] = [
+    check_manual_optimization(module, cfg)
+    trainer = _bare_trainer(section(cfg, "trainer"))
+    position = ResumePosition(data.batch_size)
+    if checkpoint:
+        position.load(checkpoint, trainer.world_size)
+    data.position = position.position
+    guard, objective = DivergenceGuard(), cfg.objective
+    checkpoints = Checkpoints(folder, objective.metric, objective.mode, cfg.checkpoint.every_n_steps, guard)
+    trainer.callbacks = [  # type: ignore[attr-defined]
         StepSeed(cfg.seed),
-        EarlyStopping(cfg.objective.metric, mode=cfg.objective.mode, **cfg_dict(cfg.early_stopping)),
+        EarlyStopping(objective.metric, mode=objective.mode, **section(cfg, "early_stopping")),
         EpochStats(),
-        ProgressBar() if terminal else PlainProgress(cfg.objective.metric),
+        *trainer.callbacks,  # type: ignore[attr-defined]
+        ProgressBar() if sys.stdout.isatty() else PlainProgress(objective.metric),
+        *freeze_callbacks(module),
+        *build_callbacks(section(cfg, "callbacks")),
+        *([SameBuffers()] if trainer.world_size > 1 else []),
+        guard,
+        position,
+        ImageLogger(folder, data, position),
+        *extra,
+        checkpoints,  # the last one: it saves what all others have done
     ]
+    first_step = position.first_step if checkpoint else 0
+    trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
+    return Training(trainer, checkpoints, position)
+
+
+def _bare_trainer(settings: Mapping[str, Any]) -> Trainer:
+    """Create the Trainer without callbacks and loggers, and set the process up for it."""
+    # In deterministic mode torch fills each new tensor with NaN, to show who reads uninitialised memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.set_float32_matmul_precision(settings["matmul_precision"])
+    arguments = {name: value for name, value in settings.items() if name not in OWN_KEYS}
+    arguments["gradient_clip_val"] = arguments["gradient_clip_val"] or None
     try:
         trainer = FastTrainer(
-            **check_arguments(Trainer, arguments, "trainer"),
-            callbacks=callbacks,
-            profiler=NoProfiler(),
+            **arguments,
             plugins=[AtomicCheckpointIO()],
             logger=False,
             enable_checkpointing=False,
-            enable_progress_bar=terminal,
+            enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
-    except UserError:
-        raise
-    except (ValueError, MisconfigurationException, ModuleNotFoundError) as error:
+    except (ValueError, TypeError, MisconfigurationException, ModuleNotFoundError, RuntimeError) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     if trainer.strategy.root_device.type == "cpu":
-        # Lightning has torch look for a GPU driver's library at each step of the optimizer: 0.3 ms.
+        # Lightning makes torch look for a GPU driver's library at each step of the optimizer: 0.3 ms.
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     return trainer
 
 
-def check_manual(module: LightningModule, cfg: DictConfig) -> None:
-    """Raises UserError if `cfg` asks of a module that takes its optimizers' steps itself what only Lightning's can."""
+def check_manual_optimization(module: BaseModule, cfg: DictConfig) -> None:
+    """Raise UserError if a manually optimised module is combined with what needs automatic optimisation."""
     if module.automatic_optimization:
         return
-    steps_alone = "this model has several optimizers and takes their steps itself"
+    reason = "this model has several optimizers and takes their steps itself"
     if cfg.trainer.gradient_clip_val:
-        raise UserError(f"trainer.gradient_clip_val: {steps_alone}; task.gradient_clip_val limits each gradient")
+        raise UserError(f"trainer.gradient_clip_val: {reason}; use task.gradient_clip_val, which limits each gradient")
     if cfg.trainer.accumulate_grad_batches > 1:
-        raise UserError(f"trainer.accumulate_grad_batches: {steps_alone}, one for each batch; data.batch_size is free")
+        raise UserError(f"trainer.accumulate_grad_batches: {reason}, one for each batch; use a larger data.batch_size")
     if cfg.trainer.precision == "16-mixed":
-        raise UserError(f"trainer.precision: {steps_alone}, without the scaled loss of 16-mixed; bf16-mixed goes")
+        raise UserError(f"trainer.precision: {reason}, without the scaled loss of 16-mixed; use bf16-mixed")
 
 
-def equip(trainer: Trainer, cfg: DictConfig, folder: Path, first_step: int | None) -> Checkpoints:
-    """Give `trainer` the callbacks and loggers that write into `folder`.
-
-    Args:
-        first_step: that a resumed run will log; what its loggers wrote from there on is dropped.
-    """
-    guard = DivergenceGuard()
-    checkpoints = Checkpoints(folder, cfg.objective.metric, cfg.objective.mode, cfg.checkpoint.every_n_steps, guard)
-    loggers: list[Logger] = [MetricsCSV(folder, first_step or 0)]
-    if cfg.tensorboard:
-        loggers.append(TensorBoard(folder, name="", version="", default_hp_metric=False, purge_step=first_step))
-    trainer.loggers = loggers
-    if trainer.world_size > 1:
-        trainer.callbacks.append(SameBuffers())  # type: ignore[attr-defined]
-    trainer.callbacks += [guard, ImageLogger(folder), checkpoints]  # type: ignore[attr-defined]
-    return checkpoints
+def silence_lightning() -> None:
+    """Silence what Lightning says at each start that is not about this run."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    # Lightning 2.6 calls these in its own code; torch 2.14 deprecates them.
+    warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
+    warnings.filterwarnings("ignore", ".*functional.all_gather is deprecated.*", FutureWarning)
+    # What Leyden logs is reduced over all processes already, or comes from rank 0 on purpose (its times).
+    warnings.filterwarnings("ignore", ".*sync_dist=True.*")
+    # Leyden's loader starts at the position of a callback; it has no state of its own.
+    warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
+    # Metrics are logged once per epoch, on purpose.
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")

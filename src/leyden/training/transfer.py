@@ -1,4 +1,4 @@
-"""Transfer learning: the weights a new run starts from, published ones or an earlier run's, and which stay frozen."""
+"""Transfer learning: the weights that a new run starts from, and which of them stay frozen."""
 
 import pickle
 from pathlib import Path
@@ -13,49 +13,56 @@ from torch.optim import Optimizer
 
 from leyden.errors import UserError
 from leyden.nets.pretrained import Pretrained, published
-from leyden.records.run_folder import best_checkpoint, read_checkpoint
+from leyden.records.checkpoint_file import read_checkpoint
+from leyden.records.run_folder import best_checkpoint
 
 
-def start(module: LightningModule, init_from: str | None) -> None:
-    """Put into `module` what a new run starts from, if not the weights that were drawn.
+def initialise_weights(module: LightningModule, init_from: str | None) -> None:
+    """Load published weights, or those of another run, into the new `module`. Otherwise it keeps its random weights.
 
     Args:
-        init_from: a run folder, whose best weights come before published ones.
+        module: has random weights.
+        init_from: a run folder. Its best weights are preferred to published ones.
 
     Raises:
-        UserError: they cannot be had, or are of another net altogether.
+        UserError: the weights cannot be read or downloaded, or belong to a completely different net.
     """
     if init_from is not None:
         path = best_checkpoint(Path(init_from))
         if not path.is_file():
-            raise UserError(f"init_from: {init_from} is no run folder with a best checkpoint ({path} is missing)")
-        adopt(module, read_checkpoint(path)["state_dict"], f"init_from: {init_from}")
+            raise UserError(f"init_from: {init_from} is not a run folder with a best checkpoint ({path} is missing)")
+        load_matching(module, read_checkpoint(path)["state_dict"], f"init_from: {init_from}")
         return
     for net in _pretrained(module):
         if net.weights != "none":
-            adopt(net.model, _weights(net), f"model.weights: {net.weights}")
+            load_matching(net.model, _weights(net), f"model.weights: {net.weights}")
 
 
-def adopt(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Put into `net` what of `state` has the name and shape of one of its weights, and say which of its own are kept.
+def load_matching(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Load the weights of `state` that have the name and shape of a weight of `net`. Print which ones are missing.
 
     Args:
-        source: the config key and where `state` is from, for messages.
+        net: the net; weights that `state` does not have keep their random values.
+        state: weights of another net.
+        source: the config key and the origin of `state`, for messages.
 
     Raises:
-        UserError: nothing fits.
+        UserError: no weight fits.
     """
     own = net.state_dict()
     fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     if not any(name in fitting for name, _ in net.named_parameters()):
-        raise UserError(f"{source} has no weight of the name and shape of one of this net's, such as {next(iter(own))}")
+        raise UserError(
+            f"{source} has no weight with the name and shape of a weight of this net, such as {next(iter(own))}"
+        )
     net.load_state_dict(fitting, strict=False)
-    _tell(source, [name for name in own if name not in fitting])
+    _report(source, [name for name in own if name not in fitting])
 
 
 @rank_zero_only
-def _tell(source: str, missing: list[str]) -> None:
-    print(f"{source}: weights taken; drawn anew {', '.join(missing) if missing else 'none'}", flush=True)
+def _report(source: str, missing: list[str]) -> None:
+    rest = f"; re-initialised: {', '.join(missing)}" if missing else ""
+    print(f"{source}: weights loaded{rest}", flush=True)
 
 
 def _pretrained(module: nn.Module) -> list[Pretrained]:
@@ -63,7 +70,7 @@ def _pretrained(module: nn.Module) -> list[Pretrained]:
 
 
 def _weights(net: Pretrained) -> dict[str, Tensor]:
-    """The state dict of ``net.weights``, plain tensors only: nothing in a file is executed."""
+    """Return the state dict that ``net.weights`` names. It may only hold tensors, so nothing in it is executed."""
     if net.weights == "default":
         return _published(net.name)
     try:
@@ -71,12 +78,12 @@ def _weights(net: Pretrained) -> dict[str, Tensor]:
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(f"model.weights: cannot read {net.weights} ({str(error).splitlines()[0]})") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"model.weights: {net.weights} is no state dict, which has a tensor for each name")
+        raise UserError(f"model.weights: {net.weights} is not a state dict, which maps names to tensors")
     return state
 
 
 def _published(name: str) -> dict[str, Tensor]:
-    """Of several processes one downloads, and the others wait."""
+    """Return published weights. Of several processes one downloads them, and the others wait."""
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -84,28 +91,28 @@ def _published(name: str) -> dict[str, Tensor]:
             return published(name)
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"model.weights: cannot get the published weights of {name} ({error}); model.weights=PATH takes a state "
-            f"dict that is already here, model.weights=none starts without, and what lies in {cache} is not downloaded"
+            f"model.weights: cannot download the published weights of {name} ({error}). Use model.weights=PATH for a "
+            f"state dict that you have, model.weights=none for random weights, or put the file into {cache}"
         ) from error
 
 
-def callbacks(module: LightningModule) -> list[Callback]:
-    """What training `module` takes beside: a `Freeze` if there is anything to freeze."""
+def freeze_callbacks(module: LightningModule) -> list[Callback]:
+    """Return a `Freeze` callback if `module` has anything to freeze."""
     return [Freeze()] if any(net.freeze_epochs for net in _pretrained(module)) else []
 
 
 class Freeze(Callback):
-    """Keeps the body of a pretrained net still for its first `freeze_epochs` epochs.
+    """Freezes the backbone of a pretrained net for its first `freeze_epochs` epochs.
 
-    A function of the epoch, so there is nothing to save. One process computes no gradients for what is frozen.
-    Several compute and drop them, since DDP is told once, at the start, which weights have any.
+    This is a function of the epoch, so there is no state to save. A single process computes no gradients for frozen
+    weights. Several processes compute and drop them, because DDP decides once, at the start, which weights have any.
     """
 
     def __init__(self) -> None:
         self.dropped: list[nn.Parameter] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._set(trainer, pl_module)  # a run resumed amid an epoch does not start that epoch
+        self._set(trainer, pl_module)  # a run that resumes within an epoch does not start that epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._set(trainer, pl_module)

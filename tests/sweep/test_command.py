@@ -1,4 +1,4 @@
-"""Sweeps of real runs: killed and taken up again, with a bad trial, with DDP and pruning."""
+"""The command line with real runs: killed and resumed, with a failing trial, with DDP and pruning."""
 
 import json
 import shlex
@@ -10,10 +10,10 @@ from pathlib import Path
 from scripts.check_sweeps import Sweep, starts, timings, wait_for
 from tests.conftest import ROOT
 
-RUN = ["model=mlp", "early_stopping.patience=100", "checkpoint.every_n_steps=5", "tensorboard=false"]
+RUN = ["model=mlp", "early_stopping.patience=100", "checkpoint.every_n_steps=5", "logger=none"]
 
 
-def test_killed_in_a_trial_it_goes_on_with_it_and_outlives_a_bad_one(tmp_path: Path) -> None:
+def test_a_killed_sweep_resumes_its_trial_and_continues_after_a_failure(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, *RUN, "trainer.max_epochs=15", "model.hidden=[16],[1000000000000],[24]")
     worker = sweep.start()
     wait_for(lambda: (tmp_path / "sweeps").exists(), "the sweep")
@@ -27,7 +27,7 @@ def test_killed_in_a_trial_it_goes_on_with_it_and_outlives_a_bad_one(tmp_path: P
     assert code == 1, output
     assert sweep.states() == ["done", "failed", "done"]
     assert [starts(sweep.trial(number)) for number in (0, 2)] == [2, 1]
-    assert timings(sweep.trial(0))[: len(before) - 1] == before[:-1], "it began anew"
+    assert timings(sweep.trial(0))[: len(before) - 1] == before[:-1], "the trial was started from the beginning"
     assert "Traceback" in (sweep.trial(1) / "output.log").read_text()
     assert "1 of 3 trials failed\n  trial 1: failed: " in output
 
@@ -38,19 +38,19 @@ def test_killed_in_a_trial_it_goes_on_with_it_and_outlives_a_bad_one(tmp_path: P
     assert json.loads(alone.read_text())["metrics"] == report(sweep, best["trial"])["metrics"]
 
 
-def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_sigterm_saves_checkpoints_and_ends_all_processes(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, *RUN, "trainer.max_epochs=1000", "seed=0,1")
     worker = sweep.start()
     wait_for(lambda: any(tmp_path.glob("sweeps/*/*/checkpoints/last.ckpt")), "a checkpoint")
     worker.send_signal(signal.SIGTERM)
     output, _ = worker.communicate(timeout=60)
     assert worker.returncode == 143, output
-    assert output.splitlines()[-1] == "stopped by SIGTERM; the same command goes on where it was"
+    assert output.splitlines()[-1] == "stopped by SIGTERM; the same command resumes the sweep"
     assert "stopped by SIGTERM at step" in (sweep.trial(0) / "output.log").read_text()
     assert sweep.processes() == []
 
 
-def test_ddp_is_pruned_on_all_processes_alike(tmp_path: Path) -> None:
+def test_pruning_ends_all_processes_of_a_ddp_run(tmp_path: Path) -> None:
     processes = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=3"]
     prune = ["sweep.pruner=median", "sweep.pruner_args={n_startup_trials: 1}"]
     sweep = Sweep(tmp_path, *RUN, *processes, *prune, "optimizer.lr=3e-3,1e-8")
@@ -61,7 +61,7 @@ def test_ddp_is_pruned_on_all_processes_alike(tmp_path: Path) -> None:
     assert [report(sweep, number)["processes"] for number in (0, 1)] == [2, 2]
     assert [report(sweep, number)["epochs"] for number in (0, 1)] == [3, 1]
     assert "test/acc" in report(sweep, 0)["metrics"]
-    assert "test/acc" not in report(sweep, 1)["metrics"], "a pruned trial has read the test set"
+    assert "test/acc" not in report(sweep, 1)["metrics"], "a pruned trial must not read the test set"
     assert (sweep.trial(1) / "checkpoints" / "best.ckpt").exists()
     assert sweep.processes() == []
 

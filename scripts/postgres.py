@@ -1,4 +1,4 @@
-"""A PostgreSQL server for a test or a check, of its own, gone afterwards."""
+"""A temporary PostgreSQL server for tests and checks."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def programs() -> Path | None:
-    """The folder of initdb and pg_ctl, None where PostgreSQL is not installed."""
+    """Return the folder of initdb and pg_ctl, or None if PostgreSQL is not installed."""
     found = shutil.which("initdb")
     if found:
         return Path(found).parent
@@ -20,9 +20,9 @@ def programs() -> Path | None:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Its URL, as ``sweep.storage`` takes it."""
-    folder = Path(tempfile.mkdtemp(prefix="leyden-postgres-", dir="/tmp"))  # a socket's path must be short
-    user = "postgres" if os.getuid() == 0 else None  # it does not run as root
+    """Start a server and yield its URL for ``sweep.storage``. The server and its data are removed afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="leyden-postgres-", dir="/tmp"))  # the path of a socket must be short
+    user = "postgres" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
     if user:
         shutil.chown(folder, user)
     bin_ = programs()

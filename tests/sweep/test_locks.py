@@ -1,4 +1,4 @@
-"""Several workers of one sweep, of which one is killed; real processes, made-up jobs."""
+"""Several workers of one sweep, one of which is killed: real processes with fake jobs."""
 
 import subprocess
 import sys
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from scripts import postgres
 from tests.conftest import ROOT
-from tests.sweep import postgres
-from tests.sweep.sweeping import rows
+from tests.sweep.fake_jobs import rows
 
 NUM_TRIALS = 10
 
@@ -26,7 +26,7 @@ def storage(request: pytest.FixtureRequest) -> Iterator[str]:
         yield url
 
 
-def test_three_workers_of_which_one_is_killed_make_exactly_n_trials(tmp_path: Path, storage: str) -> None:
+def test_three_workers_run_exactly_n_trials_when_one_is_killed(tmp_path: Path, storage: str) -> None:
     arguments = [
         f"paths.logs={tmp_path}",
         "model.dropout=interval(0.0, 0.9)",
@@ -34,7 +34,7 @@ def test_three_workers_of_which_one_is_killed_make_exactly_n_trials(tmp_path: Pa
         "sweep.name=shared",
         f"sweep.storage='{storage}'",
     ]
-    command = [sys.executable, "-m", "tests.sweep.sweeping", "0.4", *arguments]
+    command = [sys.executable, "-m", "tests.sweep.fake_jobs", "0.4", *arguments]
     workers = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(3)
@@ -42,7 +42,7 @@ def test_three_workers_of_which_one_is_killed_make_exactly_n_trials(tmp_path: Pa
     folder = tmp_path / "sweeps" / "shared"
     deadline = time.monotonic() + 40
     while len({pid for pids in starts(folder).values() for pid in pids}) < 3:
-        assert time.monotonic() < deadline, "the workers did not all begin"
+        assert time.monotonic() < deadline, "not all workers started a trial"
         time.sleep(0.02)
     workers[1].kill()
     outputs = [worker.communicate(timeout=60)[0] for worker in workers]
@@ -59,5 +59,5 @@ def test_three_workers_of_which_one_is_killed_make_exactly_n_trials(tmp_path: Pa
 
 
 def starts(folder: Path) -> dict[str, list[str]]:
-    """Trial → the processes that worked on it, in order."""
+    """Return the processes that started each trial, in order: number of the trial → process ids."""
     return {path.parent.name: path.read_text().split() for path in folder.glob("*/starts")}

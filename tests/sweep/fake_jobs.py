@@ -1,6 +1,6 @@
-"""Sweeps whose jobs are made up: all of a sweep but the training.
+"""Sweeps with fake jobs: everything of a sweep except the training.
 
-``python -m tests.sweeping SECONDS OVERRIDES…`` is a worker of such a sweep, in a process of its own.
+``python -m tests.sweep.fake_jobs SECONDS OVERRIDES…`` runs a worker of such a sweep in a process of its own.
 """
 
 import json
@@ -17,16 +17,18 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from leyden.config.compose import CONF
-from leyden.sweep.plan import Plan
-from leyden.sweep.planning import read_plan
+from leyden.sweep.plan import Plan, read_plan
 from leyden.sweep.runners import Job
+from leyden.sweep.study import Study
 from leyden.sweep.worker import Sweep
+
+DROPOUT = "model.dropout=interval(0.0, 0.9)"
 
 Outcome = Callable[[Job], "float | str | dict[str, Any]"]
 
 
 def make_plan(*arguments: str) -> Plan:
-    """The plan of ``python train.py -m <arguments>``."""
+    """Return the plan of ``python train.py -m <arguments>``."""
 
     def composed(overrides: Any) -> DictConfig:
         cfg = compose("config", list(overrides), return_hydra_config=True)
@@ -38,30 +40,36 @@ def make_plan(*arguments: str) -> Plan:
 
 
 class FakeJobs:
-    """A runner whose jobs take `seconds`, and end with what `outcome` makes of them: a value, or why they failed."""
+    """A runner of fake jobs.
+
+    Args:
+        outcome: returns the objective of a job, the fields of its report, or the reason of its failure (a text).
+        slots: jobs at the same time.
+        seconds: duration of a job.
+    """
 
     def __init__(self, outcome: Outcome, slots: int = 1, seconds: float = 0.0) -> None:
         self.outcome, self.slots, self.seconds = outcome, slots, seconds
-        self.under_way: dict[int, tuple[Job, float]] = {}
+        self.active: dict[int, tuple[Job, float]] = {}
         self.started: list[Job] = []
 
     def capacity(self) -> int:
-        return self.slots - len(self.under_way)
+        return self.slots - len(self.active)
 
     def running(self) -> list[Job]:
-        return [job for job, _ in self.under_way.values()]
+        return [job for job, _ in self.active.values()]
 
     def start(self, job: Job) -> None:
         job.folder.mkdir(parents=True, exist_ok=True)
         with (job.folder / "starts").open("a") as file:
             file.write(f"{os.getpid()}\n")
-        self.under_way[job.number] = (job, time.monotonic())
+        self.active[job.number] = (job, time.monotonic())
         self.started.append(job)
 
     def ended(self) -> list[tuple[Job, str | None]]:
-        done = [job for job, began in self.under_way.values() if time.monotonic() >= began + self.seconds]
+        done = [job for job, began in self.active.values() if time.monotonic() >= began + self.seconds]
         for job in done:
-            del self.under_way[job.number]
+            del self.active[job.number]
         return [(job, self.report(job)) for job in done]
 
     def report(self, job: Job) -> str | None:
@@ -79,30 +87,47 @@ class FakeJobs:
         return None
 
     def stop(self) -> None:
-        self.under_way.clear()
+        self.active.clear()
 
 
 def sweep(outcome: Outcome, *arguments: str, slots: int = 1) -> FakeJobs:
-    """Run a sweep of made-up jobs to its end."""
+    """Run a sweep of fake jobs to its end."""
     jobs = FakeJobs(outcome, slots)
     Sweep(make_plan(*arguments), jobs, "").run()
     return jobs
 
 
 def values(job: Job) -> dict[str, str]:
-    """key → text of a job's overrides."""
+    """Return the overrides of a job: key → text."""
     return dict(override.split("=", 1) for override in job.overrides)
 
 
 def quadratic(job: Job) -> float:
-    """Best at a dropout of 0.3."""
+    """Return an objective with its maximum at a dropout of 0.3."""
     return 1 - (float(values(job).get("model.dropout", 0.0)) - 0.3) ** 2
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    """Of a sweep's trials.csv."""
+    """Return the rows of trials.csv in a sweep's folder."""
     lines = [line.split(",") for line in (folder / "trials.csv").read_text().splitlines()]
     return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+
+
+def folder(logs: Path) -> Path:
+    """Return the folder of the only sweep in `logs`."""
+    (found,) = (logs / "sweeps").iterdir()
+    return found
+
+
+def overrides(jobs: FakeJobs, base: int) -> list[str]:
+    """Return the overrides of each started job, without the first `base` ones."""
+    return [" ".join(job.overrides[base:]) for job in jobs.started]
+
+
+def kill(worker: Study) -> None:
+    """Free the locks of a worker, as the kernel does when its process is killed."""
+    for claimed in worker.claimed.values():
+        claimed.lock.file.close()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,51 @@
+"""From an error to one line on stderr and an exit code. Imports no torch."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from hydra.errors import CompactHydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from leyden.config.compose import explain
+from leyden.errors import DivergedError, StoppedError, TrialsFailedError, UserError
+from leyden.records.processes import is_first_process
+
+WAIT_FOR_RANK_0 = 10  # seconds
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn an expected error into one line on stderr and its exit code. A defect of Leyden keeps its traceback."""
+    try:
+        yield
+    except (UserError, DivergedError, TrialsFailedError) as error:
+        _exit(f"error: {error}", error.exit_code)
+    except StoppedError as error:
+        _exit(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _exit("stopped by SIGINT", 130)
+    except CompactHydraException as error:
+        _exit(f"error: {explain(error, sys.argv[1:])}", UserError.exit_code)
+    except OmegaConfBaseException as error:
+        _exit(f"error: {' '.join(str(error).split())}", UserError.exit_code)
+    except OSError as error:
+        _exit(f"error: {_os_error(error)}", UserError.exit_code)
+
+
+def _os_error(error: OSError) -> str:
+    """Return one line for an error of the file system: no space, no permission, a deleted folder."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
+def _exit(message: str, code: int) -> NoReturn:
+    if not is_first_process():
+        # Rank 0 of a DDP run usually has the same error, reports it and ends this process, too. If only this process
+        # has it, this one reports it; the exit code makes Lightning end rank 0, which would wait for it forever.
+        time.sleep(WAIT_FOR_RANK_0)
+    printable = "".join(character if character.isprintable() or character == "\n" else "?" for character in message)
+    print(printable, file=sys.stderr)
+    raise SystemExit(code)

@@ -1,0 +1,118 @@
+"""The config of a run folder: brought to today's keys, and checked before anything is built from it."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+
+from leyden.config.builders import LISTED_TRUSTED
+from leyden.config.compose import unknown_key
+from leyden.config.instantiate import locate
+from leyden.config.plugins import load_plugins
+from leyden.config.rules import LISTED, check_config, check_resumable
+from leyden.errors import UserError
+from leyden.records.run_folder import read_config
+
+TENSORBOARD = {"tensorboard": {"_target_": "leyden.records.loggers.TensorBoard"}}
+
+# Keys that run folders of earlier versions lack → the value that stands for what those versions did.
+ADDED: Mapping[str, Any] = {
+    "plugins": [],
+    "init_from": None,
+    "callbacks": {},
+    "trainer.num_nodes": 1,
+    "trainer.max_steps": -1,
+    "trainer.max_time": None,
+    "trainer.val_check_interval": 1.0,
+    "trainer.gradient_clip_algorithm": "norm",
+    "trainer.sync_batchnorm": False,
+    "trainer.benchmark": None,
+    "trainer.detect_anomaly": False,
+    "trainer.profiler": None,
+    "trainer.matmul_precision": "highest",
+}
+
+
+def stored_config(folder: Path, overrides: Iterable[str] = ()) -> DictConfig:
+    """Return the config of a run folder, with `overrides` of the keys that a resumed run may change.
+
+    Args:
+        folder: the run folder. It may be a stranger's: nothing in it is imported or resolved.
+        overrides: ``key=value``, from the user's own command line; they may add callbacks, loggers and plugins.
+
+    Raises:
+        UserError: `folder` is not a run folder, its config is not allowed, or an override is not.
+    """
+    overrides = [override for override in overrides if override.partition("=")[0] != "resume"]
+    load_plugins(overrides)
+    cfg = upgraded(read_config(folder))
+    own = apply(cfg, overrides)
+    check_config(cfg)
+    for group in LISTED:
+        for name, spec in cfg[group].items():
+            if f"{group}.{name}" not in own:
+                _check_stored_object(folder, group, str(name), spec)
+    return cfg
+
+
+def upgraded(cfg: DictConfig) -> DictConfig:
+    """Add the keys that an earlier version of Leyden did not have."""
+    OmegaConf.set_struct(cfg, False)
+    if "logger" not in cfg:
+        cfg.logger = TENSORBOARD if cfg.pop("tensorboard", True) else {}
+    if isinstance(cfg.get("paths"), DictConfig) and "data" not in cfg.paths:
+        cfg.paths.data = "data"
+    for key, value in ADDED.items():
+        group, _, name = key.rpartition(".")
+        section = cfg if not group else cfg.get(group)
+        if isinstance(section, DictConfig) and name not in section:
+            section[name] = value
+    OmegaConf.set_struct(cfg, True)
+    return cfg
+
+
+def apply(cfg: DictConfig, overrides: Iterable[str]) -> set[str]:
+    """Apply `overrides` to a stored config, in place.
+
+    Returns:
+        ``logger.NAME`` and ``callbacks.NAME`` of the objects that the overrides define.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise UserError(f"{error.override}: cannot be read. Put the value in quotes: \"KEY='VALUE'\"") from error
+    check_resumable(item.key_or_group for item in parsed)
+    own = set()
+    for item in parsed:
+        key = item.key_or_group
+        if item.is_sweep_override():
+            raise UserError(f"{key}: cannot have several values when a run is resumed")
+        group, _, rest = key.partition(".")
+        if group in LISTED:
+            own.add(f"{group}.{rest.partition('.')[0]}")
+        elif not _has(cfg, key):
+            raise UserError(unknown_key(key, ()))
+        OmegaConf.update(cfg, key, item.value(), force_add=group in LISTED)
+    return own
+
+
+def _has(cfg: DictConfig, key: str) -> bool:
+    """Whether the config has `key`, also with the value null."""
+    group, _, name = key.rpartition(".")
+    section = OmegaConf.select(cfg, group) if group else cfg
+    return isinstance(section, DictConfig) and name in section
+
+
+def _check_stored_object(folder: Path, group: str, name: str, spec: Any) -> None:
+    """Reject a callback or logger of a run folder that is not one of Leyden's own."""
+    target = spec["_target_"] if isinstance(spec, DictConfig) and "_target_" in spec else None
+    try:
+        locate(str(target), f"{group}.{name}", LISTED_TRUSTED)
+    except UserError as error:
+        raise UserError(
+            f"{group}.{name}: the run in {folder} uses {target!r}. A run folder cannot add it by itself. "
+            f"If you trust it, repeat it on the command line: +{group}.{name}._target_={target}"
+        ) from error

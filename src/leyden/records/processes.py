@@ -1,0 +1,29 @@
+"""Helpers for the processes of one run: which process this is, and ending together with another one."""
+
+import os
+import threading
+import time
+
+POLL_SECONDS = 0.5
+
+
+def is_first_process() -> bool:
+    """Return whether this is the first process of a run on this machine (local rank 0)."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0
+
+
+def end_with(parent: int) -> None:
+    """End this process as soon as its parent process is gone, also after kill -9.
+
+    Without this, the child would continue to work although nobody uses its result.
+
+    Args:
+        parent: process id of the parent.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,93 @@
+"""Evaluate the best checkpoint of a run again."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from leyden.errors import UserError
+
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+Split = Literal["val", "test"]
+
+
+def evaluate(
+    run: str | Path,
+    split: Split = "test",
+    data_root: str | None = None,
+    data_path: str | None = None,
+    accelerator: str = "auto",
+) -> dict[str, float]:
+    """Return the metrics of a run's best checkpoint on its validation or test split.
+
+    Uses one device, the precision of the run and all samples of the split, also if the run had
+    ``trainer.limit_test_batches``. So an unlimited run gets the metrics that its report.json contains.
+
+    Args:
+        run: a run folder.
+        split: ``val`` or ``test``.
+        data_root: a folder to read instead of the run's ``data.root``.
+        data_path: a file to read instead of the run's ``data.path``.
+        accelerator: one of `ACCELERATORS`.
+
+    Raises:
+        UserError: `run` is not a run folder, its data is missing, or this machine has no such accelerator.
+    """
+    import leyden
+    from leyden.config.builders import section
+    from leyden.config.instantiate import instantiate
+    from leyden.config.stored import stored_config
+    from leyden.training.trainer import silence_lightning
+
+    silence_lightning()
+    cfg = stored_config(Path(run))
+    spec = with_locations(section(cfg, "data"), root=data_root, path=data_path)
+    trainer = one_device_trainer(accelerator, section(cfg, "trainer"))
+    module, data = leyden.load(run), instantiate(spec, "data")
+    check = trainer.test if split == "test" else trainer.validate
+    check(module, datamodule=data, verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def with_locations(spec: dict[str, Any], **locations: str | None) -> dict[str, Any]:
+    """Return `spec`, a ``data`` section, with the `locations` that are given, for example ``root="photos"``.
+
+    Raises:
+        UserError: the data set has no such key.
+    """
+    given = {key: value for key, value in locations.items() if value is not None}
+    for key in given:
+        if key not in spec:
+            name = str(spec["_target_"]).rpartition(".")[2]
+            others = [f"--data-{other}" for other in locations if other in spec]
+            advice = f"Use {' or '.join(others)}" if others else f"Leave out --data-{key}"
+            raise UserError(f"--data-{key}: the data set of this run ({name}) has no key data.{key}. {advice}")
+    return {**spec, **given}
+
+
+def one_device_trainer(accelerator: str, settings: dict[str, Any]) -> Any:
+    """Return a Trainer that writes nothing and computes as the Trainer of the run did.
+
+    Args:
+        accelerator: one of `ACCELERATORS`.
+        settings: the run's section ``trainer``.
+
+    Raises:
+        UserError: this machine has no such accelerator, or it does not support the precision.
+    """
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.pytorch import Trainer
+
+    if accelerator not in ACCELERATORS:
+        raise UserError(f"--accelerator: got {accelerator}, must be one of {', '.join(ACCELERATORS)}")
+    try:
+        return Trainer(
+            accelerator=accelerator,
+            devices=1,
+            precision=settings["precision"],
+            deterministic=settings["deterministic"],
+            logger=False,
+            enable_progress_bar=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+    except (ValueError, MisconfigurationException, ModuleNotFoundError) as error:
+        raise UserError(f"--accelerator: cannot use {accelerator} ({' '.join(str(error).split())})") from error

@@ -1,0 +1,73 @@
+"""The end of a run: the test of its best checkpoint, and its report."""
+
+from pathlib import Path
+from typing import Any, cast
+
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from leyden.config.builders import section
+from leyden.data.datamodule import InMemoryData
+from leyden.modules.base import BaseModule
+from leyden.records import run_folder
+from leyden.records.loggers import TensorBoard
+from leyden.records.report import device_name, print_report, read_origin, this_command, training_time, write_report
+from leyden.training.trainer import Training
+
+
+def test(
+    training: Training, module: BaseModule, data: InMemoryData, folder: Path, *, pruned: bool, limit: float
+) -> None:
+    """Test the best checkpoint, once. A run without a validation so far is validated first."""
+    trainer = training.trainer
+    if training.checkpoints.best_epoch < 0:
+        trainer.validate(module, datamodule=data, verbose=False)
+    if not pruned and limit:
+        best = run_folder.best_checkpoint(folder)
+        trainer.test(module, datamodule=data, ckpt_path=best, verbose=False, weights_only=True)
+
+
+@rank_zero_only
+def finish(
+    cfg: DictConfig, folder: Path, training: Training, data: InMemoryData, seconds: float, *, pruned: bool, fast: bool
+) -> None:
+    """Write report.json and print it."""
+    report = _report(cfg, folder, training, data, seconds, pruned=pruned, fast=fast)
+    for logger in training.trainer.loggers:
+        if isinstance(logger, TensorBoard):
+            logger.log_result(cast(Any, OmegaConf.to_container(cfg)), report["metrics"], training.trainer.global_step)
+        logger.finalize("success")
+    write_report(folder, report)
+    print_report(report, folder)
+
+
+def _report(
+    cfg: DictConfig, folder: Path, training: Training, data: InMemoryData, seconds: float, *, pruned: bool, fast: bool
+) -> dict[str, Any]:
+    """Return what report.json holds: the same entries for every run, and those of the module's `report`."""
+    trainer, checkpoints = training.trainer, training.checkpoints
+    module = cast(BaseModule, trainer.lightning_module)
+    tested = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+    spent = training_time(folder)
+    return {
+        "name": cfg.name,
+        "state": "pruned" if pruned else "finished",
+        "objective": {**section(cfg, "objective"), "best": checkpoints.best_score, "epoch": checkpoints.best_epoch},
+        "metrics": {**checkpoints.best_metrics, **tested},
+        **(module.report() if tested else {}),
+        "parameters": module.num_parameters,
+        "epochs": trainer.current_epoch,
+        "max_epochs": trainer.max_epochs,
+        "steps": trainer.global_step,
+        "early_stopping": section(cfg, "early_stopping"),
+        "seconds": {"total": seconds, "training": spent["seconds"]},
+        "images_per_second": spent["rate"],
+        "device": device_name(trainer.strategy.root_device),
+        "processes": trainer.world_size,
+        "precision": trainer.precision,
+        "loop": "fast" if fast else "lightning",
+        "seed": cfg.seed,
+        "data": {"name": type(data).__name__, "sizes": data.sizes(), "verified": data.verified},
+        **read_origin(folder),
+        "last_command": this_command(),
+    }

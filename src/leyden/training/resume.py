@@ -1,0 +1,44 @@
+"""From which checkpoint a run resumes, and whether it has anything left to do."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from leyden.errors import UserError
+from leyden.records import run_folder
+from leyden.records.checkpoint_file import read_checkpoint
+
+
+def last_good_checkpoint(folder: Path) -> tuple[Path | None, dict[str, Any] | None]:
+    """Return path and content of the last good checkpoint, or nothing if there is none yet.
+
+    Raises:
+        UserError: no checkpoint can be read, or best.ckpt, which the checkpoint refers to, is missing or damaged.
+    """
+    problem = None
+    for path in (run_folder.last_checkpoint(folder), run_folder.previous_checkpoint(folder)):
+        if not path.exists():
+            continue
+        try:
+            checkpoint = read_checkpoint(path)
+        except UserError as error:
+            problem = problem or error
+            continue
+        if problem:
+            print(f"{problem}. The run resumes from {path.name}", flush=True)
+        if checkpoint["callbacks"]["Checkpoints"]["best_epoch"] >= 0:
+            read_checkpoint(run_folder.best_checkpoint(folder))
+        return path, checkpoint
+    if problem:
+        raise UserError(f"{problem}. Delete it to start again from step 0")
+    return None, None
+
+
+def is_done(cfg: DictConfig, report: dict[str, Any]) -> bool:
+    """Whether the finished run has nothing left to do with this config; a run that stopped early may have."""
+    stopped_early = report["epochs"] < report["max_epochs"]
+    patience = report.get("early_stopping", {}).get("patience", cfg.early_stopping.patience)
+    if stopped_early and cfg.early_stopping.patience > patience:
+        return False
+    return bool(cfg.trainer.max_epochs <= report["max_epochs"])

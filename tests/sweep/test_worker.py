@@ -1,0 +1,77 @@
+"""A worker with fake jobs: which runs it starts, and what it stores."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from leyden.errors import TrialsFailedError
+from leyden.sweep.runners import Job
+from leyden.sweep.study import Study
+from tests.sweep.fake_jobs import FakeJobs, folder, make_plan, overrides, rows, sweep, values
+
+
+def test_a_grid_is_every_combination_in_hydras_order(logs: str) -> None:
+    jobs = sweep(lambda _: 0.5, logs, "model=mlp,cnn", "seed=range(0,3)")
+    assert overrides(jobs, 1) == [f"model={model} seed={seed}" for model in ("mlp", "cnn") for seed in range(3)]
+
+
+def test_the_same_command_again_does_nothing_and_reports_it(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep(lambda _: 0.5, logs, "seed=0,1")
+    assert "nothing to do" not in capsys.readouterr().out
+    assert sweep(lambda _: 0.5, "seed=0,1", logs).started == [], "the order of the overrides must not matter"
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_a_failed_trial_is_recorded_and_the_others_continue(tmp_path: Path, logs: str) -> None:
+    def outcome(job: Job) -> float | str:
+        return "boom" if values(job)["seed"] == "2" else 0.5
+
+    with pytest.raises(TrialsFailedError, match=r"1 of 6 trials failed\n  trial 2: failed: boom .*2/output.log"):
+        sweep(outcome, logs, "seed=range(0,6)")
+    assert [row["state"] for row in rows(folder(tmp_path))] == ["done", "done", "failed", "done", "done", "done"]
+
+
+@pytest.mark.parametrize(("best", "reason"), [(None, "no number val/acc"), (float("nan"), "val/acc is nan")])
+def test_an_objective_that_is_not_finite_fails_the_trial(logs: str, best: float | None, reason: str) -> None:
+    with pytest.raises(TrialsFailedError, match=reason):
+        sweep(lambda _: {"best": best}, logs, "seed=0,1")
+
+
+def test_seeds_are_averaged(tmp_path: Path, logs: str) -> None:
+    jobs = sweep(lambda job: int(values(job)["seed"]) / 10, logs, "model=mlp,cnn", "seed=4", "sweep.seeds=3")
+    assert [values(job)["seed"] for job in jobs.started] == ["4", "5", "6"] * 2
+    assert [float(row["val/acc"]) for row in rows(folder(tmp_path))] == [pytest.approx(0.5)] * 2
+    assert len({job.folder for job in jobs.started}) == 6
+    (best,) = json.loads((folder(tmp_path) / "sweep.json").read_text())["best"]
+    assert best["commands"][2] == f"python train.py {logs} model=mlp seed=6"
+
+
+def test_a_pruned_trial_is_not_run_with_other_seeds(tmp_path: Path, logs: str) -> None:
+    def outcome(job: Job) -> dict[str, object]:
+        return {"state": "pruned" if values(job)["model"] == "cnn" else "finished", "best": 0.5}
+
+    jobs = sweep(outcome, logs, "model=mlp,cnn", "sweep.seeds=2", "sweep.pruner=median")
+    assert overrides(jobs, 1) == ["model=mlp seed=0", "model=mlp seed=1", "model=cnn seed=0"]
+    assert [bool(job.pruning) for job in jobs.started] == [True, False, True]
+    assert [row["state"] for row in rows(folder(tmp_path))] == ["done", "pruned"]
+
+
+def test_wilcoxon_prunes_between_seeds(tmp_path: Path, logs: str) -> None:
+    def outcome(job: Job) -> float:
+        return (0.9 if values(job)["model"] == "mlp" else 0.1) + int(values(job)["seed"]) / 100
+
+    jobs = sweep(outcome, logs, "model=mlp,cnn", "sweep.seeds=8", "sweep.pruner=wilcoxon")
+    assert 8 + 2 <= len(jobs.started) < 16
+    assert [row["state"] for row in rows(folder(tmp_path))] == ["done", "pruned"]
+
+
+def test_a_finished_run_whose_worker_died_is_not_run_again(tmp_path: Path, logs: str) -> None:
+    plan = make_plan(logs, "seed=0,1")
+    claimed = Study(plan).claim()
+    assert claimed
+    jobs = FakeJobs(lambda _: 0.25)
+    jobs.report(Job(0, (), plan.folder / "0", None, claimed.lock.file))
+    claimed.lock.file.close()
+    assert [job.number for job in sweep(lambda _: 0.5, logs, "seed=0,1").started] == [1]
+    assert [row["val/acc"] for row in rows(plan.folder)] == ["0.25", "0.5"]

@@ -1,0 +1,56 @@
+"""Evaluation of finished runs: the metrics of their reports again, and one line for each mistake."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from leyden.errors import UserError
+from leyden.tools.evaluate import evaluate, with_locations
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ("model=mlp", "model.hidden=[8]", "trainer.max_epochs=1", "trainer.accelerator=cpu")
+
+
+def script(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "64-true"])
+def test_metrics_are_those_of_the_report_in_the_runs_precision(finished: Callable[..., Path], precision: str) -> None:
+    folder = finished(*TINY, f"trainer.precision={precision}")
+    reported = json.loads((folder / "report.json").read_text())["metrics"]
+    for split in ("val", "test"):
+        metrics = evaluate(folder, split, accelerator="cpu")
+        expected = {name: value for name, value in reported.items() if name.startswith(f"{split}/")}
+        assert {name: metrics[name] for name in expected} == pytest.approx(expected, rel=1e-6)
+
+
+def test_all_samples_are_evaluated(finished: Callable[..., Path]) -> None:
+    folder = finished(*TINY, "data.eval_batch_size=100", "trainer.limit_test_batches=1")
+    reported = json.loads((folder / "report.json").read_text())["metrics"]
+    assert evaluate(folder, accelerator="cpu")["test/loss"] != pytest.approx(reported["test/loss"])
+
+
+def test_the_data_may_be_elsewhere() -> None:
+    assert with_locations({"_target_": "a.B", "root": "x"}, root="y", path=None) == {"_target_": "a.B", "root": "y"}
+
+
+def test_a_location_that_the_data_does_not_have_is_one_line(finished: Callable[..., Path]) -> None:
+    folder = finished("data=series", "data.num_steps=400", *TINY)
+    done = script(folder, "--data-root", "photos")
+    message = "--data-root: the data set of this run (Series) has no key data.root. Use --data-path"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}\n")
+    with pytest.raises(UserError, match="--accelerator: got tpu, must be one of auto, cpu, gpu, cuda, mps"):
+        evaluate(folder, accelerator="tpu")
+
+
+def test_a_wrong_folder_is_one_line(tmp_path: Path) -> None:
+    done = script(tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert str(tmp_path) in done.stderr
