@@ -24,9 +24,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=120, help="for all parts together (default: 120)")
     parser.add_argument("--only", choices=sorted([*FRACTIONS, "atheris"]), help="run one part")
-    parser.add_argument("--cases", type=int, help="of each part at the most (default: as many as docs/reliability.md says)")
+    parser.add_argument(
+        "--cases", type=int, help="of each part at the most (default: as many as docs/reliability.md says)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
-    parser.add_argument("--json", type=Path, default=Path("torture.json"), help="for the results (default: torture.json)")
+    parser.add_argument(
+        "--json", type=Path, default=Path("torture.json"), help="for the results (default: torture.json)"
+    )
     parser.add_argument("--docs", action="store_true", help="write the counts into docs/reliability.md")
     args = parser.parse_args()
     names = [args.only] if args.only else list(FRACTIONS)

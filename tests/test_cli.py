@@ -60,9 +60,7 @@ def test_a_mistake_gives_one_line_and_exit_code_2(train: Train, tmp_path: Path, 
 
 
 def test_divergence_exits_with_3_and_says_at_which_step(train: Train, tmp_path: Path) -> None:
-    done = train(
-        "optimizer=sgd", "scheduler=none", "optimizer.lr=1e6", "checkpoint.every_n_steps=1", "logger=none"
-    )
+    done = train("optimizer=sgd", "scheduler=none", "optimizer.lr=1e6", "checkpoint.every_n_steps=1", "logger=none")
     assert done.returncode == 3
     error = done.stderr.splitlines()[-1]
     assert error.startswith("error: the loss is not finite at step ")

@@ -14,10 +14,17 @@ from scripts.torture_lib.same_bits import differences, end_state
 from scripts.torture_lib.shim import Fault, Operation, read_log
 from scripts.torture_lib.summary import Part
 
-RUN = (
-    "model=cnn data=digits trainer=cpu data.limit=0.1 data.batch_size=16 data.shift=1 model.dropout=0.2 "
-    "trainer.max_epochs=2 checkpoint.every_n_steps=3"
-).split()
+RUN = [
+    "model=cnn",
+    "data=digits",
+    "trainer=cpu",
+    "data.limit=0.1",
+    "data.batch_size=16",
+    "data.shift=1",
+    "model.dropout=0.2",
+    "trainer.max_epochs=2",
+    "checkpoint.every_n_steps=3",
+]
 KILL, POWER, FULL, BROKEN = "kill", "power", "ENOSPC", "EIO"
 WAYS = (KILL, POWER, FULL, BROKEN)
 

@@ -37,19 +37,105 @@ USUAL = {
     "series": ("mlp", "lstm", "gru", "rnn", "transformer"),
     "digit_strings": ("seq2seq",),
 }
-TRAINER_KEYS = (
-    "max_steps max_time min_steps val_check_interval overfit_batches detect_anomaly benchmark fast_dev_run "
-    "log_every_n_steps profiler logger callbacks plugins num_nodes inference_mode sync_batchnorm gradient_clip_algorithm "
-    "reload_dataloaders_every_n_epochs default_root_dir barebones enable_checkpointing num_sanity_val_steps "
-    "use_distributed_sampler limit_predict_batches model_registry enable_autolog_hparams"
-).split()
-NUMBERS = "0 -1 1 2 3 7 0.5 -0.5 1.5 1e-3 1e-320 1e308 1e400 -1e308 nan inf -inf 2147483648 9223372036854775808".split()
+TRAINER_KEYS = [
+    "max_steps",
+    "max_time",
+    "min_steps",
+    "val_check_interval",
+    "overfit_batches",
+    "detect_anomaly",
+    "benchmark",
+    "fast_dev_run",
+    "log_every_n_steps",
+    "profiler",
+    "logger",
+    "callbacks",
+    "plugins",
+    "num_nodes",
+    "inference_mode",
+    "sync_batchnorm",
+    "gradient_clip_algorithm",
+    "reload_dataloaders_every_n_epochs",
+    "default_root_dir",
+    "barebones",
+    "enable_checkpointing",
+    "num_sanity_val_steps",
+    "use_distributed_sampler",
+    "limit_predict_batches",
+    "model_registry",
+    "enable_autolog_hparams",
+]
+NUMBERS = [
+    "0",
+    "-1",
+    "1",
+    "2",
+    "3",
+    "7",
+    "0.5",
+    "-0.5",
+    "1.5",
+    "1e-3",
+    "1e-320",
+    "1e308",
+    "1e400",
+    "-1e308",
+    "nan",
+    "inf",
+    "-inf",
+    "2147483648",
+    "9223372036854775808",
+]
 NUMBERS += ["99999999999999999999", "100000", "1000000", "1e-9", "0.9999", "-0.0", "1_000", "0x10", "01"]
-OTHERS = "null true false [] {} [1,1] [0] [-1] [a] [null] [[1]] {a:1} {1:2} a '' '0' 'null' 1e auto none None".split()
-STRINGS = ["'a b'", "ü", "实验", '"a#b"', "'a=b'", "a,b", "'a,b'", "'(x)'", "a&b", "$HOME", "'${seed}'", "${nothing}", "'"]
+OTHERS = [
+    "null",
+    "true",
+    "false",
+    "[]",
+    "{}",
+    "[1,1]",
+    "[0]",
+    "[-1]",
+    "[a]",
+    "[null]",
+    "[[1]]",
+    "{a:1}",
+    "{1:2}",
+    "a",
+    "''",
+    "'0'",
+    "'null'",
+    "1e",
+    "auto",
+    "none",
+    "None",
+]
+STRINGS = [
+    "'a b'",
+    "ü",
+    "实验",
+    '"a#b"',
+    "'a=b'",
+    "a,b",
+    "'a,b'",
+    "'(x)'",
+    "a&b",
+    "$HOME",
+    "'${seed}'",
+    "${nothing}",
+    "'",
+]
 STRINGS += ["${oc.env:HOME}", "'%s %d'", "..", "../up", "a/../../b", "'a\\nb'", "\\", "a:b", "=", "~", "*", "a" * 300]
 STRINGS += ["'\x1b[31mred'", "-1e", "1..2", "!!", "|", "`id`", "interval(0,1)", "choice(1,2)", "tag(log,interval(1,2))"]
-TARGETS = ["x", "leyden.nothing", "leyden.nets.cnn.CNN", "torch.nn.Linear", "builtins.print", "torch.optim.SGD", "leyden."]
+TARGETS = [
+    "x",
+    "leyden.nothing",
+    "leyden.nets.cnn.CNN",
+    "torch.nn.Linear",
+    "builtins.print",
+    "torch.optim.SGD",
+    "leyden.",
+]
 FOLDERS = ["logs", "'new folder'", "实验", "a/b", "''", "null", "3", "[a]", ".", "'a=b'", "no/such/run"]
 PATHS = ("paths.", "data.root", "data.path", "data.cache", "init_from", "resume", "default_root_dir")
 
@@ -134,7 +220,9 @@ def group(draw: Any) -> str:
     from leyden.config.compose import groups
 
     listed = groups()
-    name = draw(st.sampled_from([name for name in sorted(listed) if name not in ("data", "model", "sweep", "experiment")]))
+    name = draw(
+        st.sampled_from([name for name in sorted(listed) if name not in ("data", "model", "sweep", "experiment")])
+    )
     return f"{name}={draw(st.sampled_from([*listed[name], 'nothing', 'null', '[a,b]', '3']))}"
 
 

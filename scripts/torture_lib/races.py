@@ -16,10 +16,17 @@ RUN = (
     f"model=mlp data=digits trainer=cpu data.limit=0.2 trainer.max_epochs={EPOCHS} checkpoint.every_n_steps=2 "
     "early_stopping.patience=99"
 ).split()
-SWEEP = (
-    "-m model=mlp model.hidden=[8] data=digits data.limit=0.1 trainer=smoke tensorboard=false sweep.name=race "
-    "optimizer.lr=choice(0.1,0.01,0.001)"
-).split()
+SWEEP = [
+    "-m",
+    "model=mlp",
+    "model.hidden=[8]",
+    "data=digits",
+    "data.limit=0.1",
+    "trainer=smoke",
+    "tensorboard=false",
+    "sweep.name=race",
+    "optimizer.lr=choice(0.1,0.01,0.001)",
+]
 
 
 class Races:
@@ -145,4 +152,3 @@ class Races:
         """A run that was killed in its middle."""
         case = self._living(logs)
         self.forks.wait(case, 0)
-
