@@ -172,6 +172,7 @@ class PlainLoop:
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=cfg.optimizer.lr, fused=fused)
         data = build_data(cfg)
         data.setup("fit")
+        assert data.train is not None
         images, self.labels = data.train
         self.images = images.float() / 255
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 import leyden
-from leyden.config.builders import build_module, cfg_dict
+from leyden.config.builders import build_module, section
 from leyden.config.compose import compose
-from leyden.config.instantiate import build
+from leyden.config.instantiate import instantiate
 from leyden.data.scaling import Scaling
 from leyden.errors import UserError
 from leyden.modules.forecaster import Forecaster, seasonal_naive
 
 
 def series(*overrides: str) -> Any:
-    data = build(cfg_dict(compose("data=series", *overrides).data), "data")
+    data = instantiate(section(compose("data=series", *overrides), "data"), "data")
     data.prepare_data()
     return data
 

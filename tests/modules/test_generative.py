@@ -5,13 +5,13 @@ from functools import partial
 
 import pytest
 import torch
+from leyden.metrics.sample_quality import SampleQuality, coverage, even_shares, train_judge
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from torch.optim.swa_utils import AveragedModel
 
 from leyden.data.loaders import Normalise, TrainLoader
 from leyden.metrics.frechet import FeatureSums, frechet_distance
-from leyden.metrics.sample_quality import SampleQuality, coverage, even_shares, train_judge
 from leyden.modules.autoencoder import Autoencoder
 from leyden.modules.gan import discriminator_loss, generator_loss, gradient_penalty, moving_average
 from leyden.modules.likelihoods import Bernoulli, DiscretisedLogistic

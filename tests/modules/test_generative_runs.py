@@ -13,9 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torchvision.transforms.functional import pil_to_tensor
 
 import leyden
-from leyden.config.builders import build_module, cfg_dict
+from leyden.config.builders import build_module, section
 from leyden.config.compose import compose
-from leyden.config.instantiate import build
+from leyden.config.instantiate import instantiate
 from leyden.errors import UserError
 from leyden.modules.gan import GAN
 from leyden.records.loggers import read_metrics
@@ -106,7 +106,7 @@ def test_a_class_left_out_is_an_anomaly(finished: Finished) -> None:
     sizes = report["data"]["sizes"]
     assert (sizes["train"] + sizes["val"], sizes["test"]) == (1438 - 151, 359)
     assert 0.6 < report["metrics"]["test/auroc"] <= 1
-    data = build(cfg_dict(compose("data.exclude_class=0").data), "data")
+    data = instantiate(section(compose("data.exclude_class=0"), "data"), "data")
     for stage in ("fit", "test"):
         data.setup(stage)
     assert set(data.train[1].tolist()) == set(data.val[1].tolist()) == set(range(1, 10))

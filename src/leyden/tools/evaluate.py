@@ -35,6 +35,7 @@ def evaluate(
     from leyden.config.builders import section
     from leyden.config.instantiate import instantiate
     from leyden.config.stored import stored_config
+    from leyden.modules.generative import GenerativeModule
     from leyden.training.trainer import silence_lightning
 
     silence_lightning()
@@ -42,6 +43,10 @@ def evaluate(
     spec = with_locations(section(cfg, "data"), root=data_root, path=data_path)
     trainer = one_device_trainer(accelerator, section(cfg, "trainer"))
     module, data = leyden.load(run), instantiate(spec, "data")
+    if isinstance(module, GenerativeModule):
+        data.prepare_data()
+        data.setup("fit")
+        module.classes_in = data.facts().classes_in
     check = trainer.test if split == "test" else trainer.validate
     check(module, datamodule=data, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
