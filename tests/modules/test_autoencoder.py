@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from leyden.config.builders import cfg_dict
+from leyden.config.builders import section
 from leyden.config.compose import compose
-from leyden.config.instantiate import build
+from leyden.config.instantiate import instantiate
 from leyden.modules.autoencoder import Autoencoder
 from leyden.nets import codec
 from leyden.optim import constant
@@ -39,7 +39,7 @@ def test_a_class_left_out_is_an_anomaly(finished: Callable[..., Path]) -> None:
     sizes = report["data"]["sizes"]
     assert (sizes["train"] + sizes["val"], sizes["test"]) == (1438 - 151, 359)
     assert 0.6 < report["metrics"]["test/auroc"] <= 1
-    data = build(cfg_dict(compose("data.exclude_class=0").data), "data")
+    data = instantiate(section(compose("data.exclude_class=0"), "data"), "data")
     for stage in ("fit", "test"):
         data.setup(stage)
     assert set(data.train[1].tolist()) == set(data.val[1].tolist()) == set(range(1, 10))
