@@ -4,14 +4,14 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 
 from leyden.config.builders import build_callbacks, build_loggers, section
@@ -38,13 +38,26 @@ from leyden.training.transfer import freeze_callbacks
 OWN_KEYS = ("compile", "matmul_precision")  # of the section trainer, which are no arguments of Lightning's Trainer
 
 
-@dataclass(frozen=True)
+class Pruner(Protocol):
+    """A callback that may stop a run before its end. Then `pruned` is true."""
+
+    pruned: bool
+
+
+@dataclass
 class Training:
     """A Trainer, and those of its callbacks that are asked for results."""
 
     trainer: Trainer
     checkpoints: Checkpoints
     position: ResumePosition
+    pruner: Pruner | None
+    uses_fast_loop: bool = False
+
+    @property
+    def pruned(self) -> bool:
+        """Whether the run was stopped by its pruner."""
+        return self.pruner is not None and self.pruner.pruned
 
 
 def build_training(
@@ -53,7 +66,7 @@ def build_training(
     data: InMemoryData,
     folder: Path,
     checkpoint: Mapping[str, Any] | None = None,
-    extra: Sequence[Callback] = (),
+    pruner: Pruner | None = None,
 ) -> Training:
     """Create the Trainer of ``cfg.trainer``.
 
@@ -63,7 +76,7 @@ def build_training(
         data: what it will train on.
         folder: the run folder. It need not exist yet: nothing is written before the training starts.
         checkpoint: from which the run resumes.
-        extra: callbacks of the caller, such as a sweep's pruner.
+        pruner: a callback that may stop the run.
 
     Raises:
         UserError: this machine does not have such a device, or a value does not fit another.
@@ -88,12 +101,12 @@ def build_training(
         guard,
         position,
         ImageLogger(folder, data, position),
-        *extra,
+        *([pruner] if pruner else []),
         checkpoints,  # the last one: it saves what all others have done
     ]
     first_step = position.first_step if checkpoint else 0
     trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
-    return Training(trainer, checkpoints, position)
+    return Training(trainer, checkpoints, position, pruner)
 
 
 def _bare_trainer(settings: Mapping[str, Any]) -> Trainer:
