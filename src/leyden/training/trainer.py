@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig
 
 from leyden.config.builders import build_callbacks, build_loggers, section
@@ -87,26 +87,32 @@ def build_training(
     if checkpoint:
         position.load(checkpoint, trainer.world_size)
     data.position = position.position
-    guard, objective = DivergenceGuard(), cfg.objective
+    objective, guard = cfg.objective, DivergenceGuard()
     checkpoints = Checkpoints(folder, objective.metric, objective.mode, cfg.checkpoint.every_n_steps, guard)
+    own = [*trainer.callbacks, guard, position, ImageLogger(folder, data, position)]  # type: ignore[attr-defined]
     trainer.callbacks = [  # type: ignore[attr-defined]
-        StepSeed(cfg.seed),
-        EarlyStopping(objective.metric, mode=objective.mode, **section(cfg, "early_stopping")),
-        EpochStats(),
-        *trainer.callbacks,  # type: ignore[attr-defined]
-        ProgressBar() if sys.stdout.isatty() else PlainProgress(objective.metric),
+        *_early_callbacks(cfg),
+        *own,
         *freeze_callbacks(module),
         *build_callbacks(section(cfg, "callbacks")),
         *([SameBuffers()] if trainer.world_size > 1 else []),
-        guard,
-        position,
-        ImageLogger(folder, data, position),
         *([pruner] if pruner else []),
         checkpoints,  # the last one: it saves what all others have done
     ]
     first_step = position.first_step if checkpoint else 0
     trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
     return Training(trainer, checkpoints, position, pruner)
+
+
+def _early_callbacks(cfg: DictConfig) -> list[Callback]:
+    """Return the callbacks that come before all others."""
+    objective = cfg.objective
+    return [
+        StepSeed(cfg.seed),
+        EarlyStopping(objective.metric, mode=objective.mode, **section(cfg, "early_stopping")),
+        EpochStats(),
+        ProgressBar() if sys.stdout.isatty() else PlainProgress(objective.metric),
+    ]
 
 
 def _bare_trainer(settings: Mapping[str, Any]) -> Trainer:
