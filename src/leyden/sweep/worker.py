@@ -1,5 +1,6 @@
 """The worker of a sweep: claim trials, run their jobs, store the results in the study."""
 
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -8,12 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import CompactHydraException
+
+from leyden.config.compose import explain
 from leyden.errors import StoppedError, TrialsFailedError
 from leyden.sweep.display import SweepDisplay
+from leyden.sweep.identity import check_run_folder
 from leyden.sweep.job import Pruning
 from leyden.sweep.plan import Plan
-from leyden.sweep.runners import OUTPUT, Job, Runner
-from leyden.sweep.study import ClaimedTrial, Study
+from leyden.sweep.runners import OUTPUT, Failure, Job, Runner
+from leyden.sweep.study import MAX_STARTS, ClaimedTrial, Study
 from leyden.sweep.summary import objectives, read_report, summarise
 
 # Intervals in seconds:
@@ -57,7 +62,7 @@ class Sweep:
         """Work until all trials have ended, including those of other workers.
 
         Raises:
-            StoppedError: SIGTERM or Ctrl-C was received; the running trials can be resumed.
+            StoppedError: SIGTERM, SIGHUP or Ctrl-C was received; the running trials can be resumed.
             TrialsFailedError: all trials have ended and at least one has failed.
         """
         already = self.study.finished() >= self.plan.n_trials
@@ -83,8 +88,8 @@ class Sweep:
         self._check_locks()
         self._claim()
         ended = self.runner.ended()
-        for job, reason in ended:
-            self._run_ended(self.running[job.number], job, reason)
+        for job, failure in ended:
+            self._run_ended(self.running[job.number], job, failure)
         display.update(self.runner.running())
         if ended:
             self.idle_until = 0.0
@@ -100,13 +105,29 @@ class Sweep:
             claimed = self.study.claim()
             if claimed:
                 self.running[claimed.number] = RunningTrial(claimed)
-                self._next_run(self.running[claimed.number])
+                self._begin(self.running[claimed.number])
             else:
                 self.idle_until = time.monotonic() + IDLE
 
+    def _begin(self, trial: RunningTrial) -> None:
+        """Start the trial's first run, or take the result of an earlier trial of the same point."""
+        twin = self.study.same_point(trial.claimed) if self.plan.search else None
+        if twin is None:
+            self._next_run(trial)
+            return
+        copied = {name: twin.user_attrs[name] for name in ("runs", "val_loss") if name in twin.user_attrs}
+        self._end(trial, "complete", twin.values, same_as=twin.number, **copied)
+
     def _next_run(self, trial: RunningTrial) -> None:
         """Start the first run of the trial that has no report yet; end the trial if all runs have one."""
-        while trial.run < self.plan.settings["seeds"]:
+        while trial.run < len(self.plan.seeds):
+            overrides = self.plan.run_overrides(trial.claimed.overrides, trial.run)
+            try:
+                identity = self.plan.run_identity(overrides)
+            except CompactHydraException as error:
+                self._end(trial, "fail", None, reason=explain(error, overrides))
+                return
+            check_run_folder(self._folders(trial)[trial.run], identity)
             report = read_report(self._folders(trial)[trial.run])
             if not report:
                 self.runner.start(self._job(trial))
@@ -116,11 +137,19 @@ class Sweep:
             trial.run += 1
         self._complete(trial)
 
-    def _run_ended(self, trial: RunningTrial, job: Job, reason: str | None) -> None:
-        if not reason and read_report(job.folder):
+    def _run_ended(self, trial: RunningTrial, job: Job, failure: Failure | None) -> None:
+        if not failure and not read_report(job.folder):
+            failure = Failure("it ended without a report")
+        if not failure:
             self._next_run(trial)
-            return
-        self._end(trial, "fail", None, reason=reason or "it ended without a report", log=str(job.folder / OUTPUT))
+        elif not failure.killed:
+            self._end(trial, "fail", None, reason=failure.reason, log=str(job.folder / OUTPUT))
+        elif not self.signum:  # a signal for the sweep and its jobs: `run` releases the trial
+            if self.study.restart(trial.claimed):
+                self.runner.start(job)
+            else:
+                reason = f"{failure.reason} {MAX_STARTS} times without a new checkpoint"
+                self._end(trial, "fail", None, reason=reason, log=str(job.folder / OUTPUT))
 
     def _ends_early(self, trial: RunningTrial, report: dict[str, Any]) -> bool:
         """Return whether the current run's report ends the trial, although further seeds may be left."""
@@ -142,13 +171,17 @@ class Sweep:
         return False
 
     def _complete(self, trial: RunningTrial) -> None:
-        reports = [read_report(folder) for folder in self._folders(trial)]
+        reports = [report for folder in self._folders(trial) if (report := read_report(folder))]
         try:
-            values = objectives([report for report in reports if report], self.plan.objectives)
+            runs = [objectives([report], self.plan.objectives) for report in reports]
         except KeyError as error:
             self._end(trial, "fail", None, reason=str(error.args[0]))
-        else:
-            self._end(trial, "complete", values)
+            return
+        attributes: dict[str, Any] = {"runs": runs}
+        losses = [float(report["metrics"].get("val/loss") or math.nan) for report in reports]
+        if math.isfinite(sum(losses)):
+            attributes["val_loss"] = sum(losses) / len(losses)
+        self._end(trial, "complete", objectives(reports, self.plan.objectives), **attributes)
 
     def _end(self, trial: RunningTrial, state: str, values: list[float] | None, **attributes: Any) -> None:
         del self.running[trial.claimed.number]
@@ -156,9 +189,7 @@ class Sweep:
 
     def _folders(self, trial: RunningTrial) -> list[Path]:
         """Return the run folders of a trial, one per seed."""
-        folder = self.plan.folder / str(trial.claimed.number)
-        seeds = self.plan.seeds
-        return [folder] if len(seeds) == 1 else [folder / f"seed-{seed}" for seed in seeds]
+        return self.plan.run_folders(trial.claimed.folder)
 
     def _job(self, trial: RunningTrial) -> Job:
         number, overrides = trial.claimed.number, self.plan.run_overrides(trial.claimed.overrides, trial.run)
@@ -179,13 +210,13 @@ class Sweep:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Note SIGTERM and Ctrl-C, so that the loop ends between two steps. A second signal ends the process."""
+        """Note SIGTERM, SIGHUP and Ctrl-C; the loop ends after its step. A second signal ends the process."""
 
         def note(signum: int, frame: object) -> None:
             self.signum = signum
             signal.signal(signum, signal.SIG_DFL)
 
-        before = {signum: signal.signal(signum, note) for signum in (signal.SIGTERM, signal.SIGINT)}
+        before = {signum: signal.signal(signum, note) for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
         try:
             yield
         finally:
