@@ -33,9 +33,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from leyden.config.builders import cfg_dict
+from leyden.config.builders import build_data, section
 from leyden.config.compose import compose
-from leyden.config.instantiate import build
+from leyden.config.instantiate import instantiate
 from leyden.data.loaders import Normalise, ShiftAndFlip, TrainLoader
 from leyden.run import run
 from leyden.training.callbacks import EpochStats
@@ -168,10 +168,11 @@ class PlainLoop:
     """The shortest training loop: float tensors in memory, a shuffled index, forward, backward, step."""
 
     def __init__(self, cfg: DictConfig, fused: bool) -> None:
-        self.net: nn.Module = build(cfg_dict(cfg.model), "model")
+        self.net: nn.Module = instantiate(section(cfg, "model"), "model")
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=cfg.optimizer.lr, fused=fused)
-        data = build(cfg_dict(cfg.data), "data")
+        data = build_data(cfg)
         data.setup("fit")
+        assert data.train is not None
         images, self.labels = data.train
         self.images = images.float() / 255
 

@@ -108,7 +108,7 @@ def timings(folder: Path) -> list[str]:
 
 
 def check_kill(logs: Path, mnist: list[str]) -> None:
-    sweep = Sweep(logs, *SMALL, LR, "sweep.n_trials=8", "tensorboard=false")
+    sweep = Sweep(logs, *SMALL, LR, "sweep.n_trials=8", "logger=none")
     worker = sweep.start()
     wait_for(lambda: (logs / "sweeps").exists(), "the sweep")
     wait_for(lambda: len(timings(sweep.trial(2))) >= 2, "two epochs of trial 2")
@@ -131,7 +131,7 @@ def check_kill(logs: Path, mnist: list[str]) -> None:
 
 def check_fail(logs: Path, mnist: list[str]) -> None:
     widths = "model.hidden=[16],[24],[10000000000000],[32],[48],[64]"
-    sweep = Sweep(logs, *SMALL, widths, "tensorboard=false")
+    sweep = Sweep(logs, *SMALL, widths, "logger=none")
     code, output = sweep.run()
     assert code == 1, output
     assert sweep.states() == ["done", "done", "failed", "done", "done", "done"], sweep.states()
@@ -141,7 +141,7 @@ def check_fail(logs: Path, mnist: list[str]) -> None:
 
 def check_prune(logs: Path, mnist: list[str]) -> None:
     search = ["data=mnist", *mnist, "model=mlp", "model.hidden=[64]", LR, "optimizer=sgd,adamw"]
-    search += ["data.batch_size=choice(64,128,256)", "trainer.max_epochs=40", "sweep.n_trials=20", "tensorboard=false"]
+    search += ["data.batch_size=choice(64,128,256)", "trainer.max_epochs=40", "sweep.n_trials=20", "logger=none"]
     # Random search tries the same points in both sweeps, so only the pruning differs.
     search += ["sweep.sampler=random", "hydra.launcher.n_jobs=2"]
     found = {}
@@ -173,7 +173,7 @@ def check_workers(logs: Path, mnist: list[str]) -> None:
 
 def share(logs: Path, storage: str) -> None:
     """Start three workers of one sweep, and kill the second one in its first trial."""
-    sweep = Sweep(logs, *SMALL, LR, "sweep.n_trials=9", "tensorboard=false", f"sweep.storage='{storage}'")
+    sweep = Sweep(logs, *SMALL, LR, "sweep.n_trials=9", "logger=none", f"sweep.storage='{storage}'")
     workers = [sweep.start() for _ in range(3)]
     wait_for(lambda: len(list(logs.glob("sweeps/*/*/checkpoints/last.ckpt"))) >= 3, "three running trials")
     workers[1].kill()
@@ -189,7 +189,7 @@ def check_ddp(logs: Path, mnist: list[str]) -> None:
     processes = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=4"]
     prune = ["sweep.pruner=median", "sweep.pruner_args={n_startup_trials: 2}"]
     rates = "optimizer.lr=3e-3,1e-3,1e-7,1e-8"
-    sweep = Sweep(logs, "model=mlp", *processes, rates, *prune, "tensorboard=false")
+    sweep = Sweep(logs, "model=mlp", *processes, rates, *prune, "logger=none")
     code, output = sweep.run()
     assert code == 0, output
     assert sweep.states() == ["done", "done", "pruned", "pruned"], sweep.states()
@@ -250,7 +250,7 @@ def check_clusters(logs: Path, mnist: list[str]) -> None:
 
 
 def check_time(logs: Path, mnist: list[str]) -> None:
-    run = ["data=mnist", *mnist, "model=mlp", "trainer.max_epochs=4", "tensorboard=false"]
+    run = ["data=mnist", *mnist, "model=mlp", "trainer.max_epochs=4", "logger=none"]
     os.environ["OMP_NUM_THREADS"] = "1"
     alone, started = [], []
     rates = ["optimizer.lr=interval(0.0029, 0.0031)", "sweep.sampler=random"]

@@ -15,7 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from leyden.cli import exit_codes
+from leyden.config.exit_codes import exit_codes
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from leyden.config.compose import compose, groups
-from leyden.records.run_folder import last_checkpoint, unlock
+from leyden.records.run_folder import last_checkpoint
 from leyden.run import resume, run
 from leyden.training.checkpoints import Checkpoints
 from scripts.kill_and_resume import differing, metrics

@@ -61,7 +61,9 @@ def test_a_file_imports_only_from_its_own_layer_and_lower_ones(path: Path) -> No
 
 def test_no_import_cycle_within_a_layer() -> None:
     graph = {
-        ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts): {m for m, typing in imports(path) if not typing}
+        ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts): {
+            module for module, typing_only in imports(path) if not typing_only
+        }
         for path in FILES
     }
 
@@ -107,7 +109,8 @@ def private_names(path: Path) -> set[str]:
     text = path.read_text()
     tree = ast.parse(text)
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    own |= {target.id for node in ast.walk(tree) if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)}
+    assignments = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+    own |= {target.id for node in assignments for target in node.targets if isinstance(target, ast.Name)}
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("leyden"):

@@ -33,7 +33,7 @@ def test_sigterm_saves_and_exits_with_143(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert f"go on with: python train.py resume={folder}" in output.splitlines()[-1]
+    assert f"Resume with: python train.py resume={folder}" in output.splitlines()[-1]
     assert saved_step(folder) >= before
     assert torch.load(last_checkpoint(folder), weights_only=True)["epoch"] >= 1
 
@@ -65,7 +65,7 @@ def test_no_process_is_left_when_the_first_is_killed(moment: str, tmp_path: Path
 
 
 def test_eight_runs_in_the_same_second_have_eight_folders(tmp_path: Path) -> None:
-    command = ["trainer=smoke", "model=mlp", "tensorboard=false", f"paths.logs={tmp_path / 'logs'}"]
+    command = ["trainer=smoke", "model=mlp", "logger=none", f"paths.logs={tmp_path / 'logs'}"]
     processes = [start(*command, f"seed={seed}") for seed in range(8)]
     outputs = [process.communicate(timeout=200)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * 8, outputs

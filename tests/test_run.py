@@ -12,17 +12,14 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import leyden
-from leyden.config.builders import build_module, cfg_dict
+from leyden.config.builders import build_data, build_module
 from leyden.config.compose import compose, groups
-from leyden.config.instantiate import build
 from leyden.errors import UserError
 from leyden.records.loggers import read_metrics
-from leyden.records.report import metrics_table
-from leyden.records.run_folder import best_checkpoint, last_checkpoint, read_checkpoint
+from leyden.records.run_folder import best_checkpoint, last_checkpoint
 from leyden.run import resume, run
 from leyden.tools.evaluate import evaluate
 from leyden.training.callbacks import better
-from leyden.training.trainer import build_trainer
 from tests.conftest import only_run, same_weights
 
 Finished = Callable[..., Path]
@@ -39,8 +36,7 @@ def few_images_have_not_all_classes() -> Iterator[None]:
 @pytest.mark.parametrize("experiment", groups()["experiment"])
 def test_every_recipe_can_be_built(experiment: str) -> None:
     cfg = compose(f"experiment={experiment}")
-    build_trainer(cfg)
-    build(cfg_dict(cfg.data), "data")
+    build_data(cfg)
     module = build_module(cfg).eval()
     assert module(torch.randn(2, *cfg.data.shape)).shape == (2, cfg.model.num_outputs)
 
@@ -133,13 +129,13 @@ def test_k_fold_runs_validate_on_other_images(finished: Finished) -> None:
 
 class TestBadFolders:
     def test_no_run_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="is no run folder"):
+        with pytest.raises(UserError, match="is not a run folder"):
             resume(tmp_path)
 
     def test_a_checkpoint_of_another_model(self, finished: Finished) -> None:
         small, large = finished("trainer=smoke"), finished("trainer=smoke", "model.channels=[8,16]")
         last_checkpoint(small).write_bytes(last_checkpoint(large).read_bytes())
-        with pytest.raises(UserError, match=r"of another model \(net\.stages\.0\.weight is \[8, 1, 5, 5\]"):
+        with pytest.raises(UserError, match=r"belongs to another model \(net\.stages\.0\.weight is \[8, 1, 5, 5\]"):
             resume(small, ["trainer.max_epochs=9"])
 
     def test_a_damaged_checkpoint(self, finished: Finished) -> None:
@@ -149,17 +145,6 @@ class TestBadFolders:
         with pytest.raises(UserError, match=r"best\.ckpt: cannot be read"):
             leyden.load(folder)
 
-    def test_a_checkpoint_that_wants_to_run_code(self, finished: Finished, tmp_path: Path) -> None:
-        class Attack:
-            def __reduce__(self) -> tuple[object, ...]:
-                return (Path.touch, (tmp_path / "attacked",))
-
-        path = best_checkpoint(finished("trainer=smoke"))
-        torch.save({"state_dict": Attack()}, path)
-        with pytest.raises(UserError, match="cannot be read"):
-            read_checkpoint(path)
-        assert not (tmp_path / "attacked").exists()
-
     def test_a_config_that_wants_to_run_code(self, finished: Finished, tmp_path: Path) -> None:
         folder = finished("trainer=smoke")
         config = (folder / "config.yaml").read_text()
@@ -167,7 +152,7 @@ class TestBadFolders:
             "in_shape:", f"path: {tmp_path}/attacked\n  in_shape:"
         )
         (folder / "config.yaml").write_text(attack)
-        with pytest.raises(UserError, match=r"model\._target_: os\.mkdir is not in a trusted package"):
+        with pytest.raises(UserError, match=r"model\._target_: 'os\.mkdir' is not in a trusted package"):
             leyden.load(folder)
         assert not (tmp_path / "attacked").exists()
 
@@ -199,17 +184,3 @@ def test_nan_does_not_stay_the_best() -> None:
     assert not better(math.nan, 0.5, "max")
     assert better(0.6, 0.5, "max")
     assert not better(0.6, 0.5, "min")
-
-
-def test_the_end_table_has_a_column_for_each_metric_of_the_run() -> None:
-    report = {
-        "name": "diabetes-mlp",
-        "state": "finished",
-        "objective": {"metric": "val/rmse", "epoch": 3},
-        "metrics": {"val/loss": 0.5, "val/mae": 44.0, "val/rmse": 55.25, "test/loss": 0.6, "test/rmse": 2931.4},
-    }
-    table = metrics_table(report)
-    columns = {str(column.header): list(column.cells) for column in table.columns}
-    assert list(columns) == ["", "loss", "rmse", "mae"]
-    assert columns["rmse"] == ["55.2500", "2,931.4"]
-    assert columns["mae"] == ["44.0000", ""]

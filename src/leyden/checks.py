@@ -6,6 +6,7 @@ python -m leyden.checks model=linear data=digits
 >>> check_model("linear", "digits")
 """
 
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -26,14 +27,13 @@ from leyden.records.loggers import read_metrics
 from leyden.records.report import read_report
 from leyden.records.run_folder import best_checkpoint, create, last_checkpoint, new_path, unlock
 from leyden.run import resume, run
+from leyden.tools.evaluate import evaluate
 
 # A run of ten steps in two epochs, with checkpoints within the epochs.
 SMALL = (
     "trainer.accelerator=cpu",
     "trainer.max_epochs=2",
     "trainer.limit_train_batches=5",
-    "trainer.limit_val_batches=2",
-    "trainer.limit_test_batches=2",
     "data.batch_size=8",
     "checkpoint.every_n_steps=2",
     "logger=none",
@@ -193,11 +193,9 @@ def takes_a_batch_of_one(checked: Checked) -> str:
 
 def evaluates_as_reported(checked: Checked) -> str:
     """Two evaluations give the same metrics, and those are the metrics in report.json."""
-    from leyden.tools.evaluate import evaluate
-
     report = read_report(checked.folder)
     assert report
-    once, again = (evaluate(checked.folder, "val", limit_batches=2) for _ in range(2))
+    once, again = (evaluate(checked.folder, "val") for _ in range(2))
     if once != again:
         return "two evaluations of the validation set differ"
     wrong = [name for name, value in once.items() if name in report["metrics"] and report["metrics"][name] != value]
@@ -206,13 +204,9 @@ def evaluates_as_reported(checked: Checked) -> str:
 
 def two_processes_equal_one(checked: Checked) -> str:
     """A run with two processes has the test metrics that one process computes from its best checkpoint."""
-    import subprocess
-
-    from leyden.tools.evaluate import evaluate
-
     logs = Path(checked.cfg.paths.logs) / "two"
     command = [
-        *(override for override in checked.overrides if "limit_" not in override),
+        *checked.overrides,
         "trainer.strategy=ddp",
         "trainer.devices=2",
         "trainer.max_epochs=1",

@@ -1,7 +1,6 @@
-"""Schedules as functions of the share of training that is done, and the wiring of both to Lightning.
+"""Learning rate schedules as functions of the fraction of the training that is done, and their wiring to Lightning.
 
-No schedule counts steps of its own: the total comes from the trainer, so that a run that is resumed with
-more epochs stretches its schedule over them.
+The total number of steps comes from the Trainer. If a run is resumed with more epochs, its schedule is stretched.
 """
 
 import inspect
@@ -14,13 +13,16 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch.nn import Parameter
 from torch.optim import Adagrad, Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 OptimizerFactory = partial[Optimizer]
 SchedulerFactory = partial[LRScheduler]
 
 FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}
 FUSED_ON_CPU_ONLY = {Adagrad}
+IMPLEMENTATIONS = {"fused", "foreach", "differentiable"}  # arguments of an optimizer that choose how it computes a step
+
+HIGH_MOMENTUM, LOW_MOMENTUM = 0.95, 0.85  # of 1cycle
 
 
 def configure(
@@ -30,20 +32,20 @@ def configure(
     trainer: Trainer,
     objective: dict[str, str],
 ) -> OptimizerLRSchedulerConfig:
-    """What `LightningModule.configure_optimizers` returns.
+    """Return what `LightningModule.configure_optimizers` returns.
 
     Args:
-        parameters: to be trained.
+        parameters: the weights to train.
         optimizer: called with the parameters.
-        scheduler: called with the optimizer, and the number of steps or (plateau) the objective's mode.
-        trainer: knows how many steps there will be.
-        objective: metric and mode that a plateau is judged by.
+        scheduler: called with the optimizer, and with the number of steps or (plateau) the mode of the objective.
+        trainer: gives the number of steps.
+        objective: metric and mode that a plateau schedule watches.
     """
     parameters = list(parameters)
     opt = optimizer(parameters, **fused(optimizer, parameters[0].device.type, trainer))
     if counts_steps(scheduler):
         total_steps = max(1, int(trainer.estimated_stepping_batches))
-        interval = "epoch" if scheduler.func is constant else "step"  # a step of one that does nothing takes 30 µs
+        interval = "epoch" if scheduler.func is constant else "step"  # saves 30 µs per step
         return {"optimizer": opt, "lr_scheduler": {"scheduler": scheduler(opt, total_steps), "interval": interval}}
     plateau = scheduler(opt, mode=objective["mode"])
     assert isinstance(plateau, ReduceLROnPlateau)
@@ -51,34 +53,39 @@ def configure(
 
 
 def counts_steps(scheduler: SchedulerFactory) -> bool:
-    """Whether `scheduler` is a function of the step, and not of a metric."""
+    """Return whether `scheduler` is a function of the step, not of a metric."""
     return "total_steps" in inspect.signature(scheduler).parameters
 
 
 def fused(optimizer: OptimizerFactory, device: str, trainer: Trainer) -> dict[str, bool]:
-    """``{"fused": True}`` where one kernel can do the whole step: a quarter less time per step of a dense net.
+    """Return ``{"fused": True}`` if one kernel can do the whole step, which takes a quarter less time for a dense net.
 
-    Not with float16's loss scaling: a fused optimizer unscales by itself and forbids clipping the gradient.
+    The user's own choice of an implementation is respected. With float16's loss scaling, a fused optimizer unscales the
+    gradients itself and does not allow clipping, so it is not used.
     """
+    if IMPLEMENTATIONS & optimizer.keywords.keys():
+        return {}
     known = "fused" in inspect.signature(optimizer).parameters and device in FUSED_DEVICES
-    here = device == "cpu" or optimizer.func not in FUSED_ON_CPU_ONLY
-    return {"fused": True} if known and here and trainer.precision != "16-mixed" else {}
+    available = device == "cpu" or optimizer.func not in FUSED_ON_CPU_ONLY
+    return {"fused": True} if known and available and trainer.precision != "16-mixed" else {}
 
 
 def constant(optimizer: Optimizer, total_steps: int) -> LRScheduler:
-    """The same learning rate throughout."""
+    """Keep the learning rate constant."""
     return LambdaLR(optimizer, lambda step: 1.0)
 
 
-def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.05, min_factor: float = 0.0) -> LRScheduler:
-    """Linear warm-up, then half a cosine from 1 to `min_factor` times the learning rate (Loshchilov and Hutter, 2017).
+def cosine(optimizer: Optimizer, total_steps: int, warmup: float, min_factor: float) -> LRScheduler:
+    """Linear warm-up, then a half cosine from 1 to `min_factor` times the learning rate (Loshchilov and Hutter, 2017).
 
     Args:
-        warmup: share of the training, 0 to 1.
+        optimizer: has the highest learning rate.
+        total_steps: number of steps of the training.
+        warmup: fraction of the training, at least 0 and below 1.
         min_factor: 0 to 1.
 
     Raises:
-        ValueError: either is out of its range.
+        ValueError: `warmup` or `min_factor` is out of its range.
     """
     if not 0 <= warmup < 1:
         raise ValueError(f"warmup: got {warmup}, must be at least 0 and below 1")
@@ -95,54 +102,83 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.05, min_fac
     return LambdaLR(optimizer, factor)
 
 
-def step(
-    optimizer: Optimizer, total_steps: int, milestones: Sequence[float] = (0.5, 0.75), gamma: float = 0.1
-) -> LRScheduler:
-    """Times `gamma` at each milestone.
+def step(optimizer: Optimizer, total_steps: int, milestones: Sequence[float], gamma: float) -> LRScheduler:
+    """Multiply the learning rate by `gamma` at each milestone.
 
     Args:
-        milestones: shares of the training, 0 to 1.
+        optimizer: has the first learning rate.
+        total_steps: number of steps of the training.
+        milestones: fractions of the training, each between 0 and 1.
+        gamma: factor.
 
     Raises:
         ValueError: a milestone is out of its range.
     """
     if any(not 0 < milestone < 1 for milestone in milestones):
         raise ValueError(f"milestones: got {list(milestones)}, each must be between 0 and 1")
-    return LambdaLR(optimizer, lambda step: gamma ** sum(step >= part * total_steps for part in milestones))
+    return LambdaLR(optimizer, lambda step: gamma ** sum(step >= fraction * total_steps for fraction in milestones))
 
 
-class OneCycle(OneCycleLR):
-    """1cycle (Smith and Topin, 2018): the optimizer's learning rate is the highest point of the cycle.
+class OneCycle(LRScheduler):
+    """1cycle (Smith and Topin, 2018): the learning rate rises to that of the optimizer, then falls to almost zero.
 
-    Momentum (or Adam's first beta), where there is any, goes the other way, 0.95 to 0.85 and back.
-    Args as torch's `OneCycleLR`.
+    Momentum, or the first beta of Adam, moves the other way, from 0.95 to 0.85 and back; it is left alone if it is 0.
+    Both follow half cosines. The values are those of `torch.optim.lr_scheduler.OneCycleLR`, which cannot be stretched
+    over more steps when a run is resumed.
+
+    Args:
+        optimizer: has the highest learning rate of the cycle.
+        total_steps: number of steps of the training.
+        pct_start: fraction of the training in which the learning rate rises, between 0 and 1.
+        div_factor: the first learning rate is the highest one divided by this.
+        final_div_factor: the last learning rate is the first one divided by this.
 
     Raises:
         ValueError: `pct_start` is not between 0 and 1.
     """
 
     def __init__(
-        self,
-        optimizer: Optimizer,
-        total_steps: int,
-        pct_start: float = 0.3,
-        div_factor: float = 25.0,
-        final_div_factor: float = 1e4,
+        self, optimizer: Optimizer, total_steps: int, pct_start: float, div_factor: float, final_div_factor: float
     ) -> None:
         if not 0 < pct_start < 1:
             raise ValueError(f"pct_start: got {pct_start}, must be between 0 and 1")
-        momenta = optimizer.defaults.get("momentum"), *optimizer.defaults.get("betas", ())
-        super().__init__(
-            optimizer,
-            max_lr=[group["lr"] for group in optimizer.param_groups],
-            total_steps=max(total_steps, math.ceil(2 / pct_start)),  # torch divides by zero below two rising steps
-            pct_start=pct_start,
-            div_factor=div_factor,
-            final_div_factor=final_div_factor,
-            cycle_momentum=bool(momenta[0] or len(momenta) > 1),
-        )
+        self.total_steps = max(total_steps, math.ceil(2 / pct_start))  # at least two steps up
+        self.pct_start, self.div_factor, self.final_div_factor = pct_start, div_factor, final_div_factor
+        self.peaks = [group["lr"] for group in optimizer.param_groups]
+        defaults = optimizer.defaults
+        has_momentum = "momentum" in defaults and defaults["momentum"]
+        self.momentum = "betas" if "betas" in defaults else "momentum" if has_momentum else ""
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[Any]:
+        """Return the learning rate of each group at this step, and set its momentum."""
+        momentum = self._at_step(HIGH_MOMENTUM, LOW_MOMENTUM, HIGH_MOMENTUM)
+        rates = []
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            first = peak / self.div_factor
+            rates.append(self._at_step(first, peak, first / self.final_div_factor))
+            if self.momentum == "betas":
+                group["betas"] = (momentum, *group["betas"][1:])
+            elif self.momentum:
+                group["momentum"] = momentum
+        return rates
+
+    def _at_step(self, first: float, middle: float, last: float) -> float:
+        """Return the value at this step: a half cosine from `first` to `middle`, then one to `last`."""
+        step, top = min(self.last_epoch, self.total_steps), float(self.pct_start * self.total_steps) - 1
+        if step <= top:
+            return half_cosine(first, middle, step / top)
+        return half_cosine(middle, last, (step - top) / (self.total_steps - 1 - top))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the step, but keep the length: the trainer's, which may be longer than when it was saved."""
-        length = {"total_steps", "_schedule_phases"}
-        super().load_state_dict({key: value for key, value in state_dict.items() if key not in length})
+        """Restore the step. The length is that of this training, which may be longer than the one that was saved.
+
+        Checkpoints of Leyden 0.1 hold the state of torch's OneCycleLR, whose other entries do not exist here.
+        """
+        restored = self.state_dict().keys() - {"total_steps", "base_lrs"}
+        super().load_state_dict({key: value for key, value in state_dict.items() if key in restored})
+
+
+def half_cosine(start: float, end: float, done: float) -> float:
+    """Return the value at the fraction `done` of a half cosine from `start` to `end`."""
+    return end + (start - end) / 2.0 * (math.cos(math.pi * done) + 1)

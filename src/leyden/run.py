@@ -17,12 +17,14 @@ from leyden.config.stored import stored_config
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
-from leyden.records import run_folder
 from leyden.records.loggers import TensorBoard
 from leyden.records.processes import end_with, is_first_process
 from leyden.records.report import read_origin, read_report, write_origin
+from leyden.records.run_folder import FOLDER_VARIABLE, create, lock, new_path, parent, save_config
 from leyden.seeding import seed_all
+from leyden.training.callbacks import ConfigWriter
 from leyden.training.fast_loop import use_fast_loop
+from leyden.training.launcher import shared_folder
 from leyden.training.outcome import finish, test
 from leyden.training.resume import is_done, last_good_checkpoint
 from leyden.training.signals import raise_on_signals
@@ -58,7 +60,7 @@ def run(cfg: DictConfig, folder: Path | None = None, pruner: Pruner | None = Non
     with _process(cfg):
         began = time.perf_counter()
         resumes = folder is not None
-        folder = folder or _new_folder(cfg)
+        folder = folder or shared_folder(lambda: new_path(parent(cfg.paths.logs, cfg.name)))
         checkpoint_path, checkpoint = last_good_checkpoint(folder) if resumes else (None, None)
         seed_all(torch.device("cpu"), cfg.seed, "init")
         module = build_module(cfg)
@@ -108,7 +110,7 @@ def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
         print(f"{folder} is finished, after {report['epochs']} epochs. A larger trainer.max_epochs continues it.")
         return float(report["objective"]["best"])
     if is_first_process():
-        run_folder.lock(folder)
+        lock(folder)
     return run(cfg, folder)
 
 
@@ -127,18 +129,9 @@ def _process(cfg: DictConfig) -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-        os.environ.pop(run_folder.FOLDER_VARIABLE, None)
+        os.environ.pop(FOLDER_VARIABLE, None)
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # its threads can outlive the interpreter's end
-
-
-def _new_folder(cfg: DictConfig) -> Path:
-    """Return the path of a new run folder, or the one of rank 0 if this is another process of the run."""
-    if not is_first_process():
-        if run_folder.FOLDER_VARIABLE not in os.environ:
-            raise UserError(f"{run_folder.FOLDER_VARIABLE}: must name a new folder if a launcher starts the processes")
-        return Path(os.environ[run_folder.FOLDER_VARIABLE])
-    return run_folder.new_path(run_folder.parent(cfg.paths.logs, cfg.name))
 
 
 def _begin(
@@ -148,11 +141,13 @@ def _begin(
     trainer = training.trainer
     if trainer.is_global_zero:
         if not resumes:
-            run_folder.create(folder)
-            os.environ[run_folder.FOLDER_VARIABLE] = str(folder)
+            create(folder)
+            os.environ[FOLDER_VARIABLE] = str(folder)
         if not (folder / "origin.json").exists():
             write_origin(folder)
-        run_folder.save_config(folder, cfg)
+        if not (folder / "config.yaml").exists():
+            save_config(folder, cfg)
+    trainer.callbacks.append(ConfigWriter(lambda: save_config(folder, cfg)))  # type: ignore[attr-defined]
     raise_on_signals("before the first step", folder)
     if cfg.trainer.compile:
         module.net.compile()

@@ -122,5 +122,7 @@ def test_a_default_value_is_written_once(choice: str) -> None:
     spec = TARGETS[choice]
     if spec["_target_"].startswith("leyden."):
         parameters = inspect.signature(locate(spec["_target_"], choice)).parameters
-        twice = [name for name in spec if name in parameters and parameters[name].default is not inspect.Parameter.empty]
+        twice = [
+            name for name in spec if name in parameters and parameters[name].default is not inspect.Parameter.empty
+        ]
         assert twice == [], "the YAML and the code both have a default"

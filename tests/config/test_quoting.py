@@ -8,7 +8,30 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from leyden.config.quoting import command, override, quote_paths, quoted
 
-ODD = ["", "a b", "实验", "Photos (1)", "a,b", "a=b", "it's", '"x"', "a\\", "\\'", "[x", "{x", "#x", "a&b;c", "1e-3", "null", "true", "-", "~", "3", "a:b", "$x"]
+ODD = [
+    "",
+    "a b",
+    "实验",
+    "Photos (1)",
+    "a,b",
+    "a=b",
+    "it's",
+    '"x"',
+    "a\\",
+    "\\'",
+    "[x",
+    "{x",
+    "#x",
+    "a&b;c",
+    "1e-3",
+    "null",
+    "true",
+    "-",
+    "~",
+    "3",
+    "a:b",
+    "$x",
+]
 
 
 def read(argument: str) -> object:
@@ -40,7 +63,14 @@ def test_a_printed_command_can_be_pasted_into_a_shell(value: str) -> None:
 
 
 def test_paths_on_the_command_line_need_no_quotes_for_hydra() -> None:
-    given = ["data.root=/home/me/Photos (1)", "resume=/实验/a,b", "init_from=it's", "model.hidden=[1,2]", "data=mnist", "-m"]
+    given = [
+        "data.root=/home/me/Photos (1)",
+        "resume=/实验/a,b",
+        "init_from=it's",
+        "model.hidden=[1,2]",
+        "data=mnist",
+        "-m",
+    ]
     quoted_now = quote_paths(given[:3])
     assert [read(argument) for argument in quoted_now] == ["/home/me/Photos (1)", "/实验/a,b", "it's"]
     assert quote_paths(given[3:]) == given[3:]

@@ -85,6 +85,13 @@ def test_the_mode_follows_from_the_metric() -> None:
 
 def test_a_resumed_run_changes_only_what_is_listed() -> None:
     check_resumable([*RESUMABLE, "callbacks.x._target_", "logger.wandb.offline"])
-    for key in ("trainer.precision", "trainer.limit_train_batches", "model.dropout", "data.batch_size", "seed", "trainer"):
+    for key in (
+        "trainer.precision",
+        "trainer.limit_train_batches",
+        "model.dropout",
+        "data.batch_size",
+        "seed",
+        "trainer",
+    ):
         with pytest.raises(UserError, match=f"^{key}: cannot change when a run is resumed"):
             check_resumable([key])

@@ -1,4 +1,4 @@
-"""Images of a person's own, written here in many formats; what is read is compared pixel by pixel."""
+"""Your own images: splits, cache, statistics, mistakes and broken files."""
 
 import json
 import os
@@ -9,37 +9,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 import leyden
-from leyden.config.builders import cfg_dict
+from leyden.config.builders import section
 from leyden.config.compose import compose
-from leyden.config.instantiate import build
-from leyden.data.folder import Folder, mean_and_std
+from leyden.config.instantiate import instantiate
+from leyden.data.folder import Folder
 from leyden.data.image_files import decode as decode_module
-from leyden.data.image_files.decode import decode
 from leyden.errors import UserError
 from leyden.records.run_folder import read_config
 from tests.conftest import write_folder
+from tests.data.building import pixels, save
 
 Finished = Callable[..., Path]
-
-RNG = np.random.default_rng(0)
-
-
-def pixels(number: int, channels: int = 3, side: int = 4) -> NDArray[np.uint8]:
-    """An image (H, W, C) of one colour, `number`."""
-    return np.full((side, side, channels), number, dtype=np.uint8)
-
-
-def save(path: Path, image: NDArray[np.uint8], **options: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).save(path, **options)
 
 
 @pytest.fixture
@@ -49,11 +34,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def folder(root: Path, *overrides: str) -> Folder:
-    """Not yet read, of 4x4 images in colour, with its cache beside `root`."""
+    """Build the data set with 4x4 colour images and its cache next to `root`. Nothing is read yet."""
     cfg = compose(
         "data=folder", f"data.root={root}", f"data.cache={root.parent / 'cache'}", "data.shape=[3,4,4]", *overrides
     )
-    data = build(cfg_dict(cfg.data), "data")
+    data = instantiate(section(cfg, "data"), "data")
     assert isinstance(data, Folder)
     return data
 
@@ -88,80 +73,6 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(decode_module, "decode_all", counted)
     return counts
-
-
-class TestDecode:
-    @staticmethod
-    def read(path: Path, *shape: int) -> list[list[list[int]]]:
-        return decode(path.read_bytes(), shape).tolist()
-
-    @pytest.mark.parametrize("extension", ["png", "bmp", "tiff", "webp", "ppm"])
-    def test_an_image_of_the_right_size_keeps_its_pixels(self, tmp_path: Path, extension: str) -> None:
-        image = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
-        path = tmp_path / f"image.{extension}"
-        save(path, image, **({"lossless": True} if extension == "webp" else {}))
-        assert np.array_equal(decode(path.read_bytes(), (3, 5, 7)), image.transpose(2, 0, 1))
-
-    def test_grey_and_colour_become_what_the_shape_says(self, tmp_path: Path) -> None:
-        save(tmp_path / "grey.png", pixels(77, channels=1, side=1))
-        save(tmp_path / "red.png", np.array([[[255, 0, 0]]], dtype=np.uint8))
-        assert self.read(tmp_path / "grey.png", 3, 1, 1) == [[[77]], [[77]], [[77]]]
-        assert self.read(tmp_path / "red.png", 1, 1, 1) == [[[76]]]  # 0.299 of 255
-
-    def test_sixteen_bits_become_their_upper_eight(self, tmp_path: Path) -> None:
-        Image.fromarray(np.array([[0, 255, 256, 65535]], dtype=np.uint16)).save(tmp_path / "deep.png")
-        assert self.read(tmp_path / "deep.png", 1, 1, 4) == [[[0, 0, 1, 255]]]
-
-    def test_a_palette_is_looked_up_and_what_is_transparent_lies_on_white(self, tmp_path: Path) -> None:
-        palette = Image.fromarray(np.array([[0, 1]], dtype=np.uint8), mode="P")
-        palette.putpalette([10, 20, 30, 40, 50, 60])
-        palette.save(tmp_path / "palette.png")
-        palette.save(tmp_path / "hole.png", transparency=1)
-        assert self.read(tmp_path / "palette.png", 3, 1, 2) == [[[10, 40]], [[20, 50]], [[30, 60]]]
-        assert self.read(tmp_path / "hole.png", 3, 1, 2) == [[[10, 255]], [[20, 255]], [[30, 255]]]
-        save(tmp_path / "half.png", np.array([[[0, 0, 0, 51], [9, 9, 9, 255]]], dtype=np.uint8))
-        assert self.read(tmp_path / "half.png", 1, 1, 2) == [[[204, 9]]]  # a fifth of black on white
-
-    def test_a_photograph_is_turned_upright(self, tmp_path: Path) -> None:
-        image = np.zeros((16, 16, 3), dtype=np.uint8)
-        image[:, 8:] = 255  # white on the right
-        exif = Image.Exif()
-        exif[0x0112] = 6  # the camera was held so that right is down
-        save(tmp_path / "turned.jpg", image, exif=exif, quality=100)
-        assert self.read(tmp_path / "turned.jpg", 1, 16, 16) == [[[0] * 16] * 8 + [[255] * 16] * 8]
-
-    def test_it_is_brought_to_size_and_its_middle_cut_out(self, tmp_path: Path) -> None:
-        image = np.zeros((2, 6), dtype=np.uint8)
-        image[:, 2:4] = [[0, 100], [200, 100]]  # the middle square
-        image[:, :2] = image[:, 4:] = 255
-        save(tmp_path / "wide.png", image)
-        assert self.read(tmp_path / "wide.png", 1, 2, 2) == [[[0, 100], [200, 100]]]
-        # at half the size a triangle weighs four pixels of a row 1:3:3:1; (255 + 300 + 255) / 8, (255 + 900 + 255) / 8
-        assert self.read(tmp_path / "wide.png", 1, 1, 1) == [[[139]]]  # the mean of 101.25 and 176.25
-
-    def test_a_fine_pattern_becomes_grey_and_not_moire(self, tmp_path: Path) -> None:
-        stripes = np.tile(np.array([0, 255], dtype=np.uint8), (64, 32))
-        save(tmp_path / "stripes.png", stripes)
-        small = decode((tmp_path / "stripes.png").read_bytes(), (1, 8, 8))
-        assert abs(small.astype(int) - 127).max() <= 12
-
-    def test_a_large_jpeg_is_as_a_small_one(self, tmp_path: Path) -> None:
-        image = np.zeros((512, 512, 3), dtype=np.uint8)
-        image[:256, :, 0], image[:, 256:, 1] = 200, 100
-        save(tmp_path / "large.jpg", image, quality=95)
-        save(tmp_path / "large.png", image)
-        one, other = (decode((tmp_path / name).read_bytes(), (3, 8, 8)) for name in ("large.jpg", "large.png"))
-        assert abs(one.astype(int) - other).max() <= 4
-
-    def test_what_is_no_image_says_why(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="no image of a known format"):
-            decode(b"hello", (3, 4, 4))
-        save(tmp_path / "whole.png", RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8))
-        with pytest.raises(ValueError, match="truncated"):
-            decode((tmp_path / "whole.png").read_bytes()[:300], (3, 4, 4))
-        Image.fromarray(np.ones((2, 2), dtype=np.float32)).save(tmp_path / "float.tiff")
-        with pytest.raises(ValueError, match="no range is known"):
-            decode((tmp_path / "float.tiff").read_bytes(), (3, 4, 4))
 
 
 class TestSplits:
@@ -208,7 +119,7 @@ class TestSplits:
         data = ready(split_root, "data.limit=0.5")
         assert (values(data.val), values(data.test)) == ([60], [50, 51])
         assert data.sizes()["train"] == 15
-        with pytest.raises(UserError, match=r"^data\.num_folds: .*val is there to validate with"):
+        with pytest.raises(UserError, match=r"^data\.num_folds: must be 0, because .*val is the validation set"):
             folder(split_root, "data.num_folds=3").prepare_data()
 
     def test_without_a_test_folder_test_is_cut_from_train(self, split_root: Path) -> None:
@@ -292,13 +203,6 @@ class TestNormalisation:
         data = ready(root, "data.mean=[0.1,0.2,0.3]", "data.std=[1,1,1]")
         assert data.measured() == {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]}
 
-    def test_by_hand(self) -> None:
-        images = torch.tensor([[0, 255], [51, 51]], dtype=torch.uint8).view(2, 1, 1, 2).repeat(1, 2, 1, 1)
-        images[:, 1] = 255
-        means, stds = mean_and_std(images)
-        assert means == [0.35, 1.0]  # (0 + 1 + 0.2 + 0.2) / 4
-        assert stds == [0.3841, 0.0039]  # √((0.35² + 0.65² + 2 · 0.15²) / 4); one grey level
-
 
 class TestMistakes:
     @pytest.mark.parametrize(
@@ -307,9 +211,9 @@ class TestMistakes:
             (lambda root: root.rename(root.with_name("moved")), "there is no folder"),
             (lambda root: [path.unlink() for path in root.rglob("*.png")], "images/cat holds no images"),
             (lambda root: (root / "eel").mkdir(), "images/eel holds no images"),
-            (lambda root: save(root / "train" / "a" / "1.png", pixels(1)), "train holds only one class folder, a"),
-            (lambda root: save(root / "eel" / "1.png", pixels(1)), "class eel has too few images: 0 left to train"),
-            (lambda root: _move_to_train(root), "test/dgo is a folder of no class; the classes are cat, dog"),
+            (lambda root: save(root / "train" / "a" / "1.png", pixels(1)), "train contains only one class folder, a"),
+            (lambda root: save(root / "eel" / "1.png", pixels(1)), "class eel has too few images: 0 for training"),
+            (lambda root: _move_to_train(root), "test/dgo is not one of the classes, which are cat, dog"),
             (lambda root: (root / "cat" / "x.png").symlink_to("nowhere"), "cannot read .*x.png"),
         ],
     )
@@ -321,7 +225,7 @@ class TestMistakes:
 
     def test_images_without_class_folders(self, tmp_path: Path) -> None:
         save(tmp_path / "images" / "1.png", pixels(1))
-        with pytest.raises(UserError, match=r"^data\.root: .*images holds no class folders"):
+        with pytest.raises(UserError, match=r"^data\.root: .*images contains no class folders"):
             folder(tmp_path / "images")
 
     @pytest.mark.parametrize(
@@ -341,7 +245,7 @@ class TestMistakes:
     def test_other_files_are_left_out_with_a_note(self, root: Path) -> None:
         for name in ("notes.txt", "more.TXT", "README", ".hidden"):
             (root / "cat" / name).write_text("hello")
-        with pytest.warns(match=r"3 files in .*images left out \(2 \.txt, 1 without an extension; images are \.avif"):
+        with pytest.warns(match=r"3 files in .* are left out \(2 \.txt, 1 without an extension; images are \.avif"):
             data = ready(root)
         assert sum(data.sizes().values()) == 30
 
@@ -369,7 +273,7 @@ class TestBrokenFiles:
     def test_they_are_named_in_one_error(self, broken: Path, decoded: list[int]) -> None:
         with pytest.raises(UserError) as caught:
             ready(broken)
-        assert str(caught.value).startswith(f"data.root: 2 broken images: {broken}/cat/03.png (no image of a known")
+        assert str(caught.value).startswith(f"data.root: 2 broken images: {broken}/cat/03.png (not an image of a known")
         assert f"{broken}/dog/105.png (" in str(caught.value)
         assert str(caught.value).endswith("data.skip_broken=true leaves them out")
         with pytest.raises(UserError, match="2 broken images"):
@@ -383,7 +287,7 @@ class TestBrokenFiles:
             ready(root)
 
     def test_they_can_be_left_out(self, broken: Path) -> None:
-        with pytest.warns(match="2 broken images: .*; left out, since"):
+        with pytest.warns(match="2 broken images: .*; they are left out because"):
             data = ready(broken, "data.skip_broken=true")
         rest = sorted(everything(data))
         assert rest == [*range(3), *range(4, 20), *range(100, 105), *range(106, 110)]
@@ -396,7 +300,7 @@ class TestBrokenFiles:
             path.write_text("no image")
         with (
             warnings.catch_warnings(action="ignore"),
-            pytest.raises(UserError, match=r"^data\.root: class dog has too few images: 0 left"),
+            pytest.raises(UserError, match=r"^data\.root: class dog has too few images: 0 for"),
         ):
             ready(root, "data.skip_broken=true")
 

@@ -53,7 +53,7 @@ class TestWriting:
     def test_the_old_file_stays_until_the_new_one_is_complete(self, tmp_path: Path) -> None:
         path = tmp_path / "file"
         write_text(path, "old")
-        with pytest.raises(RuntimeError), writing(path) as file:
+        with pytest.raises(RuntimeError), writing(path) as file:  # noqa: PT012
             file.write(b"half of the new one")
             raise RuntimeError
         assert path.read_text() == "old"
@@ -84,9 +84,13 @@ class TestWriting:
         assert path.read_text() == "old"
         assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
-    def test_a_rename_is_followed_by_a_sync_of_the_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_rename_is_followed_by_a_sync_of_the_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         synced = []
-        monkeypatch.setattr(run_folder, "sync_directory", lambda path: synced.append((path, (tmp_path / "file").exists())))
+        monkeypatch.setattr(
+            run_folder, "sync_directory", lambda path: synced.append((path, (tmp_path / "file").exists()))
+        )
         write_text(tmp_path / "file", "text")
         assert synced == [(tmp_path, True)]
 
@@ -96,7 +100,9 @@ class TestStrangers:
         check_folder(folder)
         assert read_config(folder).seed == 1
 
-    @pytest.mark.parametrize("name", ["config.yaml", "checkpoints", "report.json", "checkpoints/best.ckpt", "metrics.csv.partial"])
+    @pytest.mark.parametrize(
+        "name", ["config.yaml", "checkpoints", "report.json", "checkpoints/best.ckpt", "metrics.csv.partial"]
+    )
     def test_a_part_that_is_a_link_is_rejected(self, folder: Path, tmp_path: Path, name: str) -> None:
         target = tmp_path / "elsewhere"
         target.mkdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 from scripts.check_sweeps import Sweep, starts, timings, wait_for
 from tests.conftest import ROOT
 
-RUN = ["model=mlp", "early_stopping.patience=100", "checkpoint.every_n_steps=5", "tensorboard=false"]
+RUN = ["model=mlp", "early_stopping.patience=100", "checkpoint.every_n_steps=5", "logger=none"]
 
 
 def test_a_killed_sweep_resumes_its_trial_and_continues_after_a_failure(tmp_path: Path) -> None:

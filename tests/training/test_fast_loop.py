@@ -1,4 +1,4 @@
-"""A leaner step changes nothing but the time."""
+"""The fast loop gives the same bits as Lightning's, and leaves nothing out."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,18 +6,21 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 import leyden
-from leyden.config.builders import build_module
+from leyden.config.builders import build_data, build_module
 from leyden.config.compose import compose
-from leyden.modules.lean import LeanModule
+from leyden.data.datamodule import InMemoryData
+from leyden.data.digits import Digits
+from leyden.modules.base import BaseModule
+from leyden.records.report import read_report
 from leyden.training.fast_loop import FastEpochLoop, FastTrainer, use_fast_loop
-from leyden.training.trainer import build_trainer
+from leyden.training.trainer import build_training
 from scripts.kill_and_resume import metrics
 from tests.conftest import same_weights
 
@@ -30,8 +33,9 @@ RUN = ("data=synthetic", "data.num_train=200", "model.dropout=0.2", "trainer.max
         [],
         ["scheduler=plateau", "scheduler.patience=0"],
         ["trainer.limit_train_batches=3"],
-        ["+trainer.val_check_interval=0.5"],
-        ["trainer.max_epochs=4", "+trainer.max_steps=9"],
+        ["trainer.val_check_interval=0.5"],
+        ["trainer.max_epochs=4", "trainer.max_steps=9"],
+        ["trainer.max_epochs=4", "trainer.max_steps=10"],
         ["trainer.max_epochs=20", "early_stopping.patience=1", "early_stopping.min_delta=1"],
     ],
     ids=" ".join,
@@ -40,7 +44,7 @@ def test_the_weights_have_the_same_bits(
     overrides: list[str], finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lean = finished(*RUN, *overrides)
-    monkeypatch.setattr("leyden.run.use_fast_loop", lambda trainer, module: None)
+    monkeypatch.setattr("leyden.run.use_fast_loop", lambda trainer, module, data: False)
     lightnings = finished(*RUN, *overrides)
     assert lean != lightnings
     assert same_weights(leyden.load(lean), leyden.load(lightnings))
@@ -58,20 +62,20 @@ def test_the_weights_have_the_same_bits(
         (["trainer.precision=bf16-mixed"], False),
     ],
 )
-def test_a_step_is_plain_only_where_nothing_is_left_out(overrides: list[str], plain: bool) -> None:
-    trainer, module = _prepared(*overrides)
-    use_fast_loop(trainer, module)
+def test_the_fast_loop_runs_only_where_nothing_is_left_out(overrides: list[str], plain: bool) -> None:
+    trainer, module, data = _prepared(*overrides)
+    assert use_fast_loop(trainer, module, data) == plain
     assert isinstance(trainer.fit_loop.epoch_loop, FastEpochLoop) == plain
 
 
 def test_a_hook_that_somebody_wrote_is_called() -> None:
     class Listener(Callback):
-        def on_after_backward(self, trainer: Trainer, pl_module: LeanModule) -> None:
+        def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
             """Listens."""
 
-    trainer, module = _prepared()
+    trainer, module, data = _prepared()
     trainer.callbacks.append(Listener())
-    use_fast_loop(trainer, module)
+    use_fast_loop(trainer, module, data)
     assert not isinstance(trainer.fit_loop.epoch_loop, FastEpochLoop)
     assert callable(trainer.callbacks[-1].on_after_backward)
     assert trainer.callbacks[-1].on_before_backward is None
@@ -82,7 +86,7 @@ QUIET: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Talkative(LeanModule):
+class Talkative(LightningModule):
     """Logs within its steps, and returns more than the loss."""
 
     def __init__(self) -> None:
@@ -120,7 +124,7 @@ def test_what_a_module_logs_and_returns_in_a_step_arrives() -> None:
         module, listener, logger = Talkative(), Listener(), DictLogger()
         trainer = FastTrainer(max_epochs=2, log_every_n_steps=2, callbacks=[listener], logger=logger, **QUIET)
         if lean:
-            use_fast_loop(trainer, module)
+            use_fast_loop(trainer, module, LightningDataModule())
         assert isinstance(trainer.fit_loop.epoch_loop, FastEpochLoop) == lean
         trainer.fit(module, DataLoader(torch.rand(20, 3), batch_size=2))
         told = [{name: value.item() for name, value in outputs.items()} for outputs in listener.told]
@@ -148,19 +152,19 @@ class DictLogger(DummyLogger):
 def test_a_method_that_somebody_wrote_is_called(method: str) -> None:
     calls = []
 
-    def written(self: LeanModule, *args: Any, **kwargs: Any) -> Any:
+    def written(self: LightningModule, *args: Any, **kwargs: Any) -> Any:
         calls.append(args)
         return getattr(LightningModule, method)(self, *args, **kwargs)
 
     module = type("Own", (Talkative,), {method: written})()
     trainer = FastTrainer(max_epochs=1, logger=False, **QUIET)
-    use_fast_loop(trainer, module)
+    use_fast_loop(trainer, module, LightningDataModule())
     trainer.fit(module, DataLoader(torch.rand(8, 3) / 2, batch_size=2))
     assert len(calls) == 4
 
 
 def test_an_optimizer_that_wants_a_closure_gets_one() -> None:
-    class Newton(LeanModule):
+    class Newton(LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.net = torch.nn.Linear(3, 1)
@@ -173,14 +177,40 @@ def test_an_optimizer_that_wants_a_closure_gets_one() -> None:
             return torch.optim.LBFGS(self.parameters())
 
     module, trainer = Newton(), FastTrainer(max_epochs=2, logger=False, **QUIET)
-    use_fast_loop(trainer, module)
+    use_fast_loop(trainer, module, LightningDataModule())
     trainer.fit(module, DataLoader(torch.rand(8, 3), batch_size=4))
     assert trainer.global_step == 4
     assert module.net(torch.rand(8, 3)).abs().max() < 0.1
 
 
-def _prepared(*overrides: str) -> tuple[Trainer, LeanModule]:
+def test_a_transfer_hook_of_a_data_module_is_called(
+    finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def hook(self: Digits, batch: Any, dataloader_idx: int) -> Any:
+        calls.append(dataloader_idx)
+        return batch
+
+    monkeypatch.setattr(Digits, "on_after_batch_transfer", hook)
+    finished("trainer=smoke", "trainer.max_epochs=1")
+    assert len(calls) == 3 + 2 + 2  # training, validation and test
+
+
+@pytest.mark.parametrize("version", ["2.7.0", "3.0", "2.5.1"])
+def test_an_untested_version_of_lightning_uses_its_own_loop(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, module, data = _prepared()
+    monkeypatch.setattr("lightning.__version__", version)
+    assert not use_fast_loop(trainer, module, data)
+    assert not isinstance(trainer.fit_loop.epoch_loop, FastEpochLoop)
+
+
+def test_the_report_says_which_loop_ran(finished: Callable[..., Path]) -> None:
+    assert read_report(finished("trainer=smoke"))["loop"] == "fast"
+    assert read_report(finished("trainer=smoke", "trainer.gradient_clip_val=1"))["loop"] == "lightning"
+
+
+def _prepared(*overrides: str) -> tuple[Trainer, BaseModule, InMemoryData]:
     cfg = compose("trainer.accelerator=cpu", *overrides)
-    module = build_module(cfg)
-    assert isinstance(module, LeanModule)
-    return build_trainer(cfg), module
+    module, data = build_module(cfg), build_data(cfg)
+    return build_training(cfg, module, data, Path("unused")).trainer, module, data

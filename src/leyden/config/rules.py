@@ -43,6 +43,7 @@ class RunSettings:
     resume: str | None
     init_from: str | None
     plugins: Sequence[str]
+    augment: bool
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, f"seed: got {self.seed}, must be at least 0 and below 2**63")

@@ -21,6 +21,7 @@ TENSORBOARD = {"tensorboard": {"_target_": "leyden.records.loggers.TensorBoard"}
 # Keys that run folders of earlier versions lack → the value that stands for what those versions did.
 ADDED: Mapping[str, Any] = {
     "plugins": [],
+    "augment": True,  # its effect on data.shift and data.flip is stored there
     "init_from": None,
     "callbacks": {},
     "trainer.num_nodes": 1,

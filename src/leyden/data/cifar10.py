@@ -1,7 +1,7 @@
-"""CIFAR-10 (Krizhevsky, 2009): 50,000 + 10,000 photographs of ten kinds of things, 32x32 colour.
+"""CIFAR-10 (Krizhevsky, 2009), read from the author's files.
 
-Files: ``root/cifar-10-batches-py/*``, pickles of Python 2, as torchvision keeps them. They are read by
-an unpickler that knows numpy arrays and plain values only, so a file from a stranger can run no code.
+Files: ``root/cifar-10-batches-py/*``, pickles of Python 2, in the same place as torchvision stores them. The unpickler
+accepts numpy arrays and plain values only, so an untrusted file cannot run code.
 """
 
 import pickle
@@ -9,8 +9,9 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,26 +32,33 @@ TRAIN_FILES = {
 TEST_FILES = {"test_batch": "40351d587109b95175f43aff81a1287e"}
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class CIFAR10(ImageData):
-    """Args: as `ImageData`, and
+    """CIFAR-10: 50,000 + 10,000 photographs, 32x32 colour, ten classes.
 
-    mirrors: addresses to download from, each ending in a slash.
+    Args:
+        mirrors: addresses to download from, each ending in a slash.
     """
 
-    def __init__(self, mirrors: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.mirrors = mirrors
-        self.folder = self.root / "cifar-10-batches-py"
+    names: ClassVar[tuple[str, ...]] = (
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+    )  # fmt: skip
+
+    mirrors: Sequence[str]
+
+    @property
+    def folder(self) -> Path:
+        return self.root_folder / "cifar-10-batches-py"
 
     def files(self) -> Sequence[Path]:
         return [self.folder / name for name in TRAIN_FILES | TEST_FILES]
 
     def fetch(self) -> None:
         missing = [path for path in self.files() if not path.exists()]
-        archive = self.root / ARCHIVE
+        archive = self.root_folder / ARCHIVE
         if missing and not archive.exists():
             mirrors = self.mirrors if self.download else ()
-            download(ARCHIVE, mirrors, self.root, ARCHIVE_MD5, wanted=str(missing[0]))
+            download(ARCHIVE, mirrors, self.root_folder, ARCHIVE_MD5, wanted=str(missing[0]))
         _unpack(archive, missing)
 
     def read(self, train: bool) -> Batch:
@@ -75,9 +83,9 @@ class CIFAR10(ImageData):
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Admits numpy arrays and plain values; anything else a pickle could call raises `UnpicklingError`."""
+    """Accepts numpy arrays and plain values. Everything else that a pickle could call raises `UnpicklingError`."""
 
-    ADMITTED = frozenset(
+    ACCEPTED = frozenset(
         {
             ("numpy.core.multiarray", "_reconstruct"),
             ("numpy._core.multiarray", "_reconstruct"),
@@ -87,9 +95,9 @@ class ArrayUnpickler(pickle.Unpickler):
     )
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ADMITTED:
-            raise pickle.UnpicklingError(f"it wants to call {module}.{name}")
-        # numpy renamed its private modules; the name in old pickles still imports but warns
+        if (module, name) not in self.ACCEPTED:
+            raise pickle.UnpicklingError(f"it calls {module}.{name}, which is not allowed")
+        # numpy renamed its private modules: the name in old pickles can still be imported, but with a warning
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
@@ -99,11 +107,11 @@ def _unpack(archive: Path, paths: Sequence[Path]) -> None:
             for path in paths:
                 source = tar.extractfile(f"{path.parent.name}/{path.name}")
                 if source is None:
-                    raise UserError(f"{archive}: {path.name} in it is no file; delete it")
+                    raise UserError(f"{archive}: {path.name} inside it is not a file; delete the archive")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 partial = path.with_name(f"{path.name}.partial")
                 with source, partial.open("wb") as target:
                     shutil.copyfileobj(source, target)
                 partial.replace(path)
     except (tarfile.TarError, KeyError, EOFError, zlib.error) as error:
-        raise UserError(f"{archive}: is damaged ({error}); delete it") from error
+        raise UserError(f"{archive}: is damaged ({error}); delete the archive") from error

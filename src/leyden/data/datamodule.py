@@ -1,10 +1,13 @@
-"""The LightningDataModule of every data set that fits into memory: split, folds, loaders.
+"""The base class of all data sets: it splits a data set that fits into memory and serves it in batches.
 
-A data set adds `read`, and where it differs from (inputs, targets) as they are: `strata`, `transform`, `augmentation`.
+A subclass implements `read`. It may override `strata`, `transform`, `augmentation` and `facts`.
 """
 
+import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,105 +16,147 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from leyden.data import splits
-from leyden.data.loaders import Augment, Batch, EvalLoader, TrainLoader
+from leyden.data.loaders import Augment, Batch, EvalLoader, TrainLoader, start_of_training
 from leyden.data.scaling import Scaling
 from leyden.errors import UserError
 
 
-class InMemoryData(LightningDataModule, ABC):
-    """Inputs (N, ...) with targets (N, ...), served as whole batches, made on the device that trains.
+@dataclass(frozen=True, eq=False)
+class DataFacts:
+    """What a module needs to know about its data. A value that does not apply is None.
 
     Args:
-        shape: of one sample, as the net sees it: [F] features, [T, F] a series, [C, H, W] an image.
-        seed: of split, order and augmentation.
-        batch_size: samples per training step and process.
-        eval_batch_size: samples per validation or test step, at the most.
-        val_fraction: of the training set, kept for validation; ignored with folds.
-        num_folds, fold: k-fold cross-validation: which of `num_folds` parts validates. 0 for no folds.
-        limit: fraction of the training set to use, before validation is cut from it.
-
-    Raises:
-        ValueError: an argument is out of its range.
+        mean: of each channel over the training set, 0 to 1. Images only.
+        std: standard deviation of each channel, on the same scale. Images only.
+        scaling: statistics fitted on the training split. Tables and series only.
+        classes_in: targets → which classes each sample shows, int64 (B, num_classes), 0 or 1. Images only.
+        classes: the names of the classes.
     """
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        seed: int = 0,
-        batch_size: int = 64,
-        eval_batch_size: int = 500,
-        val_fraction: float = 0.1,
-        num_folds: int = 0,
-        fold: int = 0,
-        limit: float = 1.0,
-    ) -> None:
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    scaling: Scaling | None = None
+    classes_in: Callable[[Tensor], Tensor] | None = None
+    classes: tuple[str, ...] | None = None
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class InMemoryData(LightningDataModule, ABC):
+    """A data set in memory: inputs (N, ...) and targets (N, ...), served in batches on the training device.
+
+    A value outside of its range raises a ValueError whose message starts with the argument's name.
+
+    Args:
+        shape: of one sample, as the net receives it: [F] features, [T, F] a series, [C, H, W] an image.
+        seed: of the split, the order of the samples and the augmentation.
+        batch_size: samples per training step and process.
+        eval_batch_size: largest number of samples per validation or test step.
+        val_fraction: fraction of the training set that is used for validation. Ignored with folds.
+        num_folds: number of folds of a k-fold cross-validation. 0: no folds.
+        fold: number of the fold that is used for validation, from 0.
+        limit: fraction of the training set to use. The validation split is taken from this fraction.
+    """
+
+    shape: Sequence[int]
+    seed: int
+    batch_size: int
+    eval_batch_size: int
+    val_fraction: float
+    num_folds: int
+    fold: int
+    limit: float
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Append the arguments of the base class to the docstring, so that `help` describes all arguments."""
+        super().__init_subclass__(**kwargs)
+        if cls.__doc__:
+            summary = inspect.cleandoc(cls.__doc__).partition("\n\nArgs:\n")[0]
+            described = _described(cls)
+            fixed = {name for name, value in vars(cls).items() if isinstance(value, Field)}  # no arguments any more
+            for name, text in _described(cls.__mro__[1]).items():
+                if name not in described and name not in fixed:
+                    described[name] = text
+            cls.__doc__ = "\n".join([f"{summary}\n\nArgs:", *described.values()])
+
+    def __post_init__(self) -> None:
         super().__init__()
-        check(batch_size >= 1, f"batch_size: got {batch_size}, must be at least 1")
-        check(eval_batch_size >= 1, f"eval_batch_size: got {eval_batch_size}, must be at least 1")
-        check(0 < val_fraction < 1, f"val_fraction: got {val_fraction}, must be between 0 and 1")
-        check(num_folds == 0 or num_folds >= 2, f"num_folds: got {num_folds}, must be 0 or at least 2")
-        check(0 <= fold < max(num_folds, 1), f"fold: got {fold}, must be between 0 and {max(num_folds, 1) - 1}")
-        check(0 < limit <= 1, f"limit: got {limit}, must be above 0 and at most 1")
-        self.shape, self.seed = tuple(shape), seed
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.val_fraction, self.num_folds, self.fold, self.limit = val_fraction, num_folds, fold, limit
-        self.verified = True  # until a file turns out not to be the published one
+        last_fold = max(self.num_folds, 1) - 1
+        check(self.batch_size >= 1, f"batch_size: got {self.batch_size}, must be at least 1")
+        check(self.eval_batch_size >= 1, f"eval_batch_size: got {self.eval_batch_size}, must be at least 1")
+        check(0 < self.val_fraction < 1, f"val_fraction: got {self.val_fraction}, must be between 0 and 1")
+        check(self.num_folds == 0 or self.num_folds >= 2, f"num_folds: got {self.num_folds}, must be 0 or at least 2")
+        check(0 <= self.fold <= last_fold, f"fold: got {self.fold}, must be between 0 and {last_fold}")
+        check(0 < self.limit <= 1, f"limit: got {self.limit}, must be above 0 and at most 1")
+        self.shape = tuple(self.shape)
+        self.verified = True  # false after a file was accepted although its checksum is not the published one
+        # (epoch, samples of this epoch that all processes together have already used); the run sets it
+        self.position: Callable[[], tuple[int, int]] = start_of_training
         self.train: Batch | None = None
         self.val: Batch | None = None
         self.test: Batch | None = None
 
     def files(self) -> Sequence[Path]:
-        """The files that `read` will want."""
+        """The files that `read` needs."""
         return ()
 
     @abstractmethod
     def read(self, train: bool) -> Batch:
-        """The training set, from which validation will be cut, or the test set: inputs (N, ...), targets (N, ...).
+        """Read the training set (from which validation is split) or the test set: inputs (N, ...), targets (N, ...).
 
         Raises:
             UserError: a file is missing or damaged, or does not fit the config.
         """
 
     def read_val(self) -> Batch | None:
-        """The validation set of a data set that has one of its own; without, it is cut from the training set."""
+        """Return the validation set if the data set has its own. Otherwise it is split from the training set."""
         return None
 
     def measured(self) -> dict[str, Any]:
-        """Arguments that were left open and that `setup` found in the training set, to be kept in the run's config."""
+        """Return the arguments that `setup` measured on the training set, so that the run's config stores them."""
         return {}
 
+    def facts(self) -> DataFacts:
+        """Return what a module needs to know about the data. Call it after ``setup("fit")``."""
+        assert self.train is not None
+        targets = self.train[1]
+        if not targets.is_floating_point():
+            return DataFacts()
+        scaling = Scaling(self.shape, targets.shape[1])
+        self.fit_scaling(scaling)
+        return DataFacts(scaling=scaling)
+
     def strata(self, targets: Tensor) -> Tensor:
-        """int64 (N,): samples of one number are divided in the same proportion; here all are of one."""
+        """Return the stratification group of each sample, int64 (N,). By default all samples share one group."""
         return torch.zeros(len(targets), dtype=torch.int64)
 
     def transform(self, device: torch.device) -> Callable[[Tensor], Tensor]:
-        """What is done to the inputs of each batch, training or not, before the net sees them; here nothing."""
+        """Return the function that is applied to the inputs of every batch. By default it changes nothing."""
         return torch.nn.Identity()
 
     def augmentation(self, inputs: Tensor, targets: Tensor) -> Augment | None:
-        """How a batch of the training set is drawn, if not as it is."""
+        """Return the function that draws a training batch at random, or None to use the samples unchanged."""
         return None
 
     def fit_scaling(self, scaling: Scaling) -> None:
-        """Fit the statistics of a module that predicts numbers, on the training split; here of the targets only."""
+        """Fit `scaling` on the training split. By default only the statistics of the targets."""
         assert self.train is not None
         scaling.fit_targets(self.train[1])
 
     def setup(self, stage: str) -> None:
-        """Read what `stage` (fit, validate, test) needs, once. The test set stays unread until it is tested."""
+        """Read what `stage` (fit, validate or test) needs, once. The test set is not read before it is tested."""
         if stage == "test":
             self.test = self.test or self.read_checked(train=False)
         elif self.train is None:
             self.train, self.val = self.split(*self.read_checked(train=True))
             if len(self.train[1]) == 0:
-                raise UserError(f"data.limit: {self.limit} leaves nothing to train on")
+                raise UserError(f"data.limit: {self.limit} leaves no sample to train on")
 
     def read_checked(self, train: bool) -> Batch:
-        """What `read` gives, after a check of it against the arguments, where there is one."""
+        """Read the training or test set, and compare it with the arguments."""
         return self.read(train)
 
     def split(self, inputs: Tensor, targets: Tensor) -> tuple[Batch, Batch]:
-        """Training and validation set, of the `limit` of what was read."""
+        """Split the fraction `limit` of these samples into training and validation."""
         strata = self.strata(targets)
         if self.limit < 1:
             kept = splits.fraction(strata, self.limit, self.seed)
@@ -136,29 +181,29 @@ class InMemoryData(LightningDataModule, ABC):
             seed=self.seed,
             rank=self._rank,
             world=self._world,
-            position=self._position,
+            position=self.position,
         )
 
     def val_dataloader(self) -> EvalLoader:
         assert self.val is not None
-        return self._eval_batches(self.val)
+        return self._eval_loader(self.val)
 
     def test_dataloader(self) -> EvalLoader:
         assert self.test is not None
-        return self._eval_batches(self.test)
+        return self._eval_loader(self.test)
 
-    def _eval_batches(self, split: Batch) -> EvalLoader:
+    def _eval_loader(self, split: Batch) -> EvalLoader:
         inputs, targets = self._on_device(split)
         transform = self.transform(inputs.device)
         return EvalLoader(inputs, targets, self.eval_batch_size, transform, self._rank, self._world)
 
     def _on_device(self, split: Batch) -> Batch:
-        """The split on the training device: uint8 is small (CIFAR-10: 154 MB), copying batches is slow."""
+        """Return the split on the training device: uint8 is small (CIFAR-10: 154 MB), copying batches is slow."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         return split[0].to(device), split[1].to(device)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Nothing to do: batches are made on the training device."""
+        """Return `batch` unchanged: the loaders create it on the training device."""
         return batch
 
     @property
@@ -169,19 +214,23 @@ class InMemoryData(LightningDataModule, ABC):
     def _world(self) -> int:
         return self.trainer.world_size if self.trainer else 1
 
-    def _position(self) -> tuple[int, int]:
-        """(epoch, batches already done in it) of the trainer, which a checkpoint restores."""
-        if not self.trainer:
-            return 0, 0
-        return self.trainer.current_epoch, self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-
     def sizes(self) -> dict[str, int]:
-        """Number of samples in each split that has been read."""
+        """Return the number of samples of each split that was read."""
         splits_read = {"train": self.train, "val": self.val, "test": self.test}
         return {name: len(split[1]) for name, split in splits_read.items() if split is not None}
 
+    def describe(self) -> str:
+        """Return the sizes of the splits for people, such as "1,294 train, 144 val"."""
+        return ", ".join(f"{num:,} {split}" for split, num in self.sizes().items())
 
-def check(holds: bool, sentence: str) -> None:
-    """Raises ValueError with `sentence`, which starts with an argument's name, unless `holds`."""
+
+def check(holds: bool, message: str) -> None:
+    """Raise a ValueError with `message`, which starts with an argument's name, unless `holds`."""
     if not holds:
-        raise ValueError(sentence)
+        raise ValueError(message)
+
+
+def _described(cls: type) -> dict[str, str]:
+    """Argument → its description in the section "Args" at the end of the docstring of `cls`."""
+    section = inspect.cleandoc(cls.__doc__ or "").partition("\n\nArgs:\n")[2]
+    return {entry.partition(":")[0].strip(): entry for entry in re.split(r"\n(?= {4}\S)", section) if entry}

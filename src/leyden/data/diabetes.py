@@ -1,7 +1,7 @@
-"""Diabetes: 442 patients, ten measurements each, and how far the disease went in the year after.
+"""Diabetes (Efron, Hastie, Johnstone and Tibshirani: Least Angle Regression, 2004), included in scikit-learn.
 
-Efron, Hastie, Johnstone and Tibshirani: Least Angle Regression, 2004. Inside scikit-learn. Features in their own
-units: age, sex, body mass index, mean blood pressure and six blood values. The target runs from 25 to 346.
+Features in their own units: age, sex, body mass index, mean blood pressure and six blood values. The target is the
+progression of the disease after one year, from 25 to 346.
 """
 
 import torch
@@ -11,8 +11,10 @@ from leyden.data.tables import TableData, every_fifth
 
 
 class Diabetes(TableData):
+    """Diabetes: 442 patients, ten measurements each, and the progression of the disease. No download."""
+
     def read(self, train: bool) -> Batch:
-        from sklearn.datasets import load_diabetes  # takes a second to import, only this data set needs it
+        from sklearn.datasets import load_diabetes  # takes a second to import and only this data set needs it
 
         bunch = load_diabetes(scaled=False)
         features = torch.from_numpy(bunch.data).float()

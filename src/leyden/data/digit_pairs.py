@@ -1,34 +1,34 @@
-"""Digit pairs: two or three handwritten digits in the corners of one picture; which ones are there?"""
+"""Digit pairs: which digits does an image of two or three handwritten digits show?"""
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from leyden.data.composed import SIDE, ComposedData
+from leyden.data.composed import SIDE, MultiDigitData
 from leyden.data.datamodule import check
 
 
-class DigitPairs(ComposedData):
-    """Targets are int64 (N, num_classes), 1 for a digit that is in the picture, once or more often.
+@dataclass(kw_only=True, eq=False, repr=False)
+class DigitPairs(MultiDigitData):
+    """Digit pairs: images of several digits in the corners, with the set of digits that they show as the target.
 
-    Args: as `ComposedData`, and
+    Targets are int64 (N, num_classes): 1 for each digit that the image shows, once or several times.
 
-    jitter: how far a digit may stand from its corner, in pixels.
-
-    Raises:
-        ValueError: an argument is out of its range.
+    Args:
+        jitter: largest distance of a digit from its corner, in pixels.
     """
 
-    def __init__(self, jitter: int = 4, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        check(self.max_digits <= 4, f"max_digits: got {self.max_digits}, a picture has 4 corners")
+    jitter: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self.max_digits <= 4, f"max_digits: got {self.max_digits}, an image has 4 corners")
         room = min(self.shape[1:]) - SIDE
-        check(0 <= jitter <= room, f"jitter: got {jitter}, must be between 0 and {room} pixels")
-        self.jitter = jitter
+        check(0 <= self.jitter <= room, f"jitter: got {self.jitter}, must be between 0 and {room} pixels")
 
     def corners(self, num: int, rng: torch.Generator) -> Tensor:
-        corner = torch.rand((num, 4), generator=rng).argsort(1)[:, : self.max_digits]  # no two in one
+        corner = torch.rand((num, 4), generator=rng).argsort(1)[:, : self.max_digits]  # never two digits in one corner
         side = torch.stack([corner // 2, corner % 2], 2)  # (num, K, 2): 0 for top or left, 1 for bottom or right
         jitter = torch.randint(0, self.jitter + 1, side.shape, generator=rng)
         room = torch.tensor(self.shape[1:]) - SIDE

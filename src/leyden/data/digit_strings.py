@@ -1,33 +1,38 @@
-"""Digit strings: a number of one to four handwritten digits in one picture, to be written down from left to right."""
+"""Digit strings: transcribe an image of one to four handwritten digits from left to right."""
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from leyden.data.composed import SIDE, ComposedData
+from leyden.data.composed import SIDE, MultiDigitData
 from leyden.data.datamodule import check
 
 
-class DigitStrings(ComposedData):
-    """Targets are int64 (N, max_digits + 1): the digits, then `num_classes` for the end, then -1.
+@dataclass(kw_only=True, eq=False, repr=False)
+class DigitStrings(MultiDigitData):
+    """Digit strings: images of several digits in a row, with the sequence of digits as the target.
 
-    Args: as `ComposedData`, and
+    Targets are int64 (N, max_digits + 1): the digits, then `num_classes` as the end symbol, then -1 as padding.
 
-    spacing: from one digit's left edge to the next one's, in pixels.
-    jitter: by how much the spacing differs from place to place, in pixels.
-
-    Raises:
-        ValueError: an argument is out of its range.
+    Args:
+        spacing: from the left edge of a digit to that of the next digit, in pixels.
+        jitter: largest random change of the spacing, in pixels.
     """
 
-    def __init__(self, spacing: int = 24, jitter: int = 2, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        check(0 <= jitter <= spacing, f"jitter: got {jitter}, must be between 0 and the spacing, {spacing} pixels")
-        widest = SIDE + (self.max_digits - 1) * (spacing + jitter)
-        fits = self.shape[1] >= SIDE and self.shape[2] >= widest
-        check(fits, f"shape: got {list(self.shape)}, but {self.max_digits} digits need {SIDE} rows, {widest} columns")
-        self.spacing, self.jitter, self.room = spacing, jitter, (self.shape[1] - SIDE, self.shape[2] - widest)
+    spacing: int
+    jitter: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        in_range = 0 <= self.jitter <= self.spacing
+        check(in_range, f"jitter: got {self.jitter}, must be between 0 and the spacing, {self.spacing} pixels")
+        widest = SIDE + (self.max_digits - 1) * (self.spacing + self.jitter)
+        check(
+            self.shape[1] >= SIDE and self.shape[2] >= widest,
+            f"shape: got {list(self.shape)}, but {self.max_digits} digits need {SIDE} rows and {widest} columns",
+        )
+        self.room = (self.shape[1] - SIDE, self.shape[2] - widest)
 
     def corners(self, num: int, rng: torch.Generator) -> Tensor:
         top = torch.randint(0, self.room[0] + 1, (num, self.max_digits), generator=rng)
@@ -37,12 +42,12 @@ class DigitStrings(ComposedData):
         left = torch.cat([start, steps], 1).cumsum(1)  # (num, K)
         return torch.stack([top, left], 2)
 
+    def targets(self, digits: Tensor) -> Tensor:
+        positions = torch.arange(self.max_digits + 1, device=digits.device)
+        count = (digits >= 0).sum(1, keepdim=True)
+        symbols = torch.where(positions == count, self.num_classes, -1)  # (B, K + 1)
+        symbols[:, :-1] = torch.where(digits >= 0, digits, symbols[:, :-1])
+        return symbols
+
     def classes_in(self, targets: Tensor) -> Tensor:
         return self.digits_in(targets.where(targets < self.num_classes, -1))
-
-    def targets(self, digits: Tensor) -> Tensor:
-        places = torch.arange(self.max_digits + 1, device=digits.device)
-        count = (digits >= 0).sum(1, keepdim=True)
-        ended = torch.where(places == count, self.num_classes, -1)  # (B, K + 1)
-        ended[:, :-1] = torch.where(digits >= 0, digits, ended[:, :-1])
-        return ended

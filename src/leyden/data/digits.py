@@ -1,8 +1,10 @@
-"""Digits: 1,797 handwritten digits of 43 people, inside scikit-learn (Alpaydin and Kaynak, 1998, UCI).
+"""Digits (Alpaydin and Kaynak, 1998, UCI), included in scikit-learn.
 
-The 8x8 images with 17 grey levels are enlarged bilinearly to 28x28, so that every net for MNIST runs
-on them. There is no official split: every fifth image, in file order, is test.
+The 8x8 images with 17 grey levels are enlarged bilinearly to 28x28, so that every net for MNIST accepts them. There is
+no official split: every fifth image, in file order, belongs to the test set.
 """
+
+from typing import ClassVar
 
 import torch
 from torch.nn.functional import interpolate
@@ -12,8 +14,12 @@ from leyden.data.loaders import Batch
 
 
 class Digits(ImageData):
+    """Digits: 1,797 handwritten digits of 43 people, 28x28 grey, ten classes. No download."""
+
+    names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+
     def read(self, train: bool) -> Batch:
-        from sklearn.datasets import load_digits  # takes a second to import, only this data set needs it
+        from sklearn.datasets import load_digits  # takes a second to import and only this data set needs it
 
         bunch = load_digits()
         small = torch.from_numpy(bunch.images)[:, None] * (255 / 16)  # (N, 1, 8, 8), 0 to 255

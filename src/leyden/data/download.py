@@ -1,4 +1,4 @@
-"""Getting a published file: what is there, else a mirror, into `.partial`, checksummed, then renamed."""
+"""Download a published file from its mirrors into a `.partial` file, verify its checksum, and rename it."""
 
 import hashlib
 import http.client
@@ -16,25 +16,25 @@ CHUNK = 1 << 20
 
 
 def md5(path: Path) -> str:
-    """Hex MD5 of the file at `path`, which is how the data sets' authors publish their checksums."""
+    """Return the MD5 of the file at `path` in hexadecimal. The authors of the data sets publish MD5 checksums."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def download(name: str, mirrors: Sequence[str], folder: Path, checksum: str, wanted: str) -> Path:
-    """Fetch the file `name` from the first mirror that has it into `folder`.
+    """Download the file `name` from the first mirror that has it into `folder`.
 
-    A download that was broken off leaves ``name.partial`` and is continued from there.
+    An interrupted download leaves ``name.partial``, and the next call continues it.
 
     Args:
         name: of the file, appended to each mirror.
         mirrors: addresses that end in a slash.
-        folder: made if need be.
+        folder: is created if it does not exist.
         checksum: the published MD5.
-        wanted: the file the user could put there instead, for the message.
+        wanted: path of the file that the user could provide instead, for the error message.
 
     Raises:
-        UserError: no mirror answered, or what came is not the published file.
+        UserError: no mirror answered, or the downloaded file is not the published one.
     """
     target, partial = folder / name, folder / f"{name}.partial"
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def _fetch(url: str, partial: Path) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=30)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing after what is there: it is whole, or its checksum will tell
+        if error.code == 416:  # the partial file is complete, or its checksum shows that it is not
             return
         raise
     with response:
@@ -70,7 +70,7 @@ def _fetch(url: str, partial: Path) -> None:
         with partial.open("ab" if resumed else "wb") as file:
             _copy(response, file, url.rpartition("/")[2], have if resumed else 0, size)
         if size and partial.stat().st_size < size + (have if resumed else 0):
-            raise OSError("the connection ended early, run again to continue")
+            raise OSError("the connection ended early, run the command again to continue")
 
 
 def _copy(response: IO[bytes], file: IO[bytes], name: str, have: int, size: int) -> None:

@@ -1,20 +1,19 @@
-"""A person's own images, in a folder per class.
+"""Your own images, one folder per class.
 
-    root/cat/*.jpg          or, with splits of your own     root/train/cat/*.jpg
+    root/cat/*.jpg          or, with your own splits        root/train/cat/*.jpg
     root/dog/*.png                                          root/val/cat/*.jpg
                                                             root/test/cat/*.jpg
 
-What of val and test is not there is cut from train, stratified, by seed.
+If there is no folder val or test, that split is taken from the training images, stratified, at random by seed.
 """
 
-import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,87 +21,83 @@ from torch import Tensor
 from leyden.data import splits
 from leyden.data.datamodule import check
 from leyden.data.image_files.decode import Cache
-from leyden.data.image_files.listing import EXTENSIONS, list_images, part_folders
+from leyden.data.image_files.listing import EXTENSIONS, list_images, split_folders
 from leyden.data.images import ImageData
 from leyden.data.loaders import Batch
 from leyden.errors import UserError
 
-SHOWN = 3  # broken files that are named
+SHOWN = 3  # broken files that an error names
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Folder(ImageData):
-    """Args: as `ImageData`, and
+    """Folder: your own images, one folder per class.
 
-    root: holds class folders, or folders train, val and test that hold class folders.
-    shape: [C, H, W] to which every image is resized, see `image_files.decode`; C is 1 (grey) or 3 (colour).
-    classes: the names of the class folders; a label is a position in this list.
-    cache: folder for the decoded images. It is not `root`, where other programs would take it for a class.
-    mean, std: null to measure them on the training images.
-    test_fraction: of the images, kept for the test where there is no test folder.
-    skip_broken: leave out files that are no images or damaged, with a warning, instead of ending with an error.
-
-    Raises:
-        ValueError: an argument is out of its range.
+    Args:
+        root: folder that contains class folders, or folders train, val and test that contain class folders.
+        shape: [C, H, W] to which every image is resized, see `image_files.decode`. C is 1 (grey) or 3 (colour).
+        classes: names of the class folders. A label is a position in this list.
+        cache: folder for the decoded images. It is not inside `root`, where other programs would take it for a class.
+        test_fraction: fraction of the images that is the test set if there is no test folder.
+        skip_broken: whether files that cannot be read as images are left out with a warning. Otherwise they are an
+            error.
     """
 
-    def __init__(
-        self,
-        root: str,
-        shape: Sequence[int],
-        classes: Sequence[str],
-        cache: str,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        test_fraction: float = 0.1,
-        skip_broken: bool = False,
-        **kwargs: Any,
-    ) -> None:
+    classes: Sequence[str]
+    cache: str
+    test_fraction: float
+    skip_broken: bool
+    verify: bool = field(default=True, init=False)  # there are no published files
+    download: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
         check(
-            len(shape) == 3 and shape[0] in (1, 3),
-            f"shape: got {list(shape)}, expected [channels, height, width] with 1 channel (grey) or 3 (colour)",
+            len(self.shape) == 3 and self.shape[0] in (1, 3),
+            f"shape: got {list(self.shape)}, expected [channels, height, width] with 1 channel (grey) or 3 (colour)",
         )
-        check((mean is None) == (std is None), "mean: data.mean and data.std must both be given or both be null")
-        check(0 < test_fraction < 1, f"test_fraction: got {test_fraction}, must be between 0 and 1")
-        not_yet = [1.0] * shape[0]
-        super().__init__(root=root, shape=shape, mean=mean or not_yet, std=std or not_yet, **kwargs)
+        check(0 < self.test_fraction < 1, f"test_fraction: got {self.test_fraction}, must be between 0 and 1")
+        super().__post_init__()
         check(
-            len(classes) == self.num_classes,
-            f"classes: got {len(classes)} names, but data.num_classes is {self.num_classes}",
+            len(self.classes) == self.num_classes,
+            f"classes: got {len(self.classes)} names, but data.num_classes is {self.num_classes}",
         )
-        self.root = self.root.expanduser()
-        self.classes, self.measure = list(classes), mean is None
-        self.test_fraction, self.skip_broken = test_fraction, skip_broken
-        resolved = self.root.resolve()
-        self.cache = Path(cache).expanduser() / f"{resolved.name}-{blake2b(bytes(resolved), digest_size=4).hexdigest()}"
+        resolved = self.root_folder.resolve()
+        name = f"{resolved.name}-{blake2b(bytes(resolved), digest_size=4).hexdigest()}"
+        self.cache_folder = Path(self.cache).expanduser() / name
+
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.classes)
 
     def files(self) -> Sequence[Path]:
-        return [self.root]
+        return [self.root_folder]
 
     @cached_property
     def caches(self) -> dict[str, Cache]:
-        """Part → its images, listed once: files that come while a run is going on are for the next one.
+        """Split → its images. They are listed once: a file that is added during a run is used in the next run.
 
         Raises:
             UserError: the folders do not fit the config.
         """
-        folders = part_folders(self.root)
+        folders = split_folders(self.root)
         if "val" in folders and self.num_folds:
-            raise UserError(f"data.num_folds: {folders['val']} is there to validate with, so there is nothing to fold")
+            raise UserError(f"data.num_folds: must be 0, because {folders['val']} is the validation set")
         caches, others = {}, Counter[str]()
         size = "x".join(map(str, self.shape))
-        for part, folder in folders.items():
+        for split, folder in folders.items():
             images, left_out = list_images(folder, self.classes)
             missing = sorted(set(range(self.num_classes)) - {image.label for image in images})
-            if missing and (part == "train" or not images):
+            if missing and (split == "train" or not images):
                 raise UserError(f"data.root: {folder / self.classes[missing[0]]} holds no images{_kinds(left_out)}")
-            caches[part] = Cache(self.cache / f"{part}-{size}.npz", images, self.shape, folder)
+            caches[split] = Cache(self.cache_folder / f"{split}-{size}.npz", images, self.shape, folder)
             others += left_out
         if others:
-            warnings.warn(f"data.root: {others.total()} files in {self.root} left out{_kinds(others)}", stacklevel=2)
+            warnings.warn(
+                f"data.root: {others.total()} files in {self.root} are left out{_kinds(others)}", stacklevel=2
+            )
         return caches
 
     def prepare_data(self) -> None:
-        """Decode what is not in the cache; of the test images too, so that a broken one does not turn up at the end.
+        """Decode what is not in the cache, test images too, so that a broken file is not found only after the training.
 
         Raises:
             UserError: a file is broken, unless `skip_broken`.
@@ -118,20 +113,12 @@ class Folder(ImageData):
         found = f"data.root: {len(broken)} broken images: {'; '.join(broken[:SHOWN])}{more}"
         if not self.skip_broken:
             raise UserError(f"{found}; data.skip_broken=true leaves them out")
-        warnings.warn(f"{found}; left out, since data.skip_broken=true", stacklevel=2)
+        warnings.warn(f"{found}; they are left out because data.skip_broken=true", stacklevel=2)
 
     def setup(self, stage: str) -> None:
-        """As the base; and measure mean and standard deviation, if they are not given."""
+        """Decode what is not in the cache, then read what `stage` needs."""
         self.prepare_data()
         super().setup(stage)
-        if self.measure:
-            super().setup("fit")
-            assert self.train is not None
-            self.mean, self.std = mean_and_std(self.train[0])
-            self.measure = False
-
-    def measured(self) -> dict[str, Any]:
-        return {"mean": list(self.mean), "std": list(self.std)}
 
     def read(self, train: bool) -> Batch:
         if not train and "test" in self.caches:
@@ -148,10 +135,10 @@ class Folder(ImageData):
     def read_val(self) -> Batch | None:
         return self.without_excluded(*self._decoded("val")) if "val" in self.caches else None
 
-    def _decoded(self, part: str) -> Batch:
-        images, labels = self.caches[part].read()
+    def _decoded(self, split: str) -> Batch:
+        images, labels = self.caches[split].read()
         if len(labels) == 0:
-            raise UserError(f"data.root: none of the {part} images can be read")
+            raise UserError(f"data.root: none of the {split} images can be read")
         return torch.from_numpy(images), torch.from_numpy(labels)
 
     def _check_enough(self, labels: Tensor) -> None:
@@ -159,25 +146,9 @@ class Folder(ImageData):
         num, label = torch.bincount(labels, minlength=self.num_classes).min(0)
         if num < least:
             raise UserError(
-                f"data.root: class {self.classes[label]} has too few images: {num} left to train"
-                f"{'' if least == 1 else ' and validate'} with, at least {least} are needed"
+                f"data.root: class {self.classes[int(label)]} has too few images: {num} for training"
+                f"{'' if least == 1 else ' and validation'}, at least {least} are needed"
             )
-
-
-def mean_and_std(images: Tensor) -> tuple[list[float], list[float]]:
-    """Of each channel of uint8 (N, C, H, W), in units of the full range, to four digits; exact, from counts of values.
-
-    The standard deviation is at least one grey level, so that it can be divided by where all pixels are the same.
-    """
-    values = torch.arange(256, dtype=torch.float64) / 255
-    means, stds = [], []
-    for channel in range(images.shape[1]):
-        counts = torch.bincount(images[:, channel].flatten(), minlength=256)
-        mean = float((counts * values).sum() / counts.sum())
-        variance = float((counts * (values - mean).square()).sum() / counts.sum())
-        means.append(round(mean, 4))
-        stds.append(round(max(math.sqrt(variance), 1 / 255), 4))
-    return means, stds
 
 
 def _kinds(others: Counter[str]) -> str:

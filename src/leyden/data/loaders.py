@@ -1,7 +1,7 @@
-"""Loaders that index, augment and transform a whole batch at once, on the device that trains.
+"""Loaders that index, augment and transform a whole batch at once, on the training device.
 
-A `DataLoader` does Python work per sample; these do it per batch. Which samples a batch holds and
-how they are augmented follow from (seed, epoch, position), so a run can be taken up at any batch.
+A `DataLoader` does Python work for each sample, these loaders do it for each batch. The samples of a batch and their
+augmentation are functions of (seed, epoch, position), so a run can resume at any batch.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,15 +14,21 @@ from leyden.seeding import derive, generator
 
 Batch = tuple[Tensor, Tensor]
 Augment = Callable[[Tensor, torch.Generator], Batch]
-"""Training samples at an index, int64 (B,), on the training device, changed or drawn at random by the generator."""
+"""(indices of training samples, int64 (B,), generator) → inputs and targets of a batch, drawn at random."""
+
+
+def start_of_training() -> tuple[int, int]:
+    """Return the position (epoch 0, no sample used yet)."""
+    return 0, 0
 
 
 class Normalise:
-    """uint8 pixels → float32 with `mean` 0 and `std` 1 over the training set.
+    """Normalise uint8 pixels to float32 with mean 0 and standard deviation 1 over the training set.
 
     Args:
-        mean: of each channel, in units of the full range (0 to 1).
-        std: likewise.
+        mean: of each channel, 0 to 1.
+        std: standard deviation of each channel, on the same scale.
+        device: on which the batches are.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
@@ -35,14 +41,14 @@ class Normalise:
 
 
 class ShiftAndFlip:
-    """Random translation by up to `shift` pixels, the border mirrored into the gap, and a random left-right mirror.
+    """Translate images at random by up to `shift` pixels, and mirror them left to right at random.
 
-    The images are padded once; a batch is then two gathers, first of rows, then of columns. Of six
-    ways tried this was the fastest (360,000 3x32x32 images/s on 2 cores; one flat index 210,000).
+    The border is filled by reflection. The images are padded once. A batch then takes two gathers, first of rows, then
+    of columns: the fastest of six variants (360,000 3x32x32 images/s on 2 cores; with one flat index 210,000).
 
     Args:
-        images: uint8 (N, C, H, W), on the device that trains.
-        shift: largest translation in pixels, both ways.
+        images: uint8 (N, C, H, W), on the training device.
+        shift: largest translation in pixels, in both directions.
         flip: whether to mirror half of the images.
     """
 
@@ -56,7 +62,7 @@ class ShiftAndFlip:
         self.columns = torch.arange(self.width, device=device)  # (W,)
 
     def __call__(self, index: Tensor, rng: torch.Generator) -> Tensor:
-        """The images at `index`, int64 (B,), each with a translation and mirroring of its own."""
+        """Return the images at `index`, int64 (B,), each with its own random translation and mirroring."""
         num, device = len(index), index.device
         draws = torch.randint(0, 2 * self.shift + 1, (2, num, 1), generator=rng).to(device)
         mirror = torch.rand((num, 1), generator=rng).to(device) < (0.5 if self.flip else 0.0)
@@ -69,17 +75,21 @@ class ShiftAndFlip:
 
 
 class TrainLoader:
-    """Shuffled batches of a training set; `rank` of `world` processes gets a share disjoint from the others'.
+    """Shuffled batches of a training set. Each of `world` processes gets its own shard; the shards are disjoint.
 
-    All shares are of one size, so that no process waits for a batch that another does not have; at
-    most ``world - 1`` samples sit out an epoch, others each time.
+    All shards have the same size, so that no process waits for a batch that another does not have. At most
+    ``world - 1`` samples are left out of an epoch, different ones in each.
 
     Args:
-        inputs: (N, ...), such as uint8 images.
-        targets: (N, ...), such as int64 labels.
-        transform: of a batch's inputs, such as `Normalise`.
-        augment: draws a batch of untransformed inputs and targets, if they are not to be taken as they are.
-        position: tells (epoch, first batch) when an iteration starts.
+        inputs: (N, ...), for example uint8 images.
+        targets: (N, ...), for example int64 labels.
+        batch_size: samples per batch and process.
+        transform: is applied to the inputs of each batch, for example `Normalise`.
+        augment: draws a batch of untransformed inputs and targets. None: the samples are used unchanged.
+        seed: of order and augmentation.
+        rank: number of this process.
+        world: number of processes.
+        position: returns (epoch, samples of it that all processes together have used) when an iteration starts.
 
     Yields:
         transformed inputs (B, ...), targets (B, ...)
@@ -96,7 +106,7 @@ class TrainLoader:
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
-        position: Callable[[], tuple[int, int]] = lambda: (0, 0),
+        position: Callable[[], tuple[int, int]] = start_of_training,
     ) -> None:
         self.inputs, self.targets, self.batch_size, self.transform = inputs, targets, batch_size, transform
         self.augment = augment
@@ -107,12 +117,13 @@ class TrainLoader:
         return full + (rest > 1 or not full)  # batch norm cannot train on a batch of one
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch, first = self.position()
+        epoch, samples_done = self.position()
+        first = samples_done // (self.batch_size * self.world)
         order = torch.randperm(len(self.targets), generator=generator(self.seed, "order", epoch))
-        share = order[: len(order) - len(order) % self.world][self.rank :: self.world].to(self.targets.device)
+        shard = order[: len(order) - len(order) % self.world][self.rank :: self.world].to(self.targets.device)
         rng = torch.Generator()
         for number in range(first, len(self)):
-            index = share[number * self.batch_size : (number + 1) * self.batch_size]
+            index = shard[number * self.batch_size : (number + 1) * self.batch_size]
             if self.augment:
                 rng.manual_seed(derive(self.seed, "augment", epoch, number, self.rank))
                 inputs, targets = self.augment(index, rng)
@@ -122,15 +133,24 @@ class TrainLoader:
 
 
 class EvalLoader:
-    """All samples in order, cut into batches of which `rank` of `world` processes gets every `world`-th.
+    """All samples in order, in batches. Each of `world` processes gets every `world`-th batch.
 
-    Where the set is cut does not depend on `world`: each sample meets the same neighbours in the same
-    kernels, so that its output has the same bits on one process and on many.
+    The batches do not depend on `world`: each sample is computed together with the same other samples, so its output
+    has the same bits on one process and on several.
 
-    Args and yields: as `TrainLoader`.
+    Args:
+        inputs: (N, ...), for example uint8 images.
+        targets: (N, ...), for example int64 labels.
+        batch_size: largest number of samples per batch.
+        transform: is applied to the inputs of each batch, for example `Normalise`.
+        rank: number of this process.
+        world: number of processes.
+
+    Yields:
+        transformed inputs (B, ...), targets (B, ...)
     """
 
-    MIN_BATCHES = 16  # also a small set has a batch for each process
+    MIN_BATCHES = 16  # so that each process gets a batch of a small set too
 
     def __init__(
         self,

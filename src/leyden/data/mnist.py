@@ -1,14 +1,15 @@
-"""MNIST (LeCun, Cortes and Burges, 1998): 60,000 + 10,000 handwritten digits, 28x28 grey.
+"""MNIST (LeCun, Cortes and Burges, 1998), read from the authors' files.
 
-Files: ``root/MNIST/raw/*-ubyte`` in the authors' IDX format, as torchvision keeps them.
+Files: ``root/MNIST/raw/*-ubyte`` in IDX format, in the same place as torchvision stores them.
 """
 
 import gzip
 import math
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from leyden.data.images import ImageData
 from leyden.data.loaders import Batch
 from leyden.errors import UserError
 
-# name: (MD5 of the file, MD5 of the .gz that the mirrors have)
+# name: (MD5 of the file, MD5 of the .gz file on the mirrors)
 FILES = {
     "train-images-idx3-ubyte": ("6bbc9ace898e44ae57da46a324031adb", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
     "train-labels-idx1-ubyte": ("a25bea736e30d166cdddb491f175f624", "d53e105ee54ea40749a09fcbcd1e9432"),
@@ -27,16 +28,21 @@ FILES = {
 }
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class MNIST(ImageData):
-    """Args: as `ImageData`, and
+    """MNIST: 60,000 + 10,000 handwritten digits, 28x28 grey, ten classes.
 
-    mirrors: addresses to download from, each ending in a slash.
+    Args:
+        mirrors: addresses to download from, each ending in a slash.
     """
 
-    def __init__(self, mirrors: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.mirrors = mirrors
-        self.folder = self.root / "MNIST" / "raw"
+    names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+
+    mirrors: Sequence[str]
+
+    @property
+    def folder(self) -> Path:
+        return self.root_folder / "MNIST" / "raw"
 
     def files(self) -> Sequence[Path]:
         return [self.folder / name for name in FILES]
@@ -68,10 +74,12 @@ class MNIST(ImageData):
 
 
 def read_idx(path: Path) -> Tensor:
-    """The uint8 array in an IDX file: a magic number whose last byte is the number of axes, the axes, the bytes.
+    """Read the uint8 array in an IDX file.
+
+    The format is: two zero bytes, the type (8 for uint8), the number of axes, the length of each axis, the values.
 
     Raises:
-        UserError: the file is not of that format or is cut off.
+        UserError: the file does not have this format or is cut off.
     """
     payload = path.read_bytes()
     if len(payload) < 8 or payload[:3] != b"\0\0\x08":

@@ -1,7 +1,7 @@
-"""Statistics of a training set that turn raw features into what a net takes, and its outputs into the targets' units.
+"""Statistics of the training split that standardise raw features, and return a net's outputs to the targets' units.
 
-They are buffers, so they lie in every checkpoint, and whoever loads a run's model gives it raw features. A data set
-fits them in `InMemoryData.fit_scaling`, on its training split and nothing else.
+They are buffers, so they are stored in every checkpoint, and a loaded model accepts raw features. A data set fits them
+in `InMemoryData.fit_scaling`, on its training split only.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ LARGEST = torch.finfo(torch.float32).max
 
 
 class Scaling(nn.Module):
-    """Leaves everything as it is until it is fitted.
+    """Standardise inputs and undo the standardisation of outputs. It changes nothing until it is fitted.
 
     Args:
-        in_shape: of one sample (..., F); the statistics are of each of the F features.
-        num_outputs: number of targets, each with statistics of its own.
+        in_shape: of one sample, (..., F). Each of the F features has its own statistics.
+        num_outputs: number of targets. Each has its own statistics.
     """
 
     fill: Tensor
@@ -39,11 +39,11 @@ class Scaling(nn.Module):
         self.register_buffer("target_std", torch.ones(num_outputs))
 
     def fit_inputs(self, values: Tensor, clip: float = 0.0) -> None:
-        """Take median, quantiles, and after filling and clipping the mean and standard deviation of each feature.
+        """Compute median and quantiles of each feature; after filling and clipping, its mean and standard deviation.
 
         Args:
-            values: float32 (N, F), NaN where one is missing.
-            clip: share of the values at either end that counts as outliers; 0 for none.
+            values: float32 (N, F), NaN where a value is missing.
+            clip: fraction of the values at each end that count as outliers. 0: no clipping.
 
         Raises:
             UserError: a feature is missing in all samples.
@@ -58,7 +58,7 @@ class Scaling(nn.Module):
         self.std.copy_(spread(self._complete(values)))
 
     def fit_targets(self, targets: Tensor) -> None:
-        """Take mean and standard deviation of targets, float32 (N, num_outputs), or (N, 1) for one of all."""
+        """Compute mean and standard deviation of targets: (N, num_outputs), or (N, 1) if all outputs share them."""
         self.target_mean.copy_(targets.mean(0))
         self.target_std.copy_(spread(targets))
 
@@ -66,15 +66,15 @@ class Scaling(nn.Module):
         return torch.where(inputs.isnan(), self.fill, inputs).clamp(self.low, self.high)
 
     def inputs(self, inputs: Tensor) -> Tensor:
-        """Raw features (B, ..., F), NaN where one is missing → filled, clipped, mean 0 and standard deviation 1."""
+        """Fill, clip and standardise raw features (B, ..., F), NaN where a value is missing."""
         return (self._complete(inputs) - self.mean) / self.std
 
     def outputs(self, outputs: Tensor) -> Tensor:
-        """What a net gives, (B, num_outputs) → in the targets' units."""
+        """Convert a net's outputs, (B, num_outputs), to the targets' units."""
         return outputs * self.target_std + self.target_mean
 
 
 def spread(values: Tensor) -> Tensor:
-    """Standard deviation of each column; 1 for a constant one, which is then only centred."""
+    """Return the standard deviation of each column; 1 for a constant column, which is then only centred."""
     std = values.std(0, correction=0)
     return torch.where(std > 0, std, 1.0)

@@ -1,32 +1,36 @@
-"""Made-up images whose classes can be learned: a random pattern per class, under noise as strong as itself.
+"""Generated images whose classes can be learned: one random pattern per class, plus noise of the same strength.
 
-For smoke tests and benchmarks; its figures say nothing of any real data.
+For smoke tests and benchmarks. Metrics on these images say nothing about real data.
 """
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
+from leyden.data.datamodule import check
 from leyden.data.images import ImageData
 from leyden.data.loaders import Batch
 from leyden.seeding import generator
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Synthetic(ImageData):
-    """Args: as `ImageData`, and
+    """Synthetic: generated images of any shape with learnable classes. No download.
 
-    num_train, num_test: number of images.
-
-    Raises:
-        ValueError: fewer images than classes.
+    Args:
+        num_train: number of images for training and validation.
+        num_test: number of test images.
     """
 
-    def __init__(self, num_train: int = 2000, num_test: int = 500, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        for name, num in (("num_train", num_train), ("num_test", num_test)):
-            if num < 2 * self.num_classes:
-                raise ValueError(f"{name}: got {num}, must be at least twice the {self.num_classes} classes")
-        self.num_train, self.num_test = num_train, num_test
+    num_train: int
+    num_test: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, num in (("num_train", self.num_train), ("num_test", self.num_test)):
+            check(
+                num >= 2 * self.num_classes, f"{name}: got {num}, must be at least twice the {self.num_classes} classes"
+            )
 
     def read(self, train: bool) -> Batch:
         patterns = torch.rand((self.num_classes, *self.shape), generator=generator(self.seed, "patterns"))

@@ -1,7 +1,6 @@
-"""Data sets of feature tables: numbers with numbers to predict."""
+"""Data sets of feature tables: numbers from which other numbers are predicted."""
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -11,39 +10,38 @@ from leyden.data.scaling import Scaling
 from leyden.errors import UserError
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TableData(InMemoryData):
-    """float32 features (N, F), NaN where one is missing, with float32 targets (N, num_targets). A data set adds `read`.
+    """A table: float32 features (N, F), NaN where a value is missing, and float32 targets (N, num_targets).
 
-    Features are served raw: the module standardises them by statistics of the training split, see `Scaling`.
+    A subclass implements `read`. The batches contain raw features: the module standardises them with the statistics of
+    the training split, see `Scaling`.
 
-    Args: as `InMemoryData`, and
-
-    num_targets: numbers to predict for each sample.
-    impute: fill missing values with the feature's median; otherwise they are an error.
-    clip: share of the training values at either end beyond which a value counts as an outlier and is moved to
-        there, 0 for no clipping.
-
-    Raises:
-        ValueError: an argument is out of its range.
+    Args:
+        num_targets: numbers to predict for each sample.
+        impute: whether missing values are filled with the median of their feature. Otherwise they are an error.
+        clip: fraction of the training values at each end that count as outliers. A value beyond the remaining range is
+            moved to the end of that range. 0: no clipping.
     """
 
-    def __init__(
-        self, shape: Sequence[int], num_targets: int = 1, impute: bool = True, clip: float = 0.0, **kwargs: Any
-    ) -> None:
-        check(len(shape) == 1 and shape[0] >= 1, f"shape: got {list(shape)}, expected [features]")
-        check(num_targets >= 1, f"num_targets: got {num_targets}, must be at least 1")
-        check(0 <= clip < 0.5, f"clip: got {clip}, must be at least 0 and below 0.5")
-        super().__init__(shape, **kwargs)
-        self.num_targets, self.impute, self.clip = num_targets, impute, clip
+    num_targets: int
+    impute: bool
+    clip: float
+
+    def __post_init__(self) -> None:
+        check(len(self.shape) == 1 and self.shape[0] >= 1, f"shape: got {list(self.shape)}, expected [features]")
+        check(self.num_targets >= 1, f"num_targets: got {self.num_targets}, must be at least 1")
+        check(0 <= self.clip < 0.5, f"clip: got {self.clip}, must be at least 0 and below 0.5")
+        super().__post_init__()
 
     def read_checked(self, train: bool) -> Batch:
         features, targets = self.read(train)
-        part = "training" if train else "test"
+        split = "training" if train else "test"
         if tuple(features.shape[1:]) != self.shape:
-            raise UserError(f"data.shape: got {list(self.shape)}, but the {part} set has {features.shape[1]} features")
+            raise UserError(f"data.shape: got {list(self.shape)}, but the {split} set has {features.shape[1]} features")
         missing = int(features.isnan().sum())
         if missing and not self.impute:
-            raise UserError(f"data.impute: got false, but {missing} values of the {part} set are missing")
+            raise UserError(f"data.impute: got false, but {missing} values of the {split} set are missing")
         return features, targets
 
     def fit_scaling(self, scaling: Scaling) -> None:
@@ -53,6 +51,6 @@ class TableData(InMemoryData):
 
 
 def every_fifth(features: Tensor, targets: Tensor, train: bool) -> Batch:
-    """The training or test set of one that has no official split: every fifth sample, in file order, is test."""
+    """Split a data set without an official split: every fifth sample, in file order, belongs to the test set."""
     chosen = [number for number in range(len(targets)) if (number % 5 != 4) == train]
     return features[chosen], targets[chosen]

@@ -1,32 +1,35 @@
-"""Means over a training epoch: kept on the device, read now and then, held in checkpoints.
+"""Means over an epoch: summed on the device, read from it every 50 steps, and stored in checkpoints.
 
-Logging at every step costs more than a small net's step; and what a checkpoint does not hold would make a
-resumed epoch report other figures than one that was never interrupted.
+Logging in every step costs more time than a step of a small net. The sums are part of a checkpoint, so that the
+metrics of a resumed epoch equal those of an uninterrupted one.
 """
+
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torchmetrics import MetricCollection
 
-READ_EVERY = 50  # steps; reading at each would make a GPU wait for the CPU
+READ_EVERY = 50  # steps; reading in every step would make a GPU wait for the CPU
 
 
 class EpochMeanAccumulator:
-    """Means over samples of quantities that come as means over batches, by name.
+    """Computes means over samples from means over batches, for several named quantities.
 
     Args:
-        names: of the quantities that `add` takes, in its order.
+        names: of the quantities, in the order in which `add` takes them.
     """
 
     def __init__(self, *names: str) -> None:
         self.names = names
-        self.sums = [0.0] * len(names)  # float64, added to in the order of the batches, whenever they are read
+        self.sums = [0.0] * len(names)  # Python floats (float64), added in batch order whenever they are read
         self.num_samples = 0
         self.unread: list[tuple[Tensor, ...]] = []
         self.unread_sizes: list[int] = []
 
     def add(self, num: int, *means: Tensor) -> None:
-        """Add a batch of `num` samples: for each name its mean over them, ()."""
+        """Add a batch of `num` samples: the mean of each quantity over the batch, ()."""
         self.unread.append(tuple(mean.detach() for mean in means))
         self.unread_sizes.append(num)
         if len(self.unread) == READ_EVERY:
@@ -41,13 +44,21 @@ class EpochMeanAccumulator:
         self.unread, self.unread_sizes = [], []
 
     def means(self, module: LightningModule, prefix: str) -> dict[str, Tensor]:
-        """Prefixed name → mean over all processes, float32, so that the order of a sum cannot show; starts anew."""
-        total = self.gather(module).sum(0)
+        """Return the means over the samples of all processes, and start again from zero.
+
+        Returns:
+            Prefixed name → mean, (), float32 on the CPU: the order of the summation does not show in float32.
+        """
+        total = self.state(module).sum(0)
         self.sums, self.num_samples = [0.0] * len(self.names), 0
         return {f"{prefix}{name}": (total[i] / total[-1]).float() for i, name in enumerate(self.names)}
 
-    def gather(self, module: LightningModule) -> Tensor:
-        """float64 (processes, quantities + 1) on the CPU: each process's own sums and samples, for a checkpoint."""
+    def state(self, module: LightningModule) -> Tensor:
+        """Return the sums and the number of samples of each process, for a checkpoint.
+
+        Returns:
+            float64 (processes, quantities + 1) on the CPU, the same on every process.
+        """
         self._read()
         row = torch.tensor([[*self.sums, self.num_samples]], dtype=torch.float64)
         if module.trainer.world_size == 1:
@@ -56,8 +67,21 @@ class EpochMeanAccumulator:
         assert isinstance(rows, Tensor)
         return rows.flatten(0, 1).cpu()
 
-    def scatter(self, module: LightningModule, rows: Tensor) -> None:
-        """Take up what `gather` gave; where there are now fewer or more processes, nothing is lost."""
+    def load_state(self, module: LightningModule, rows: Tensor) -> None:
+        """Restore what `state` returned. No sum is lost if the number of processes has changed."""
         rank, world = module.global_rank, module.trainer.world_size
         *self.sums, num_samples = rows[rank::world].sum(0).tolist()
         self.num_samples = int(num_samples)
+
+
+class ExactMetrics(MetricCollection):
+    """Metrics of numbers, summed in float64.
+
+    In float32 the last digits of a sum depend on its order, which depends on the number of processes.
+    """
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        outputs, targets = args
+        dtype = torch.float32 if outputs.device.type == "mps" else torch.float64  # MPS has no float64
+        self.set_dtype(dtype)
+        super().update(outputs.to(dtype), targets.to(dtype), **kwargs)

@@ -1,30 +1,32 @@
-"""Autoencoder (Hinton and Salakhutdinov, 2006): images through a narrow place and back; what does not fit is odd.
+"""Autoencoder (Hinton and Salakhutdinov, 2006): images pass a bottleneck, from which they are reconstructed.
 
-Trained without one class (`data.exclude_class`), it reconstructs that class worse than the others, which makes
-the error of an image a score of its being an anomaly (Sakurada and Yairi, 2014).
+If it is trained without one class (`data.exclude_class`), it reconstructs that class worse than the others. The
+error of an image is then an anomaly score (Sakurada and Yairi, 2014).
 """
 
 import torch
 from torch import Tensor
 from torchmetrics.classification import BinaryAUROC
 
+from leyden.data.datamodule import DataFacts
 from leyden.data.loaders import Batch
 from leyden.metrics.accumulators import EpochMeanAccumulator
 from leyden.modules import plots
-from leyden.modules.base import ImageModule, wrong_net
+from leyden.modules.base import BaseModule, wrong_net
+from leyden.modules.pixels import register_pixel_statistics, to_pixels, use_pixel_statistics
 from leyden.nets import codec
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
-class Autoencoder(ImageModule):
-    """Logs the mean squared error of a pixel as ``loss``.
+class Autoencoder(BaseModule):
+    """Trains a net to reconstruct images. Logs the mean squared error of a pixel as ``loss``.
 
     Args:
         net: such as `leyden.nets.codec.Autoencoder`.
-        optimizer, scheduler, objective: as of `BaseModule`.
-        anomaly: class that was held out of the training. ``test/auroc`` says how well `scores` tell it from the
-            others: the share of pairs, one of it and one of the others, that they put in the right order;
-            ``test/loss`` is of the others.
+        optimizer, scheduler, objective: see `BaseModule`.
+        anomaly: the class that was left out of the training, or None. ``test/auroc`` is then the area under the ROC
+            curve of `scores` for detecting this class: the fraction of pairs of an anomalous and a normal image
+            in which the anomalous one has the higher score. ``test/loss`` is that of the normal images.
     """
 
     net: codec.Autoencoder
@@ -35,54 +37,60 @@ class Autoencoder(ImageModule):
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory,
         objective: dict[str, str],
-        anomaly: int | None = None,
+        anomaly: int | None,
     ) -> None:
         if not isinstance(net, codec.Autoencoder):
             raise wrong_net(net, "autoencoder")
-        super().__init__(net, optimizer, scheduler, objective, "loss")
+        super().__init__(net, optimizer, scheduler, objective)
+        register_pixel_statistics(self, net.in_shape)
         self.anomaly = anomaly
         self.eval_means = EpochMeanAccumulator("loss")
         self.auroc = BinaryAUROC()
 
+    def use_facts(self, facts: DataFacts) -> None:
+        use_pixel_statistics(self, facts)
+
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) → their reconstructions, 0 to 1."""
-        logits: Tensor = self.net(self.pixels(images))
+        logits: Tensor = self.net(to_pixels(self, images))
         return logits.sigmoid()
 
     def errors(self, images: Tensor) -> Tensor:
-        """Normalised images (B, C, H, W) → mean squared error of each, (B,)."""
-        errors: Tensor = (self(images) - self.pixels(images)).square()
+        """Normalised images (B, C, H, W) → the mean squared error of each, (B,)."""
+        errors: Tensor = (self(images) - to_pixels(self, images)).square()
         return errors.flatten(1).mean(1)
 
     def scores(self, images: Tensor) -> Tensor:
-        """How odd each image is, (B,), from 0: its error as a share of the variance of its pixels.
+        """Return the anomaly score of each image, (B,), at least 0: its error divided by the variance of its pixels.
 
-        The error alone is small wherever there is little to reconstruct: it takes any 1 for a normal digit.
+        The error alone is small for all images with little content: every 1 would count as a normal digit.
         """
         return self._relative(self.errors(images), images)
 
     def _relative(self, errors: Tensor, images: Tensor) -> Tensor:
-        return errors / self.pixels(images).flatten(1).var(1).clamp(min=1e-6)
+        return errors / to_pixels(self, images).flatten(1).var(1).clamp(min=1e-6)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.errors(batch[0]).mean()
-        self.train_means.add(len(batch[0]), loss)
+        images, _ = batch
+        loss = self.errors(images).mean()
+        self.train_means.add(len(images), loss)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.eval_means.add(len(batch[0]), self.errors(batch[0]).mean())
+        images, _ = batch
+        self.eval_means.add(len(images), self.errors(images).mean())
         if batch_idx == 0:
-            self.shown = batch[0][: plots.NUM_PICTURES]
+            self.shown = images[: plots.NUM_IMAGES]
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         images, labels = batch
-        odd = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+        anomalous = torch.zeros(len(images), dtype=torch.bool, device=images.device)
         if self.anomaly is not None:
-            odd = labels == self.anomaly
-        errors = self.errors(images)
-        self.eval_means.add(int((~odd).sum()), errors[~odd].sum() / (~odd).sum().clamp(min=1))
+            anomalous = labels == self.anomaly
+        errors, normal = self.errors(images), ~anomalous
+        self.eval_means.add(int(normal.sum()), errors[normal].sum() / normal.sum().clamp(min=1))
         if self.anomaly is not None:
-            self.auroc.update(self._relative(errors, images), odd)
+            self.auroc.update(self._relative(errors, images), anomalous)
 
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self.eval_means.means(self, "val/"), prog_bar=True)
@@ -93,6 +101,6 @@ class Autoencoder(ImageModule):
             self.log("test/auroc", self.auroc.compute())
             self.auroc.reset()
 
-    def pictures(self) -> dict[str, Tensor]:
-        """By name: images of the last validation over their reconstructions."""
-        return {"reconstructions": plots.pairs(self.pixels(self.shown), self(self.shown))}
+    def images(self) -> dict[str, Tensor]:
+        """Return images of the last validation above their reconstructions."""
+        return {"reconstructions": plots.pairs(to_pixels(self, self.shown), self(self.shown))}

@@ -1,9 +1,10 @@
 """Generative adversarial network (Goodfellow et al., 2014), as DCGAN trains it (Radford et al., 2016).
 
-The discriminator learns to tell real images from generated ones, the generator to be taken for real, by the
-non-saturating loss: -log D(G(z)) instead of log(1 - D(G(z))). To be had besides: the penalty R1 on the
-discriminator's gradient (Mescheder et al., 2018), its spectral norm (`leyden.nets.codec.DCGAN`), a limit on the
-gradient of each. Images are sampled from a moving average of the generator's weights (Yazıcı et al., 2019).
+The discriminator learns to distinguish real images from generated ones. The generator learns to generate images that
+the discriminator classifies as real, with the non-saturating loss -log D(G(z)) instead of log(1 - D(G(z))). Optional:
+the R1 penalty on the gradient of the discriminator (Mescheder et al., 2018), spectral normalisation
+(`leyden.nets.codec.DCGAN`), and clipping of both gradients. New images come from a moving average of the weights of the
+generator (Yazıcı et al., 2019).
 """
 
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from leyden.data.loaders import Batch
 from leyden.modules import plots
 from leyden.modules.base import wrong_net
 from leyden.modules.generative import GenerativeModule
+from leyden.modules.pixels import to_pixels
 from leyden.nets.codec import DCGAN
 from leyden.optim import OptimizerFactory, SchedulerFactory, configure
 
@@ -31,18 +33,19 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class GAN(GenerativeModule):
-    """Logs the loss of each net and, on ``val`` and ``test``, the quality of samples, see `leyden.metrics`.
+    """Trains a generator and a discriminator against each other.
 
-    A training step is one step of the discriminator and one of the generator, each with an optimizer and a
-    schedule of its own, both made by the same factories.
+    Logs the loss of each net, and for ``val`` and ``test`` the quality of samples, see `leyden.metrics.frechet`. A
+    training step is one step of the discriminator and one of the generator. Each has its own optimizer and
+    schedule, made by the same factories.
 
     Args:
         net: such as `leyden.nets.codec.DCGAN`.
-        optimizer, scheduler, objective: as of `BaseModule`.
-        num_classes, num_samples: as of `GenerativeModule`.
-        r1: weight of the penalty on the discriminator's gradient at real images, 0 for none.
-        ema: share that the moving average of the generator's weights keeps at each step, 0 to 1.
-        gradient_clip_val: largest norm of each net's gradient, 0 for no limit.
+        optimizer, scheduler, objective: see `BaseModule`.
+        num_classes, num_samples: see `GenerativeModule`.
+        r1: weight of the penalty on the discriminator's gradient at real images, at least 0; 0 turns it off.
+        ema: decay of the moving average of the generator's weights per step, at least 0 and below 1.
+        gradient_clip_val: maximum norm of each net's gradient, at least 0; 0 turns it off.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -57,17 +60,15 @@ class GAN(GenerativeModule):
         scheduler: SchedulerFactory,
         objective: dict[str, str],
         num_classes: int,
-        r1: float = 0.0,
-        ema: float = 0.999,
-        gradient_clip_val: float = 0.0,
-        num_samples: int = 5000,
+        r1: float,
+        ema: float,
+        gradient_clip_val: float,
+        num_samples: int,
     ) -> None:
         if not isinstance(net, DCGAN):
             raise wrong_net(net, "gan")
-        figures = "loss", "discriminator", "generator"
-        super().__init__(
-            net, optimizer, scheduler, objective, *figures, num_classes=num_classes, num_samples=num_samples
-        )
+        train_metrics = ("loss", "discriminator", "generator")
+        super().__init__(net, optimizer, scheduler, objective, train_metrics, num_classes, num_samples)
         for name, value in (("r1", r1), ("gradient_clip_val", gradient_clip_val)):
             if value < 0:
                 raise ValueError(f"{name}: got {value}, must not be negative")
@@ -79,21 +80,21 @@ class GAN(GenerativeModule):
         self.average.requires_grad_(False)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """As `decode`."""
+        """Do the same as `decode`."""
         return self.decode(latents)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(B, latent_size), of a standard normal distribution → images (B, C, H, W), 0 to 1."""
+        """Latents (B, latent_size) from a standard normal distribution → images (B, C, H, W), 0 to 1."""
         images: Tensor = self.average(latents)
         return images
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        real = self.pixels(batch[0])
+        real = to_pixels(self, batch[0])
         fake = self.net(torch.randn(len(real), self.net.latent_size, device=self.device))
         generator, discriminator = self.optimizers()  # type: ignore[attr-defined]
         d_loss = discriminator_loss(self.net.discriminate(real), self.net.discriminate(fake.detach()))
         penalty = self.r1 / 2 * gradient_penalty(self.net.discriminate, real) if self.r1 else 0.0
-        # Lightning counts the steps of the optimizers it has wrapped; here one for each batch, as for any other model.
+        # Lightning counts the steps of its wrapped optimizers. Only one of the two is wrapped: one step per batch.
         self._descend(d_loss + penalty, discriminator.optimizer)
         g_loss = generator_loss(self.net.discriminate(fake))
         self._descend(g_loss, generator)
@@ -106,17 +107,17 @@ class GAN(GenerativeModule):
         return loss
 
     def _descend(self, loss: Tensor, optimizer: Optimizer | LightningOptimizer) -> None:
-        """A step of `optimizer` down the gradient of its own weights: the other net's get none.
+        """Take a step of `optimizer` with the gradient of its own weights; the other net gets no gradient.
 
-        `autograd.grad` goes round the gradient hooks of DistributedDataParallel, which expect one backward pass
-        through all weights in a step; so the mean over the processes is taken here.
+        `autograd.grad` does not call the gradient hooks of DistributedDataParallel, which expect one backward pass
+        through all weights per step. Therefore the mean over the processes is computed here.
         """
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         gradients = torch.autograd.grad(loss, weights)
         if self.trainer.world_size > 1:
             flat = self.trainer.strategy.reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
-            parts = flat.split([g.numel() for g in gradients])
-            gradients = tuple(part.view_as(g) for part, g in zip(parts, gradients, strict=True))
+            pieces = flat.split([g.numel() for g in gradients])
+            gradients = tuple(piece.view_as(g) for piece, g in zip(pieces, gradients, strict=True))
         for weight, gradient in zip(weights, gradients, strict=True):
             weight.grad = gradient
         if self.gradient_clip_val:
@@ -146,8 +147,8 @@ class GAN(GenerativeModule):
     def on_test_epoch_end(self) -> None:
         self.log_dict(self.quality.measure(self, self.sample, "test/"))
 
-    def pictures(self) -> dict[str, Tensor]:
-        """By name: samples; ways from one latent to the next."""
+    def images(self) -> dict[str, Tensor]:
+        """Return samples, and interpolations between latents."""
         latents = torch.randn(64, self.net.latent_size, generator=seeding.generator(0, "pictures")).to(self.device)
         return {
             "samples": plots.grid(self.decode(latents)),
@@ -159,31 +160,31 @@ class GAN(GenerativeModule):
             configure(net.parameters(), self.optimizer, self.scheduler, self.trainer, self.objective)
             for net in (self.net.generator, self.net.discriminator)
         ]
-        # When and by what the schedules step is told to `training_step` here, not to Lightning.
+        # `training_step` and `on_train_epoch_end` step the schedules; Lightning does not under manual optimization.
         return [config["optimizer"] for config in configs], [config["lr_scheduler"]["scheduler"] for config in configs]
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Cross-entropy, (), given the logits (B,) of being real that real and generated images got."""
+    """Return the cross-entropy, (), from the logits (B,) of real and of generated images for being real."""
     return softplus(-real).mean() + softplus(fake).mean()
 
 
 def generator_loss(fake: Tensor) -> Tensor:
-    """The non-saturating loss, (): cross-entropy of the same logits, (B,), with "real" for an answer."""
+    """Return the non-saturating loss, (): the cross-entropy of the logits (B,) of generated images with "real"."""
     return softplus(-fake).mean()
 
 
 def gradient_penalty(discriminate: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Mean over the images (B, ...) of the squared norm of the gradient of their logits, (): R1 without its weight."""
+    """Return R1 without its weight, (): the mean squared norm of the gradient of the logits at images (B, ...)."""
     images = images.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(discriminate(images).sum(), images, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean()
 
 
 def moving_average(keep: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """What `AveragedModel` takes: averages keep the share `keep` of themselves at each step.
+    """Return the update function of an `AveragedModel`: an exponential moving average with decay `keep`.
 
-    At step n it is no more than (1 + n) / (10 + n), so that the weights a net began with are soon forgotten.
+    At step n the decay is at most (1 + n) / (10 + n), so that the initial weights are soon forgotten.
     """
 
     def update(averages: Tensors, currents: Tensors, num: Tensor | int) -> None:

@@ -1,56 +1,76 @@
-"""What vae and gan share: images decoded from latents that are drawn at random, and judged."""
+"""The part that vae and gan share: decoding images from random latents, and measuring their quality."""
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from leyden.data.datamodule import DataFacts, InMemoryData
 from leyden.data.loaders import Batch
-from leyden.metrics.sample_quality import SampleQuality
-from leyden.modules.base import ImageModule
+from leyden.metrics.frechet import SampleQuality, train_feature_net
+from leyden.modules.base import BaseModule
+from leyden.modules.pixels import register_pixel_statistics, to_pixels, use_pixel_statistics
+from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
-class GenerativeModule(ImageModule):
-    """A learner that can make new images. Args: as `ImageModule`, and
+class GenerativeModule(BaseModule):
+    """A module that generates new images. A task adds `decode` and the steps.
 
-    num_classes: of the data set; classes serve to judge samples, not to train.
-    num_samples: how many images are generated to be judged, see `leyden.metrics.sample_quality`.
+    Args:
+        net: has the attributes `in_shape`, (C, H, W) of an image, and `latent_size`.
+        optimizer, scheduler, objective, train_metrics: see `BaseModule`.
+        num_classes: number of classes of the data set; classes measure the quality of samples, they do not train.
+        num_samples: number of images to generate for `quality`, see `leyden.metrics.frechet`.
 
     Raises:
         ValueError: `num_classes` or `num_samples` is below 2.
     """
 
-    def __init__(self, net: nn.Module, *args: Any, num_classes: int, num_samples: int) -> None:
-        super().__init__(net, *args)
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory,
+        objective: dict[str, str],
+        train_metrics: tuple[str, ...],
+        num_classes: int,
+        num_samples: int,
+    ) -> None:
+        super().__init__(net, optimizer, scheduler, objective, train_metrics)
         assert isinstance(net.in_shape, tuple)
         assert isinstance(net.latent_size, int)
+        register_pixel_statistics(self, net.in_shape)
         self.latent_size = net.latent_size
         self.quality = SampleQuality(net.in_shape, num_classes, num_samples)
+        # Targets → which classes an image shows, see `DataFacts`. Evaluation needs it, also of a loaded run.
+        self.classes_in: Callable[[Tensor], Tensor] | None = None
+
+    def use_facts(self, facts: DataFacts) -> None:
+        use_pixel_statistics(self, facts)
+        self.classes_in = facts.classes_in
+
+    def prepare_fit(self, data: InMemoryData) -> None:
+        train_feature_net(self.quality.feature_net, data)
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
-        """(B, latent_size), of a standard normal distribution → images (B, C, H, W), 0 to 1."""
+        """Latents (B, latent_size) from a standard normal distribution → images (B, C, H, W), 0 to 1."""
 
     @torch.no_grad()
     def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
-        """New images.
+        """Generate new images.
 
         Args:
             num: how many.
-            generator: on the CPU; torch's own if there is none.
+            generator: on the CPU; None for torch's default generator.
 
         Returns:
-            float (num, C, H, W), 0 to 1; of a vae the mean of each pixel.
+            float (num, C, H, W), 0 to 1; for a vae the mean of each pixel.
         """
         return self.decode(torch.randn(num, self.latent_size, generator=generator).to(self.device))
 
     def add_real(self, batch: Batch) -> None:
-        """Take note of real images, against which `quality` measures."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        self.quality.add_real(self.pixels(batch[0]), data.classes_in(batch[1]))
-
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        if stage == "fit":
-            self.quality.prepare(self.trainer)
+        """Add a batch of real images, with which `quality` compares generated ones."""
+        assert self.classes_in is not None
+        self.quality.add_real(to_pixels(self, batch[0]), self.classes_in(batch[1]))

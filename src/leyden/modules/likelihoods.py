@@ -1,4 +1,4 @@
-"""How likely a decoder makes an image: what a variational autoencoder's reconstruction is judged by."""
+"""Likelihoods of the pixels of an image, given the output of a variational autoencoder's decoder."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -7,26 +7,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-LEVELS = 256  # that a stored pixel can have
+LEVELS = 256  # of a stored pixel
 
 
 class Likelihood(nn.Module, ABC):
-    """A distribution of each pixel, given a logit of its mean."""
+    """A distribution of each pixel, given the logit of its mean."""
 
     def targets(self, pixels: Tensor, rng: torch.Generator | None) -> Tensor:
-        """What is to be encoded and reconstructed of an image, 0 to 1; `rng` as in `draw`."""
+        """Return what is encoded and reconstructed of images, 0 to 1; for `rng` see `draw`."""
         return pixels
 
     @abstractmethod
     def nll(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Minus the log-likelihood of each image in nats: two times (B, C, H, W) → (B,)."""
+        """Return the negative log-likelihood of each image in nats: logits and targets (B, C, H, W) → (B,)."""
 
 
 class Bernoulli(Likelihood):
-    """Pixels are 0 or 1: each is set to 1 with the probability that its grey value is.
+    """Binary pixels: each pixel is set to 1 with a probability that equals its grey value.
 
-    Drawn anew each time an image is trained on ("dynamic binarisation", Salakhutdinov and Murray, 2008; Burda
-    et al., 2016), from a fixed seed where it is evaluated.
+    In training the pixels are drawn again each time ("dynamic binarisation", Salakhutdinov and Murray, 2008; Burda
+    et al., 2016). In evaluation they are drawn from a fixed seed.
     """
 
     def targets(self, pixels: Tensor, rng: torch.Generator | None) -> Tensor:
@@ -37,13 +37,13 @@ class Bernoulli(Likelihood):
 
 
 class DiscretisedLogistic(Likelihood):
-    """Pixels have one of 256 levels: a logistic distribution, cut into as many bins (Kingma et al., 2016).
+    """Pixels with 256 levels: a logistic distribution that is divided into 256 bins (Kingma et al., 2016).
 
-    Its mean is the decoder's, between 0 and 1, its scale is one for each channel, learned. What lies beyond black
-    and white counts as those.
+    The decoder gives the mean, between 0 and 1. The scale is learned, one for each channel. The first and the last bin
+    (black and white) contain everything beyond them.
 
     Args:
-        channels: of an image.
+        channels: C of an image.
     """
 
     def __init__(self, channels: int) -> None:
@@ -54,7 +54,7 @@ class DiscretisedLogistic(Likelihood):
         distance, half_bin = targets - logits.sigmoid(), 0.5 / (LEVELS - 1)
         upper = (distance + half_bin) / self.log_scale.exp()
         lower = (distance - half_bin) / self.log_scale.exp()
-        # log(σ(u) - σ(l)) without a difference of nearly equal numbers: the bin's share of what σ(u) σ(-l) spans
+        # log(σ(u) - σ(l)) = log σ(u) + log σ(-l) + log(1 - exp(l - u)), without a difference of nearly equal numbers
         inside = logsigmoid(upper) + logsigmoid(-lower) + torch.log(-torch.expm1(lower - upper))
         black, white = targets < half_bin, targets > 1 - half_bin
         log_p = torch.where(black, logsigmoid(upper), torch.where(white, logsigmoid(-lower), inside))
@@ -62,10 +62,11 @@ class DiscretisedLogistic(Likelihood):
 
 
 def draw(kind: Callable[..., Tensor], like: Tensor, rng: torch.Generator | None) -> Tensor:
-    """Random numbers in the shape of `like`, on its device.
+    """Draw random numbers in the shape of `like`, on its device.
 
     Args:
         kind: `torch.rand` or `torch.randn`.
-        rng: on the CPU, for numbers that do not depend on the device; None for the device's own, which are quicker.
+        rng: a generator on the CPU, for numbers that do not depend on the device; None for the generator of the device,
+            which is faster.
     """
     return kind(like.shape, generator=rng, device="cpu" if rng else like.device).to(like.device)

@@ -1,40 +1,65 @@
-"""Losses of classes: of logits (B, K) against labels, int64 (B,), or shares of classes, float (B, K), rows sum to 1."""
+"""Losses of classifiers and of regressors.
 
+A classifier has logits (B, K). Its targets are labels, int64 (B,), or class probabilities, float (B, K), whose rows
+sum to 1.
+"""
+
+from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy, huber_loss, l1_loss, mse_loss, one_hot
 
-Loss = Literal["cross_entropy", "focal", "mse"]
+ClassLoss = Literal["cross_entropy", "focal", "mse"]
+RegressionLoss = Literal["mse", "mae", "huber"]
+
+REGRESSION_LOSSES: dict[RegressionLoss, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": mse_loss,
+    "mae": l1_loss,
+    "huber": huber_loss,
+}
 
 
-def class_loss(logits: Tensor, targets: Tensor, loss: Loss, label_smoothing: float, gamma: float) -> Tensor:
-    """Mean over the batch, ().
+def class_loss(logits: Tensor, targets: Tensor, loss: ClassLoss, label_smoothing: float, gamma: float) -> Tensor:
+    """Return the mean loss of a batch of classified samples, ().
 
     Args:
-        loss: cross_entropy; focal (Lin et al., 2017), which takes interest away from classes that are as good as
-            certain; or mse, squared error summed over classes, of softmax against targets (Brier, 1950). The old texts
-            have it with a sigmoid for each class; the softmax lets any net be trained with it and read as before.
-        label_smoothing: share of the target spread evenly over all classes (Szegedy et al., 2016).
-        gamma: of focal: how much the interest is taken away; 0 is cross-entropy.
+        logits: (B, K)
+        targets: labels, int64 (B,), or class probabilities, float (B, K).
+        loss: cross_entropy; focal (Lin et al., 2017), which down-weights well-classified samples by (1 - p)^gamma; or
+            mse, the squared error between softmax probabilities and targets, summed over the classes (Brier, 1950).
+        label_smoothing: fraction of the target that is spread evenly over all classes (Szegedy et al., 2016).
+        gamma: exponent of the focal loss; 0 gives the cross-entropy.
     """
     if loss == "cross_entropy":
         return cross_entropy(logits, targets, label_smoothing=label_smoothing)
-    shares = class_shares(targets, logits.shape[1])
-    shares = shares * (1 - label_smoothing) + label_smoothing / logits.shape[1]  # (B, K)
+    probabilities = class_probabilities(targets, logits.shape[1])
+    probabilities = probabilities * (1 - label_smoothing) + label_smoothing / logits.shape[1]  # (B, K)
     if loss == "mse":
-        return (logits.float().softmax(1) - shares).square().sum(1).mean()
-    log_probs = logits.float().log_softmax(1)  # (B, K)
-    interest = log_probs.expm1().neg().clamp_min(1e-12) ** gamma  # (B, K); a root has no slope at 0
-    return -(shares * interest * log_probs).sum(1).mean()
+        return (logits.float().softmax(1) - probabilities).square().sum(1).mean()
+    log_p = logits.float().log_softmax(1)  # (B, K)
+    weight = log_p.expm1().neg().clamp_min(1e-12) ** gamma  # (B, K); the clamp avoids an infinite slope at 0
+    return -(probabilities * weight * log_p).sum(1).mean()
 
 
-def class_shares(targets: Tensor, num_classes: int) -> Tensor:
-    """Labels (B,) one-hot, or shares as they are: float (B, K)."""
+def class_probabilities(targets: Tensor, num_classes: int) -> Tensor:
+    """Labels (B,) → one-hot float (B, K); class probabilities (B, K) are returned unchanged."""
     return one_hot(targets, num_classes).float() if targets.dim() == 1 else targets
 
 
+def regression_loss(outputs: Tensor, targets: Tensor, std: Tensor, loss: RegressionLoss) -> Tensor:
+    """Return the mean loss of a batch of predicted numbers, (). Errors count in standard deviations of the targets.
+
+    Args:
+        outputs, targets: (B, num_outputs)
+        std: standard deviation of each target, (num_outputs,).
+        loss: mse (squared error), mae (absolute error) or huber (Huber, 1964: squared up to one standard deviation,
+            absolute beyond).
+    """
+    return REGRESSION_LOSSES[loss](outputs / std, targets / std)
+
+
 def l1_norm(net: nn.Module) -> Tensor:
-    """Sum of absolute weights, (), without those of one axis: biases and what norms scale by."""
+    """Return the sum of the absolute weights, (). Weights with one axis (biases, scales of norms) are left out."""
     absolute = [weight.abs().sum() for weight in net.parameters() if weight.dim() > 1]
     return sum(absolute[1:], absolute[0])

@@ -1,7 +1,7 @@
-"""Samples mixed in pairs, and their targets with them: mixup and CutMix, a whole batch at once on its device.
+"""Mixup and CutMix: training samples are mixed in pairs, and their targets with them, a whole batch at once.
 
-Each sample is mixed with the one before it, the first with the last: batches come in random order, so that is a pair
-as random as any. The papers draw how much for each batch from Beta(alpha, alpha), and so do we, from torch's
+Each sample is mixed with the one before it, and the first with the last. Batches are in random order, so this is a
+random pair. As in the papers, the amount is drawn for each batch from Beta(alpha, alpha). It comes from torch's
 generator on the CPU, which is seeded at each step.
 """
 
@@ -13,46 +13,50 @@ from torch.distributions import Beta
 
 from leyden.data.loaders import Batch
 from leyden.errors import UserError
-from leyden.modules.losses import class_shares
+from leyden.modules.losses import class_probabilities
 
 
 def mix(batch: Batch, num_classes: int, mixup_alpha: float, cutmix_alpha: float) -> Batch:
-    """A batch mixed one way or the other, at random where both have an alpha.
+    """Mix a batch by mixup or by CutMix; if both have an alpha, one of them is chosen at random.
 
     Args:
-        batch: float (B, …) and labels, int64 (B,).
+        batch: inputs, float (B, ...), and labels, int64 (B,).
         num_classes: K.
-        mixup_alpha, cutmix_alpha: the larger, the nearer to halves; 0 for not this way.
+        mixup_alpha, cutmix_alpha: larger values give weights nearer to one half; 0 turns this way off.
 
     Returns:
-        float (B, …) and shares of classes, float (B, K).
+        Inputs, float (B, ...), and class probabilities, float (B, K).
     """
-    inputs, targets = batch[0], class_shares(batch[1], num_classes)
+    inputs, targets = batch[0], class_probabilities(batch[1], num_classes)
     use_cutmix = cutmix_alpha > 0 and (mixup_alpha == 0 or float(torch.rand(())) < 0.5)
     alpha = cutmix_alpha if use_cutmix else mixup_alpha
-    share = float(Beta(alpha, alpha).sample())
+    weight = float(Beta(alpha, alpha).sample())
     if use_cutmix:
-        inputs, share = cutmix(inputs, share)
+        inputs, weight = cutmix(inputs, weight)
     else:
-        inputs = blend(inputs, share)
-    return inputs, blend(targets, share)
+        inputs = blend(inputs, weight)
+    return inputs, blend(targets, weight)
 
 
-def blend(values: Tensor, share: float) -> Tensor:
-    """`share` of each sample and the rest of the one before it: mixup (Zhang et al., 2018)."""
-    return torch.lerp(values.roll(1, 0), values, share)
+def blend(values: Tensor, weight: float) -> Tensor:
+    """Return `weight` times each sample plus the rest times the sample before it: mixup (Zhang et al., 2018)."""
+    return torch.lerp(values.roll(1, 0), values, weight)
 
 
-def cutmix(images: Tensor, share: float) -> tuple[Tensor, float]:
-    """A rectangle of the image before pasted into each (Yun et al., 2019): images, and the share they keep.
+def cutmix(images: Tensor, weight: float) -> tuple[Tensor, float]:
+    """Paste a rectangle of the image before into each image (Yun et al., 2019).
 
-    The rectangle is as large as `share` leaves, around a random place, and cut off at the borders.
+    The rectangle covers the fraction ``1 - weight`` of the image. Its centre is random, and it is
+    cut off at the borders.
+
+    Returns:
+        The images, and the fraction of its own pixels that each image keeps.
     """
     if images.dim() < 4:
         shape = list(images.shape[1:])
-        raise UserError(f"task.cutmix: takes images, and a sample here is {shape}; task.mixup takes any")
+        raise UserError(f"task.cutmix: needs images, but the samples have the shape {shape}; task.mixup takes any")
     height, width = images.shape[-2:]
-    side = math.sqrt(1 - share)
+    side = math.sqrt(1 - weight)
     rows, columns = _span(height, side), _span(width, side)
     mixed = images.clone()
     mixed[..., rows, columns] = images.roll(1, 0)[..., rows, columns]
@@ -60,8 +64,8 @@ def cutmix(images: Tensor, share: float) -> tuple[Tensor, float]:
     return mixed, 1 - area / (height * width)
 
 
-def _span(size: int, part: float) -> slice:
-    """`part` of `size` pixels around a random one, as far as they are there."""
-    middle, length = int(torch.randint(size, ())), round(part * size)
+def _span(size: int, fraction: float) -> slice:
+    """Return `fraction` of `size` pixels around a random one, cut off at 0 and `size`."""
+    middle, length = int(torch.randint(size, ())), round(fraction * size)
     start = middle - length // 2
     return slice(max(start, 0), min(start + length, size))

@@ -1,9 +1,9 @@
-"""Several labels per sample, each there or not: binary cross-entropy around any net that gives logits."""
+"""Multi-label classification: any number of labels per sample, trained with binary cross-entropy."""
 
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.functional.classification import (
@@ -13,38 +13,70 @@ from torchmetrics.functional.classification import (
 )
 from torchmetrics.utilities import dim_zero_cat
 
+from leyden.data.loaders import Batch
 from leyden.modules.supervised import SupervisedModule
+from leyden.optim import OptimizerFactory, SchedulerFactory
 
 Thresholds = Literal["fixed", "f1"]
 
 
 class Multilabel(SupervisedModule):
-    """Logs ``train/loss`` over the epoch, and loss, exact match, macro F1 and mAP of ``val`` and ``test``.
+    """Trains a classifier with any number of labels per sample.
 
-    Exact match is the share of samples with every label right, mAP the mean over the labels of average precision.
-    The thresholds are in the report, and in the checkpoint.
+    Logs ``train/loss``, and for ``val`` and ``test`` the loss, exact match, macro F1 and mAP. Exact match is the
+    fraction of samples with all labels correct. mAP is the mean over the labels of the average precision. The
+    thresholds are in the report and in the checkpoint.
 
-    Args: as `SupervisedModule`, and
-
-    num_classes: number of labels.
-    thresholds: the probability from which a label counts as there: fixed, 0.5; or f1, for each label that with the
-        best F1 on the validation set, found after each epoch (which flatters the figures of ``val``, not of ``test``).
+    Args:
+        net: float (B, ...) → logits (B, num_classes).
+        optimizer, scheduler, objective: see `BaseModule`.
+        num_classes: number of labels.
+        thresholds: the probability from which on a label is predicted. fixed: 0.5. f1: the threshold with the best F1
+            of each label on the validation set, computed after each epoch; it makes the metrics of ``val``
+            optimistic, but not those of ``test``.
     """
 
     thresholds: Tensor
 
-    def __init__(self, num_classes: int, thresholds: Thresholds = "fixed", **kwargs: Any) -> None:
-        super().__init__(metrics=MetricCollection({"labels": LabelMetrics()}), **kwargs)
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory,
+        objective: dict[str, str],
+        num_classes: int,
+        thresholds: Thresholds,
+    ) -> None:
+        super().__init__(net, optimizer, scheduler, objective, MetricCollection({"labels": LabelMetrics()}))
         self.fixed = thresholds == "fixed"
         self.register_buffer("thresholds", torch.full((num_classes,), 0.5))
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return binary_cross_entropy_with_logits(outputs, targets.float())
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss over samples and labels, (), for targets int64 (B, num_classes), 0 or 1."""
+        return binary_cross_entropy_with_logits(logits, targets.float())
 
     def predict(self, inputs: Tensor) -> Tensor:
-        """Float (B, ...) → bool (B, num_classes), which labels are there."""
+        """Inputs, float (B, ...) → which labels are predicted, bool (B, num_classes)."""
         logits: Tensor = self(inputs)
         return logits.sigmoid() >= self.thresholds
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        inputs, targets = batch
+        loss = self.loss(self(inputs), targets)
+        self.train_means.add(len(targets), loss)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        inputs, targets = batch
+        logits = self(inputs)
+        self.eval_means.add(len(targets), self.loss(logits, targets))
+        self.val_metrics.update(logits, targets)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        inputs, targets = batch
+        logits = self(inputs)
+        self.eval_means.add(len(targets), self.loss(logits, targets))
+        self.test_metrics.update(logits, targets)
 
     def on_validation_epoch_end(self) -> None:
         labels = self.val_metrics["labels"]
@@ -61,9 +93,10 @@ class Multilabel(SupervisedModule):
 
 
 class LabelMetrics(Metric):
-    """Keeps the probabilities of a whole split, since thresholds and average precision need all of them at once.
+    """Exact match, macro F1 and mAP of a whole split.
 
-    `thresholds`, (num_classes,), are to be set before `compute`; None has it choose and set them.
+    Keeps all probabilities, since thresholds and average precision need all of them at once. Set `thresholds`,
+    (num_classes,), before `compute`; with None, `compute` chooses the best ones and sets them.
     """
 
     probabilities: list[Tensor]
@@ -83,30 +116,30 @@ class LabelMetrics(Metric):
         probabilities, targets = dim_zero_cat(self.probabilities), dim_zero_cat(self.targets)
         if self.thresholds is None:
             self.thresholds = best_thresholds(probabilities, targets)
-        said, num = (probabilities >= self.thresholds).int(), targets.shape[1]
+        predicted, num = (probabilities >= self.thresholds).int(), targets.shape[1]
         return {
-            "exact": multilabel_exact_match(said, targets, num),
-            "f1": multilabel_f1_score(said, targets, num, average="macro"),
+            "exact": multilabel_exact_match(predicted, targets, num),
+            "f1": multilabel_f1_score(predicted, targets, num, average="macro"),
             "map": multilabel_average_precision(probabilities, targets, num, average="macro"),
         }
 
 
 def best_thresholds(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """For each label the threshold with the highest F1; 0.5 for one that no sample has.
+    """Return the threshold with the highest F1 of each label; 0.5 for a label that no sample has.
 
     Args:
         probabilities: float (N, num_classes).
         targets: int64 (N, num_classes), 0 or 1.
 
     Returns:
-        (num_classes,), half-way between the least probable sample that counts and the next.
+        (num_classes,), the middle between the least probable sample above the threshold and the next one.
     """
     ranked, order = probabilities.sort(0, descending=True)
-    hits = targets.gather(0, order).cumsum(0)  # of the samples down to each rank
-    counted = torch.arange(1, len(ranked) + 1, device=ranked.device)[:, None]
-    f1 = 2 * hits / (counted + hits[-1])
+    hits = targets.gather(0, order).cumsum(0)  # true positives if all samples up to this rank are predicted
+    predicted = torch.arange(1, len(ranked) + 1, device=ranked.device)[:, None]
+    f1 = 2 * hits / (predicted + hits[-1])
     below = torch.cat([ranked[1:], ranked[-1:]])
-    f1[:-1][ranked[:-1] == below[:-1]] = 0  # of two alike, one cannot count without the other
+    f1[:-1][ranked[:-1] == below[:-1]] = 0  # no threshold separates two equal probabilities
     best = f1.argmax(0, keepdim=True)
     middle = (ranked.gather(0, best) + below.gather(0, best))[0] / 2
     return torch.where(hits[-1] > 0, middle, 0.5)

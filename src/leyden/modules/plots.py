@@ -1,4 +1,4 @@
-"""ImageLogger of what a generative module does, as float images (C, H, W) from 0 to 1."""
+"""Plots of what a generative module does, as float images (C, H, W) from 0 to 1."""
 
 import colorsys
 from collections.abc import Callable
@@ -8,41 +8,41 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 NUM_COLUMNS = 8
-NUM_PICTURES = 32  # images that are shown beside what a net makes of them
-MAP_SIDE = 512  # pixels of a map of latents
-MAP_SHARE = 0.01  # of the latents at each edge that may lie outside
+NUM_IMAGES = 32  # that are shown together with their reconstructions
+MAP_SIDE = 512  # side of a map of latents in pixels
+MAP_FRACTION = 0.01  # of the latents that may lie outside at each edge
 
 
 def grid(images: Tensor, columns: int = NUM_COLUMNS) -> Tensor:
-    """(N, C, H, W), 0 to 1 → one picture of them, with a grey line round each."""
-    picture: Tensor = make_grid(images.cpu(), nrow=columns, padding=1, pad_value=0.5)
-    return picture
+    """Images (N, C, H, W), 0 to 1 → one image with all of them in a grid, separated by grey lines."""
+    image: Tensor = make_grid(images.cpu(), nrow=columns, padding=1, pad_value=0.5)
+    return image
 
 
 def pairs(images: Tensor, others: Tensor) -> Tensor:
-    """Twice (N, C, H, W), 0 to 1 → a row of the first above a row of the second, and so on."""
+    """Two times (N, C, H, W), 0 to 1 → a grid in which rows of the first alternate with rows of the second."""
     columns = min(NUM_COLUMNS, len(images))
-    num = len(images) // columns * columns  # no row is left half empty
-    rows = [part[:num].view(-1, columns, *part.shape[1:]) for part in (images, others)]  # (rows, columns, C, H, W)
+    num = len(images) // columns * columns  # only full rows
+    rows = [x[:num].view(-1, columns, *x.shape[1:]) for x in (images, others)]  # (rows, columns, C, H, W)
     return grid(torch.stack(rows, 1).flatten(0, 2), columns)
 
 
 def interpolations(decode: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:
-    """In each row the way from one latent to the next, eight even steps.
+    """Return a grid whose rows go from one latent to another in eight even steps.
 
     Args:
         decode: (N, latent_size) → images (N, C, H, W), 0 to 1.
-        latents: (2 R, latent_size), for R rows; of an odd number the last goes back to the first.
+        latents: (2 R, latent_size) for R rows; with an odd number the last row ends at the first latent.
     """
-    begin, end = latents[0::2, None], latents.roll(-1, 0)[0::2, None]  # (R, 1, latent_size)
-    way = torch.linspace(0, 1, NUM_COLUMNS, device=latents.device).view(1, -1, 1)
-    return grid(decode(torch.lerp(begin, end, way).flatten(0, 1)))
+    start, end = latents[0::2, None], latents.roll(-1, 0)[0::2, None]  # (R, 1, latent_size)
+    steps = torch.linspace(0, 1, NUM_COLUMNS, device=latents.device).view(1, -1, 1)
+    return grid(decode(torch.lerp(start, end, steps).flatten(0, 1)))
 
 
 def latent_map(latents: Tensor, labels: Tensor, images: Tensor) -> Tensor:
-    """Latents as dots in the colours of their classes; at the right, an image of each class in its colour.
+    """Draw latents as dots in the colours of their classes; the legend on the right has an image of each class.
 
-    More than two dimensions are projected on the two along which the latents vary most (PCA).
+    Latents with more than two dimensions are projected on their first two principal components (PCA).
 
     Args:
         latents: (N, latent_size)
@@ -64,12 +64,12 @@ def latent_map(latents: Tensor, labels: Tensor, images: Tensor) -> Tensor:
 
 
 def _taller(image: Tensor, height: int) -> Tensor:
-    """White is added below."""
+    """Pad with white at the bottom."""
     return torch.nn.functional.pad(image, (0, 0, 0, height - image.shape[1]), value=1.0)
 
 
 def principal_components(points: Tensor) -> Tensor:
-    """(N, D) → (N, 2): the two directions of the largest variance; two dimensions stay as they are."""
+    """Points (N, D) → their first two principal components, (N, 2); points with two dimensions stay unchanged."""
     if points.shape[1] == 1:
         return points.expand(-1, 2)
     if points.shape[1] == 2:
@@ -83,7 +83,7 @@ def principal_components(points: Tensor) -> Tensor:
 
 
 def unit_square(points: Tensor) -> Tensor:
-    """(N, 2) → 0 to 1; the few farthest out are moved to the edge."""
-    low, high = points.quantile(MAP_SHARE, 0), points.quantile(1 - MAP_SHARE, 0)
+    """Scale points (N, 2) to 0 to 1; the few outermost points are moved to the edge."""
+    low, high = points.quantile(MAP_FRACTION, 0), points.quantile(1 - MAP_FRACTION, 0)
     inside: Tensor = (points - low) / (high - low).clamp(min=1e-6)
     return inside.clamp(0, 1)

@@ -1,65 +1,88 @@
-"""Regression: numbers from any net, trained on standardised targets, told in the targets' own units."""
+"""Regression: numbers from any net, trained on standardised targets and predicted in the targets' own units."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-from torch.nn.functional import huber_loss, l1_loss, mse_loss
+from torch import Tensor, nn
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection, R2Score
 
-from leyden.data.datamodule import InMemoryData
+from leyden.data.datamodule import DataFacts
+from leyden.data.loaders import Batch
 from leyden.data.scaling import Scaling
+from leyden.metrics.accumulators import ExactMetrics
+from leyden.modules.losses import RegressionLoss, regression_loss
 from leyden.modules.supervised import SupervisedModule
-
-Loss = Literal["mse", "mae", "huber"]
-
-LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse_loss, "mae": l1_loss, "huber": huber_loss}
+from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
 class Regressor(SupervisedModule):
-    """One or more numbers per sample.
+    """Predicts one or more numbers per sample.
 
-    Takes raw features and gives values in the targets' units, so a loaded run needs no preparation of its inputs;
-    the statistics in between are the training split's, in `scaling`. Logs ``train/loss`` over the epoch, and
-    loss, MSE, RMSE, MAE and R² of ``val`` and ``test``. The loss is of standardised targets, the rest in their units.
+    The module takes raw features and returns values in the targets' units, so a loaded run needs no preprocessing.
+    `scaling` holds the statistics of the training split that are used in between. Logs ``train/loss``, and for
+    ``val`` and ``test`` the loss, MSE, RMSE, MAE and R². The loss is that of standardised targets; the other
+    metrics are in the targets' units.
 
-    Args: as `SupervisedModule`, and
-
-    in_shape: of one sample.
-    num_outputs: numbers to predict.
-    loss: mse (squares), mae (absolute) or huber (Huber, 1964: squares up to one standard deviation of the target,
-        absolute beyond).
+    Args:
+        net: float (B, *in_shape) → (B, num_outputs).
+        optimizer, scheduler, objective: see `BaseModule`.
+        in_shape: shape of one sample.
+        num_outputs: how many numbers to predict.
+        loss: mse, mae or huber, see `leyden.modules.losses`.
     """
 
     def __init__(
         self,
+        net: nn.Module,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory,
+        objective: dict[str, str],
         in_shape: Sequence[int],
         num_outputs: int,
-        loss: Loss = "mse",
-        metrics: MetricCollection | None = None,
-        **kwargs: Any,
+        loss: RegressionLoss,
     ) -> None:
-        super().__init__(metrics=metrics or evaluation_metrics(), **kwargs)
+        super().__init__(net, optimizer, scheduler, objective, evaluation_metrics())
         self.scaling = Scaling(in_shape, num_outputs)
-        self.loss_of = LOSSES[loss]
+        self.loss_name = loss
 
-    def setup(self, stage: str) -> None:
-        if stage == "fit":
-            data = self.trainer.datamodule  # type: ignore[attr-defined]
-            assert isinstance(data, InMemoryData)
-            data.fit_scaling(self.scaling)
+    def use_facts(self, facts: DataFacts) -> None:
+        copy_scaling(facts, self.scaling)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Raw inputs (B, *in_shape) → (B, num_outputs) in the targets' units."""
+        """Raw inputs (B, *in_shape) → predictions (B, num_outputs) in the targets' units."""
         return self.scaling.outputs(self.net(self.scaling.inputs(inputs)))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return self.loss_of(outputs / self.scaling.target_std, targets / self.scaling.target_std)
+        """Return the mean loss of a batch, (), of standardised targets."""
+        return regression_loss(outputs, targets, self.scaling.target_std, self.loss_name)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        inputs, targets = batch
+        loss = self.loss(self(inputs), targets)
+        self.train_means.add(len(targets), loss)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        inputs, targets = batch
+        outputs = self(inputs)
+        self.eval_means.add(len(targets), self.loss(outputs, targets))
+        self.val_metrics.update(outputs, targets)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        inputs, targets = batch
+        outputs = self(inputs)
+        self.eval_means.add(len(targets), self.loss(outputs, targets))
+        self.test_metrics.update(outputs, targets)
+
+
+def copy_scaling(facts: DataFacts, scaling: Scaling) -> None:
+    """Copy the statistics of a data set into the buffers of `scaling`."""
+    assert facts.scaling is not None
+    for name, statistic in facts.scaling.named_buffers():
+        scaling.get_buffer(name).copy_(statistic)
 
 
 def evaluation_metrics() -> MetricCollection:
-    """Mean squared error, its root, mean absolute error, and the share of variance explained."""
+    """Return mean squared error, its root, mean absolute error, and the fraction of the variance that is explained."""
     metrics: dict[str, Metric | MetricCollection] = {
         "mse": MeanSquaredError(),
         "rmse": MeanSquaredError(squared=False),
@@ -67,15 +90,3 @@ def evaluation_metrics() -> MetricCollection:
         "r2": R2Score(),
     }
     return ExactMetrics(metrics)
-
-
-class ExactMetrics(MetricCollection):
-    """Adds up in float64: in float32 the order of a sum shows in its last digits, and that of several processes is
-    another than that of one.
-    """
-
-    def update(self, *args: Any, **kwargs: Any) -> None:
-        outputs, targets = args
-        dtype = torch.float32 if outputs.device.type == "mps" else torch.float64  # mps has no float64
-        self.set_dtype(dtype)
-        super().update(outputs.to(dtype), targets.to(dtype), **kwargs)

@@ -1,25 +1,23 @@
-"""What modules share that learn from inputs with targets: the steps, figures of each epoch, the optimizer."""
-
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+"""The part that modules with inputs and targets share: metrics of each evaluated split, and how they are logged."""
 
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from leyden.data.loaders import Batch
 from leyden.metrics.accumulators import EpochMeanAccumulator
 from leyden.modules.base import BaseModule
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
-class SupervisedModule(BaseModule, ABC):
-    """Logs ``train/loss`` over the epoch, and the loss and `metrics` of ``val`` and ``test``. A subclass adds `loss`.
+class SupervisedModule(BaseModule):
+    """Logs the loss and `metrics` of ``val`` and ``test``. A task adds the three steps.
+
+    A step adds its batch to `train_means`, or to `eval_means` and to `val_metrics` or `test_metrics`.
 
     Args:
         net: float (B, ...) → (B, num_outputs).
-        optimizer, scheduler, objective: as of `BaseModule`.
-        metrics: of outputs and targets; anew for each split.
-        train_figures: names of what `figures` gives.
+        optimizer, scheduler, objective: see `BaseModule`.
+        metrics: functions of outputs and targets; each split gets its own copy.
+        train_metrics: names of the quantities that `train_means` takes.
     """
 
     def __init__(
@@ -29,60 +27,30 @@ class SupervisedModule(BaseModule, ABC):
         scheduler: SchedulerFactory,
         objective: dict[str, str],
         metrics: MetricCollection,
-        train_figures: Sequence[str] = (),
+        train_metrics: tuple[str, ...] = ("loss",),
     ) -> None:
-        super().__init__(net, optimizer, scheduler, objective, "loss", *train_figures)
+        super().__init__(net, optimizer, scheduler, objective, train_metrics)
         self.eval_means = EpochMeanAccumulator("loss")
         self.val_metrics, self.test_metrics = metrics.clone("val/"), metrics.clone("test/")
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """What the net makes of a batch's inputs."""
+        """Inputs (B, ...) → outputs (B, num_outputs) of the net."""
         outputs: Tensor = self.net(inputs)
         return outputs
 
-    @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean over the batch, ()."""
-
-    def figures(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-        """Means over the batch, () each, of what is cheap enough to be known of every training step."""
-        return ()
-
-    def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Loss, (), and outputs."""
-        inputs, targets = batch
-        outputs = self(inputs)
-        return self.loss(outputs, targets), outputs
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss, outputs = self.step(batch)
-        self.train_means.add(len(batch[1]), loss, *self.figures(outputs, batch[1]))
-        return loss
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.evaluate(batch, self.val_metrics)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.evaluate(batch, self.test_metrics)
-
-    def evaluate(self, batch: Batch, metrics: MetricCollection) -> Tensor:
-        """Take a batch into loss and `metrics`; gives the outputs."""
-        loss, outputs = self.step(batch)
-        metrics.update(outputs, batch[1])
-        self.eval_means.add(len(batch[1]), loss)
-        return outputs
-
     def on_validation_epoch_end(self) -> None:
-        self._log(self.val_metrics, "val/")
+        self.log_split(self.compute_metrics(self.val_metrics, "val/"))
+        self.val_metrics.reset()
 
     def on_test_epoch_end(self) -> None:
-        self._log(self.test_metrics, "test/")
+        self.log_split(self.compute_metrics(self.test_metrics, "test/"))
+        self.test_metrics.reset()
 
-    def epoch_figures(self, metrics: MetricCollection, prefix: str) -> dict[str, Tensor]:
-        """Prefixed name → figure, at the end of a split."""
+    def compute_metrics(self, metrics: MetricCollection, prefix: str) -> dict[str, Tensor]:
+        """Return the metrics of a whole split by prefixed name."""
         return self.eval_means.means(self, prefix) | metrics.compute()
 
-    def _log(self, metrics: MetricCollection, prefix: str) -> None:
-        for name, value in self.epoch_figures(metrics, prefix).items():
+    def log_split(self, values: dict[str, Tensor]) -> None:
+        """Log the metrics of a split; the progress bar shows the validation loss and the objective."""
+        for name, value in values.items():
             self.log(name, value.float(), prog_bar=name in ("val/loss", self.objective["metric"]))
-        metrics.reset()

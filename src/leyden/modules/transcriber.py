@@ -1,71 +1,89 @@
-"""Transcription: the text in an image, symbol by symbol, by any net that gives logits for each place of it."""
-
-from typing import Any
+"""Transcription: the text in an image, symbol by symbol, with any net that returns logits for each position."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchmetrics import Metric, MetricCollection
 
 from leyden.data.loaders import Batch
 from leyden.modules.supervised import SupervisedModule
 from leyden.nets.seq2seq import Seq2Seq
+from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
 class Transcriber(SupervisedModule):
-    """Logs ``train/loss`` over the epoch, and loss, exact match and accuracy of ``val`` and ``test``.
+    """Predicts the text in an image.
 
-    The loss is minus the log-likelihood of a text, in nats; of a net that writes symbol by symbol, given the true
-    symbols before each (teacher forcing). What it is judged by it has to write by itself: exact match is the share of
-    texts with every symbol right, accuracy the share of symbols that are right at their place, the end included.
-    To any other net each place of the text is a question of its own.
+    A sequence model (`Seq2Seq`) is trained with teacher forcing: it gets the true symbols before each position. It is
+    evaluated by greedy decoding. Other nets predict all positions independently.
 
-    Args: as `SupervisedModule`, and
+    Logs ``train/loss``, and for ``val`` and ``test`` the loss, exact match and accuracy. The loss is minus the
+    log-likelihood of a text, in nats. Exact match is the fraction of texts with all symbols correct. Accuracy is the
+    fraction of correct symbols, the end symbol included.
 
-    num_symbols: V, of which the last one ends a text.
-    length: L, of the longest text, the end included.
-    label_smoothing: share of the target spread evenly over all symbols (Szegedy et al., 2016), 0 to 1.
+    Args:
+        net: float (B, ...) → logits (B, L · V).
+        optimizer, scheduler, objective: see `BaseModule`.
+        num_symbols: V, size of the alphabet; its last symbol ends a text.
+        length: L, length of the longest text, the end symbol included.
+        label_smoothing: fraction of the target that is spread evenly over all symbols (Szegedy et al., 2016), at
+            least 0 and below 1.
 
     Raises:
         ValueError: `label_smoothing` is out of its range.
     """
 
-    def __init__(self, num_symbols: int, length: int, label_smoothing: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory,
+        objective: dict[str, str],
+        num_symbols: int,
+        length: int,
+        label_smoothing: float,
+    ) -> None:
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing: got {label_smoothing}, must be at least 0 and below 1")
-        super().__init__(metrics=MetricCollection({"text": TextMetrics(num_symbols)}), **kwargs)
+        super().__init__(net, optimizer, scheduler, objective, MetricCollection({"text": TextMetrics(num_symbols)}))
         self.num_symbols, self.length, self.label_smoothing = num_symbols, length, label_smoothing
-        self.is_taught = isinstance(self.net, Seq2Seq)
+        self.teacher_forcing = isinstance(net, Seq2Seq)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Of logits (B, L · V) and int64 (B, L), below 0 after the end."""
-        logits = outputs.view(-1, self.num_symbols)  # (B · L, V)
-        smoothing = self.label_smoothing
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of a batch, (): logits (B, L · V), targets int64 (B, L), negative after the end."""
+        logits, smoothing = logits.view(-1, self.num_symbols), self.label_smoothing  # (B · L, V)
         total = cross_entropy(logits, targets.flatten(), ignore_index=-1, label_smoothing=smoothing, reduction="sum")
         return total / len(targets)
 
-    def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        if not self.is_taught:
-            return super().step(batch)
-        outputs = self.net(*batch)
-        return self.loss(outputs, batch[1]), outputs
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        inputs, targets = batch
+        logits = self.net(inputs, targets) if self.teacher_forcing else self.net(inputs)  # (B, L · V)
+        loss = self.loss(logits, targets)
+        self.train_means.add(len(targets), loss)
+        return loss
 
-    def evaluate(self, batch: Batch, metrics: MetricCollection) -> Tensor:
-        loss, outputs = self.step(batch)
-        if self.is_taught:
-            outputs = self(batch[0])
-        metrics.update(outputs, batch[1])
-        self.eval_means.add(len(batch[1]), loss)
-        return outputs
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.evaluate(batch, self.val_metrics)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.evaluate(batch, self.test_metrics)
+
+    def evaluate(self, batch: Batch, metrics: MetricCollection) -> None:
+        """Add a batch to the loss (with teacher forcing) and to the metrics of its split (without)."""
+        inputs, targets = batch
+        logits = self.net(inputs)
+        taught = self.net(inputs, targets) if self.teacher_forcing else logits
+        self.eval_means.add(len(targets), self.loss(taught, targets))
+        metrics.update(logits, targets)
 
     def predict(self, inputs: Tensor) -> Tensor:
-        """Float (B, ...) → int64 (B, L): the symbols of each text, its end, then -1."""
+        """Inputs, float (B, ...) → int64 (B, L): the symbols of each text, its end symbol, then -1."""
         logits: Tensor = self(inputs)
-        return written(logits, self.num_symbols)
+        return most_likely(logits, self.num_symbols)
 
 
 class TextMetrics(Metric):
-    """Counts texts and symbols; as whole numbers, so that the figures do not depend on the number of processes."""
+    """Exact match and accuracy, from integer counts: they do not depend on the number of processes."""
 
     counts: Tensor
 
@@ -75,18 +93,19 @@ class TextMetrics(Metric):
         self.add_state("counts", torch.zeros(4, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor, targets: Tensor) -> None:
-        """Float (B, L · V), int64 (B, L)."""
-        right, asked = written(logits, self.num_symbols) == targets, targets >= 0  # (B, L)
-        self.counts += torch.stack([right.all(1).sum(), (right & asked).sum(), asked[:, 0].sum(), asked.sum()])
+        """Add a batch of logits, float (B, L · V), and targets, int64 (B, L)."""
+        correct, counted = most_likely(logits, self.num_symbols) == targets, targets >= 0  # (B, L)
+        texts = counted[:, 0].sum()
+        self.counts += torch.stack([correct.all(1).sum(), (correct & counted).sum(), texts, counted.sum()])
 
     def compute(self) -> dict[str, Tensor]:
-        exact, right, texts, symbols = self.counts
-        return {"exact": exact / texts, "acc": right / symbols}
+        exact, correct, texts, symbols = self.counts
+        return {"exact": exact / texts, "acc": correct / symbols}
 
 
-def written(logits: Tensor, num_symbols: int) -> Tensor:
-    """The likeliest symbols, and -1 after the first end: float (B, L · V) → int64 (B, L)."""
+def most_likely(logits: Tensor, num_symbols: int) -> Tensor:
+    """Logits, float (B, L · V) → the most likely symbols, int64 (B, L), and -1 after the first end symbol."""
     symbols = logits.view(len(logits), -1, num_symbols).argmax(2)
     ends = symbols == num_symbols - 1
-    after = ends.cumsum(1) - ends.long()  # ends before each place
-    return symbols.where(after == 0, -1)
+    ends_before = ends.cumsum(1) - ends.long()  # number of end symbols before each position
+    return symbols.where(ends_before == 0, -1)

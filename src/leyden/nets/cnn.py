@@ -1,7 +1,7 @@
 """The small convolutional net of the classic PyTorch tutorial, after LeNet-5 (LeCun et al., 1998).
 
-Each stage is a 5x5 convolution without padding, an activation and a 2x2 max-pool; then come dense layers.
-Ours differs in taking its sizes from the image's shape, and in the options.
+Each stage is a 5x5 convolution without padding, an activation and a 2x2 max-pool. Dense layers follow. This net
+computes its sizes from the shape of the images, and has options that the tutorial's net does not have.
 """
 
 import math
@@ -15,36 +15,37 @@ KERNEL = 5
 
 
 class CNN(nn.Module):
-    """float (B, C, H, W) → logits (B, num_outputs).
+    """Convolutional net: float (B, C, H, W) → outputs (B, num_outputs).
 
     Args:
         in_shape: (C, H, W) of an image.
-        num_outputs: number of logits.
-        channels: of each convolution.
-        hidden: size of each dense layer before the logits.
+        num_outputs: number of outputs.
+        channels: number of channels of each convolution.
+        hidden: size of each dense layer before the outputs.
         activation: after each convolution and dense layer.
         dropout: probability of zeroing an activation of a dense layer.
         norm: none, batch or layer, before each activation.
         init: torch's default, kaiming or xavier.
 
     Raises:
-        ValueError: no image's shape, an image too small for so many convolutions, or a size out of its range.
+        ValueError: samples are not images, an image is too small for that many convolutions, or a size or a
+            probability is out of its range.
     """
 
     def __init__(
         self,
         in_shape: Sequence[int],
         num_outputs: int,
-        channels: Sequence[int] = (6, 16),
-        hidden: Sequence[int] = (120, 84),
-        activation: Activation = "relu",
-        dropout: float = 0.0,
-        norm: Norm = "none",
-        init: Init = "default",
+        channels: Sequence[int],
+        hidden: Sequence[int],
+        activation: Activation,
+        dropout: float,
+        norm: Norm,
+        init: Init,
     ) -> None:
         super().__init__()
         if len(in_shape) != 3:
-            raise ValueError(f"in_shape: got {list(in_shape)}, a cnn takes images [channels, height, width]")
+            raise ValueError(f"in_shape: got {list(in_shape)}, a cnn needs images [channels, height, width]")
         check_sizes("channels", channels)
         in_channels, *size = in_shape
         stages: list[nn.Module] = []
@@ -52,8 +53,8 @@ class CNN(nn.Module):
             size = [(side - KERNEL + 1) // 2 for side in size]
             if min(size) < 1:
                 raise ValueError(
-                    f"channels: {len(channels)} convolutions are too deep for images of {list(in_shape)}, "
-                    f"which are used up after {depth}"
+                    f"channels: got {list(channels)}, but images of shape {list(in_shape)} are large enough for "
+                    f"{depth} convolutions only"
                 )
             convolution = nn.Conv2d(in_channels, out_channels, KERNEL)
             stages += [convolution, *norm_2d(norm, out_channels), ACTIVATIONS[activation](), nn.MaxPool2d(2)]
@@ -64,5 +65,5 @@ class CNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stages(x)  # (B, channels[-1], h, w)
-        logits: Tensor = self.head(x.flatten(1))  # (B, num_outputs)
-        return logits
+        outputs: Tensor = self.head(x.flatten(1))  # (B, num_outputs)
+        return outputs

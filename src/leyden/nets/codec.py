@@ -1,8 +1,8 @@
-"""Convolutional encoder and decoder, and the pairs of them that autoencoders and GANs are.
+"""Convolutional encoder and decoder, and the autoencoders and GANs that consist of them.
 
-After DCGAN (Radford, Metz and Chintala, 2016): 4x4 convolutions of stride 2 instead of pooling, batch norm but
-not beside the pixels, leaky relu on the way down and relu on the way up. Ours differs in where the halvings end:
-after as many as there are `channels`, at 7x7 for images of 28 pixels and at 8x8 for 32.
+The layers are those of DCGAN (Radford, Metz and Chintala, 2016): 4x4 convolutions of stride 2 instead of pooling, batch
+norm except next to the pixels, leaky relu in the encoder and relu in the decoder. The depth differs: there are as many
+convolutions as `channels`. Two of them end at 7x7 for images of 28 pixels, and at 8x8 for 32.
 """
 
 import math
@@ -15,25 +15,23 @@ from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrum
 
 from leyden.nets.layers import Norm, check_sizes, norm_2d
 
-SLOPE = 0.2  # of leaky relu below zero
+SLOPE = 0.2  # of leaky relu for negative inputs
 
 
 class Encoder(nn.Module):
-    """float (B, C, H, W) → (B, num_outputs).
+    """Convolutional encoder: float (B, C, H, W) → (B, num_outputs).
 
     Args:
         in_shape: (C, H, W) of an image.
-        num_outputs: size of what it gives.
-        channels: of each convolution, which halves height and width.
+        num_outputs: number of outputs.
+        channels: number of channels of each convolution; each one halves height and width.
         norm: none, batch or layer, after each convolution but the first.
 
     Raises:
-        ValueError: the images are none, or cannot be halved so many times.
+        ValueError: samples are not images, or they cannot be halved that many times.
     """
 
-    def __init__(
-        self, in_shape: Sequence[int], num_outputs: int, channels: Sequence[int] = (32, 64), norm: Norm = "batch"
-    ) -> None:
+    def __init__(self, in_shape: Sequence[int], num_outputs: int, channels: Sequence[int], norm: Norm) -> None:
         super().__init__()
         deepest = deepest_shape(in_shape, channels)
         stages: list[nn.Module] = []
@@ -50,21 +48,19 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """(B, latent_size) → logits of pixels, (B, C, H, W), any number: the mirror image of `Encoder`.
+    """Convolutional decoder: latents (B, latent_size) → logits of pixels, (B, C, H, W). It mirrors `Encoder`.
 
     Args:
         out_shape: (C, H, W) of an image.
-        latent_size: of what it takes.
-        channels: as the encoder's, so the last is where it begins.
+        latent_size: size of a latent.
+        channels: the same as those of the encoder; the decoder starts with the last one.
         norm: none, batch or layer, before each relu.
 
     Raises:
-        ValueError: as `Encoder`.
+        ValueError: samples are not images, or they cannot be halved that many times.
     """
 
-    def __init__(
-        self, out_shape: Sequence[int], latent_size: int, channels: Sequence[int] = (32, 64), norm: Norm = "batch"
-    ) -> None:
+    def __init__(self, out_shape: Sequence[int], latent_size: int, channels: Sequence[int], norm: Norm) -> None:
         super().__init__()
         self.deepest = deepest_shape(out_shape, channels)
         self.head = nn.Linear(latent_size, math.prod(self.deepest))
@@ -81,55 +77,49 @@ class Decoder(nn.Module):
 
 
 def deepest_shape(in_shape: Sequence[int], channels: Sequence[int]) -> tuple[int, int, int]:
-    """(channels[-1], h, w): what is left of an image after all halvings.
+    """Return the shape of an image after all convolutions, (channels[-1], h, w).
 
     Raises:
-        ValueError: there is no such shape, or nothing in `channels`.
+        ValueError: samples are not images, they cannot be halved that many times, or `channels` is empty.
     """
     check_sizes("channels", channels)
     if not channels:
-        raise ValueError("channels: got [], there must be at least one convolution")
+        raise ValueError("channels: got [], must have at least one convolution")
     if len(in_shape) != 3:
-        raise ValueError(f"in_shape: got {list(in_shape)}, a codec takes images [channels, height, width]")
+        raise ValueError(f"in_shape: got {list(in_shape)}, an encoder needs images [channels, height, width]")
     factor = 2 ** len(channels)
     if any(side % factor for side in in_shape[1:]):
         raise ValueError(
-            f"in_shape: got {list(in_shape)}, {len(channels)} convolutions that each halve an image take sides "
-            f"that are multiples of {factor}; fewer model.channels take others"
+            f"in_shape: got {list(in_shape)}, but {len(channels)} convolutions, each of which halves the image, need "
+            f"sides that are multiples of {factor}; use fewer model.channels"
         )
     return channels[-1], in_shape[1] // factor, in_shape[2] // factor
 
 
-class Halves(nn.Module):
-    """Two nets that are not always called together, so each is compiled by itself."""
+class NetPair(nn.Module):
+    """Two nets that are also called separately. Each is compiled separately."""
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        for half in self.children():
-            half.compile(*args, **kwargs)
+        for net in self.children():
+            net.compile(*args, **kwargs)
 
 
-class Autoencoder(Halves):
-    """Pixels, (B, C, H, W), by way of a latent, (B, latent_size), → logits of pixels (Hinton and Salakhutdinov, 2006).
+class Autoencoder(NetPair):
+    """Encoder and decoder (Hinton and Salakhutdinov, 2006): pixels (B, C, H, W) → logits of pixels, same shape.
 
     Args:
         in_shape: (C, H, W) of an image.
-        latent_size: of the narrow place in the middle.
-        channels: of each of the encoder's convolutions.
+        latent_size: size of the bottleneck.
+        channels: number of channels of each convolution of the encoder.
         norm: none, batch or layer.
 
     Raises:
-        ValueError: as `Encoder`, or `latent_size` is below 1.
+        ValueError: `latent_size` is below 1, samples are not images, or they cannot be halved that many times.
     """
 
     codes_per_latent = 1
 
-    def __init__(
-        self,
-        in_shape: Sequence[int],
-        latent_size: int = 32,
-        channels: Sequence[int] = (32, 64),
-        norm: Norm = "batch",
-    ) -> None:
+    def __init__(self, in_shape: Sequence[int], latent_size: int, channels: Sequence[int], norm: Norm) -> None:
         super().__init__()
         check_latent_size(latent_size)
         self.in_shape, self.latent_size = tuple(in_shape), latent_size
@@ -142,7 +132,7 @@ class Autoencoder(Halves):
 
 
 class GaussianAutoencoder(Autoencoder):
-    """An autoencoder whose encoder gives a normal distribution over latents. Args and errors: as `Autoencoder`."""
+    """Autoencoder whose encoder returns a normal distribution over latents; arguments and errors of `Autoencoder`."""
 
     codes_per_latent = 2
 
@@ -152,38 +142,38 @@ class GaussianAutoencoder(Autoencoder):
         return mean, log_variance
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of the mean."""
+        """Decode the mean latents: pixels (B, C, H, W) → logits of pixels, same shape."""
         logits: Tensor = self.decoder(self.encode(x)[0])
         return logits
 
 
-class DCGAN(Halves):
-    """A generator and a discriminator of images with pixels from 0 to 1; both have the paper's weights, N(0, 0.02).
+class DCGAN(NetPair):
+    """Generator and discriminator of images with pixels from 0 to 1, initialised as in the paper with N(0, 0.02).
 
     Args:
         in_shape: (C, H, W) of an image.
-        latent_size: of what the generator makes an image of.
-        channels: of each of the discriminator's convolutions; the generator has the same backwards.
-        norm: of the discriminator; the generator has batch norm.
+        latent_size: size of a latent, from which the generator makes an image.
+        channels: number of channels of each convolution of the discriminator; the generator has the same in reverse.
+        norm: norm of the discriminator; the generator always has batch norm.
         spectral_norm: whether each weight matrix of the discriminator is divided by its largest singular
-            value (Miyato et al., 2018); goes with norm=none.
+            value (Miyato et al., 2018); usually combined with norm=none.
 
     Raises:
-        ValueError: as `Autoencoder`.
+        ValueError: `latent_size` is below 1, samples are not images, or they cannot be halved that many times.
     """
 
     def __init__(
         self,
         in_shape: Sequence[int],
-        latent_size: int = 64,
-        channels: Sequence[int] = (32, 64),
-        norm: Norm = "batch",
-        spectral_norm: bool = False,
+        latent_size: int,
+        channels: Sequence[int],
+        norm: Norm,
+        spectral_norm: bool,
     ) -> None:
         super().__init__()
         check_latent_size(latent_size)
         self.in_shape, self.latent_size = tuple(in_shape), latent_size
-        self.generator = nn.Sequential(Decoder(in_shape, latent_size, channels), nn.Sigmoid())
+        self.generator = nn.Sequential(Decoder(in_shape, latent_size, channels, "batch"), nn.Sigmoid())
         self.discriminator = Encoder(in_shape, 1, channels, norm)
         self.apply(initialise)
         if spectral_norm:
@@ -197,13 +187,13 @@ class DCGAN(Halves):
         return images
 
     def discriminate(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W), 0 to 1 → logits (B,) of their being real."""
+        """Images (B, C, H, W), 0 to 1 → logits (B,) for being real."""
         logits: Tensor = self.discriminator(2 * images - 1)
         return logits.squeeze(1)
 
 
 def initialise(layer: nn.Module) -> None:
-    """DCGAN's weights."""
+    """Initialise a layer as in DCGAN."""
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(layer.weight, 0.0, 0.02)
     elif isinstance(layer, nn.BatchNorm2d):
@@ -211,6 +201,6 @@ def initialise(layer: nn.Module) -> None:
 
 
 def check_latent_size(latent_size: int) -> None:
-    """Raises ValueError unless it is at least 1."""
+    """Raise ValueError unless `latent_size` is at least 1."""
     if latent_size < 1:
         raise ValueError(f"latent_size: got {latent_size}, must be at least 1")

@@ -1,4 +1,4 @@
-"""What nets choose by name: activations, norms, initialisations; and the stack of dense layers they end in."""
+"""Activations, norms and initialisations that nets select by name, and a stack of dense layers."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -19,14 +19,14 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def norm_1d(norm: Norm, size: int) -> list[nn.Module]:
-    """Normalisation of (B, size), as a list of no or one module."""
+    """Return the normalisation of (B, size) as a list of zero or one module."""
     if norm == "none":
         return []
     return [nn.BatchNorm1d(size) if norm == "batch" else nn.LayerNorm(size)]
 
 
 def norm_2d(norm: Norm, channels: int) -> list[nn.Module]:
-    """Normalisation of (B, channels, H, W), as a list of no or one module; layer means over all of C, H, W."""
+    """Return the normalisation of (B, channels, H, W) as a list of zero or one module; layer is over C, H and W."""
     if norm == "none":
         return []
     return [nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(1, channels)]
@@ -35,10 +35,12 @@ def norm_2d(norm: Norm, channels: int) -> list[nn.Module]:
 def dense(
     in_size: int, hidden: Sequence[int], out_size: int, activation: Activation, dropout: float, norm: Norm
 ) -> nn.Sequential:
-    """(B, in_size) → (B, out_size) by way of the `hidden` sizes: linear, norm, activation, dropout each.
+    """Return a stack of dense layers: (B, in_size) → (B, out_size).
+
+    Each hidden layer consists of a linear layer, a norm, an activation and dropout; the last layer is linear.
 
     Raises:
-        ValueError: a size is below 1, or `dropout` outside [0, 1).
+        ValueError: a size is below 1, or `dropout` is not in [0, 1).
     """
     check_sizes("hidden", hidden)
     if not 0 <= dropout < 1:
@@ -51,16 +53,16 @@ def dense(
 
 
 def check_sizes(name: str, sizes: Sequence[int]) -> None:
-    """Raises ValueError unless every size is at least 1."""
+    """Raise ValueError unless every size is at least 1."""
     if any(size < 1 for size in sizes):
         raise ValueError(f"{name}: got {list(sizes)}, every size must be at least 1")
 
 
 def initialise(net: nn.Module, init: Init, activation: Activation) -> None:
-    """Draw the weights of linear and convolution layers anew, biases 0.
+    """Re-initialise the weights of linear and convolutional layers, and set their biases to 0.
 
-    kaiming (He et al., 2015) keeps the variance through relu-like activations, xavier (Glorot and Bengio,
-    2010) through symmetric ones; default leaves what torch drew.
+    kaiming (He et al., 2015) keeps the variance through activations like relu, xavier (Glorot and Bengio, 2010) through
+    symmetric ones; default keeps torch's initialisation.
     """
     if init == "default":
         return

@@ -1,4 +1,4 @@
-"""Multilayer perceptron (Rumelhart, Hinton and Williams, 1986): the image as one long vector."""
+"""Multilayer perceptron (Rumelhart, Hinton and Williams, 1986): dense layers on the flattened sample."""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from leyden.nets.layers import Activation, Init, Norm, dense, initialise
 
 
 class MLP(nn.Module):
-    """float (B, C, H, W) → logits (B, num_outputs).
+    """Multilayer perceptron: float (B, *in_shape) → outputs (B, num_outputs).
 
     Args:
-        in_shape: of one sample.
-        num_outputs: number of logits.
-        hidden: size of each hidden layer, any number of them.
+        in_shape: shape of one sample, any number of axes.
+        num_outputs: number of outputs.
+        hidden: size of each hidden layer; there may be none.
         activation: after each hidden layer.
         dropout: probability of zeroing an activation of a hidden layer.
         norm: none, batch (Ioffe and Szegedy, 2015) or layer (Ba et al., 2016), before the activation.
@@ -28,16 +28,16 @@ class MLP(nn.Module):
         self,
         in_shape: Sequence[int],
         num_outputs: int,
-        hidden: Sequence[int] = (256, 128),
-        activation: Activation = "relu",
-        dropout: float = 0.0,
-        norm: Norm = "none",
-        init: Init = "default",
+        hidden: Sequence[int],
+        activation: Activation,
+        dropout: float,
+        norm: Norm,
+        init: Init,
     ) -> None:
         super().__init__()
         self.layers = dense(math.prod(in_shape), hidden, num_outputs, activation, dropout, norm)
         initialise(self, init, activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.layers(x.flatten(1))  # (B, C * H * W) → (B, num_outputs)
-        return logits
+        outputs: Tensor = self.layers(x.flatten(1))  # (B, size of a sample) → (B, num_outputs)
+        return outputs

@@ -1,14 +1,13 @@
-"""Any classification net of torchvision, with the weights it was published with: transfer learning.
+"""Transfer learning: any classification net of torchvision with its published weights.
 
-What was learnt on ImageNet serves other images too (Yosinski et al., 2014). Images are made as large as the weights
-know them, a grey one into three equal channels. They come normalised to mean 0 and standard deviation 1 of their own
-data set, which is how the weights saw ImageNet, so nothing is to be done about that.
+Features learned on ImageNet are useful for other images too (Yosinski et al., 2014). Images are resized to the size
+that the weights were trained with, and grey images are expanded to three equal channels. Data sets give images with
+mean 0 and standard deviation 1, as in the training on ImageNet, so no other preprocessing is needed.
 
-The last layer is a new one of the right size: the head. For the first `freeze_epochs` epochs only the head learns,
-so that its first, wild gradients do not spoil the rest (Kumar et al., 2022); then all does.
+The last layer, the head, is new. For the first `freeze_epochs` epochs only the head is trained, so that its large
+first gradients do not destroy the pretrained features (Kumar et al., 2022). After that, all weights are trained.
 
-Ours differs from torchvision's nets in no layer but the head, and in batch norms that keep the published statistics
-while they are frozen.
+All layers but the head are those of torchvision. Frozen batch norms keep their published statistics.
 """
 
 import re
@@ -18,61 +17,65 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision import models
 
-AUXILIARY = ("googlenet", "inception_v3")  # have further heads for training, which today's norms make needless
+AUXILIARY = ("googlenet", "inception_v3")  # have auxiliary heads for training, which batch norm makes unnecessary
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Pretrained(nn.Module):
-    """float (B, 1 or 3, H, W) → (B, num_outputs). `leyden.training.transfer` loads the published weights.
+    """Pretrained net of torchvision: float (B, 1 or 3, H, W) → outputs (B, num_outputs).
+
+    `leyden.training.transfer` loads the published weights.
 
     Args:
-        in_shape: (C, H, W) of an image, C 1 or 3.
-        num_outputs: size of the output.
-        name: of torchvision's builder, such as ``resnet18``.
-        weights: default, the published ones; none, those drawn; or the path of a state dict of this net.
-        size: side of the square that images are scaled to, in pixels; most weights know 224.
-        freeze_epochs: for how many epochs only the head learns.
+        in_shape: (C, H, W) of an image; C is 1 or 3.
+        num_outputs: number of outputs.
+        name: name of the net in torchvision, such as ``resnet18``.
+        weights: default for the published weights, none for random weights, or the path of a state dict of this net.
+        size: side in pixels of the square that images are resized to; 224 for most weights.
+        freeze_epochs: number of epochs in which only the head is trained.
 
     Raises:
-        ValueError: torchvision has no such net, it cannot take such images, or there is nothing to freeze.
+        ValueError: torchvision has no such net, the net cannot process such images, or there is nothing to freeze.
     """
 
     def __init__(
         self,
         in_shape: Sequence[int],
         num_outputs: int,
-        name: str = "mobilenet_v3_small",
-        weights: str = "default",
-        size: int = 224,
-        freeze_epochs: int = 0,
+        name: str,
+        weights: str,
+        size: int,
+        freeze_epochs: int,
     ) -> None:
         super().__init__()
         if len(in_shape) != 3 or in_shape[0] not in (1, 3):
-            raise ValueError(f"in_shape: got {list(in_shape)}, a pretrained net takes images [1 or 3, height, width]")
+            raise ValueError(f"in_shape: got {list(in_shape)}, a pretrained net needs images [1 or 3, height, width]")
         known = models.list_models(module=models)
         if name not in known:
             raise ValueError(f"name: got {name!r}; torchvision has {', '.join(known)}")
         if freeze_epochs < 0:
             raise ValueError(f"freeze_epochs: got {freeze_epochs}, must be at least 0")
         if freeze_epochs and weights == "none":
-            raise ValueError(f"freeze_epochs: got {freeze_epochs}, but with weights=none there is nothing to keep")
+            raise ValueError(
+                f"freeze_epochs: got {freeze_epochs}, must be 0 with weights=none, which has no pretrained features"
+            )
         self.name, self.weights, self.size, self.freeze_epochs = name, weights, size, freeze_epochs
         auxiliary: dict[str, Any] = {"aux_logits": False, "init_weights": True} if name in AUXILIARY else {}
         self.model = models.get_model(name, weights=None, num_classes=num_outputs, **auxiliary)
         self.frozen = False
-        self._try()
+        self._check_size()
 
-    def _try(self) -> None:
-        """One image, so that a net which cannot take the size says so now."""
+    def _check_size(self) -> None:
+        """Raise ValueError if the net cannot process an image of this size."""
         training = self.training
         try:
             with torch.no_grad():
                 self.eval()(torch.zeros(1, 3, 1, 1))
         except (RuntimeError, AssertionError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise ValueError(f"size: got {self.size}, which {self.name} cannot take ({reason})") from error
+            raise ValueError(f"size: got {self.size}, which {self.name} cannot process ({reason})") from error
         self.train(training)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,39 +85,39 @@ class Pretrained(nn.Module):
         outputs: Tensor = self.model(x)  # (B, num_outputs)
         return outputs
 
-    def body(self) -> list[nn.Parameter]:
-        """All weights but the head's."""
+    def backbone(self) -> list[nn.Parameter]:
+        """Return all weights but those of the head."""
         kept = {id(weight) for weight in head(self.model).parameters()}
         return [weight for weight in self.model.parameters() if id(weight) not in kept]
 
     def freeze(self, frozen: bool) -> None:
-        """Keep batch norms as they are, or let them train; see `leyden.training.transfer.Freeze` for the weights."""
+        """Set whether batch norms keep their statistics. `leyden.training.transfer.Freeze` freezes the weights."""
         self.frozen = frozen
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Pretrained":
-        """As of any module, but frozen batch norms stay in evaluation."""
+        """Set the training mode, as in any module; frozen batch norms stay in evaluation mode."""
         super().train(mode)
         for module in self.modules():
-            if isinstance(module, _BatchNorm) and self.frozen:
+            if isinstance(module, BATCH_NORMS) and self.frozen:
                 module.eval()
         return self
 
 
 def head(model: nn.Module) -> nn.Linear | nn.Conv2d:
-    """The layer that gives the outputs: in each of torchvision's nets the last that is linear or a convolution."""
+    """Return the layer that computes the outputs: in each net of torchvision the last linear or convolutional one."""
     return [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
 
 
 def published(name: str) -> dict[str, Tensor]:
-    """The best weights torchvision has for its net `name`: in torch's hub cache, or downloaded to there.
+    """Return the default weights of torchvision's net `name`, from torch's hub cache or downloaded into it.
 
     Raises:
         OSError: they cannot be downloaded.
     """
     best = models.get_model_weights(name).DEFAULT
     state: dict[str, Tensor] = best.get_state_dict(check_hash=True, weights_only=True)
-    if name.startswith("densenet"):  # published when names could still have dots in them
+    if name.startswith("densenet"):  # was published with dots in these names
         dotted = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
         state = {dotted.sub(r"\1\2", key): value for key, value in state.items()}
     return state

@@ -1,12 +1,12 @@
 """Recurrent nets: Elman's (1990), LSTM (Hochreiter and Schmidhuber, 1997) and GRU (Cho et al., 2014).
 
-A series is read step by step; an image row by row from the top, as if each row were a step (Le et al., 2015, read it
-pixel by pixel). The outputs follow from the state after the last step; of a net that reads in both directions
-(Schuster and Paliwal, 1997) from the states at which each of its readers ends, joined.
+A series is read step by step. An image is read row by row from the top: each row is a step (Le et al., 2015, read
+images pixel by pixel). The outputs are computed from the state after the last step. A bidirectional net (Schuster and
+Paliwal, 1997) concatenates the last states of both directions.
 
-The cells are torch's, which cuDNN runs. Ours differs in the first weights: those from state to state are orthogonal
-(Saxe et al., 2014), and a forget gate starts open (Jozefowicz et al., 2015), so that what was read early is not
-forgotten before the net has learnt anything.
+The cells are those of torch, which cuDNN runs. The initialisation differs: recurrent weights are orthogonal (Saxe et
+al., 2014), and the forget gate starts open (Jozefowicz et al., 2015), so that early steps are not forgotten before the
+net has learned anything.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,35 +20,35 @@ CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "
 
 
 class Recurrent(nn.Module):
-    """float (B, C, H, W) or (B, T, F) → (B, num_outputs).
+    """Recurrent net: float (B, C, H, W) or (B, T, F) → outputs (B, num_outputs).
 
     Args:
         in_shape: (C, H, W) of an image, read as H steps of C * W values; or (T, F), T steps of F values.
-        num_outputs: size of the output.
+        num_outputs: number of outputs.
         cell: rnn (with tanh), lstm or gru.
         hidden: size of the state.
-        num_layers: each reads the states of the one below.
+        num_layers: number of layers; each reads the states of the one below.
         bidirectional: whether a second net reads from the end to the start.
-        dropout: probability of zeroing a state on its way to the next layer or to the output.
+        dropout: probability of zeroing a value between layers and before the output layer.
 
     Raises:
-        ValueError: samples are no sequences, or a size or probability is out of its range.
+        ValueError: samples are neither images nor series, or a size or a probability is out of its range.
     """
 
     def __init__(
         self,
         in_shape: Sequence[int],
         num_outputs: int,
-        cell: Cell = "lstm",
-        hidden: int = 128,
-        num_layers: int = 1,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
+        cell: Cell,
+        hidden: int,
+        num_layers: int,
+        bidirectional: bool,
+        dropout: float,
     ) -> None:
         super().__init__()
         if len(in_shape) not in (2, 3):
             raise ValueError(
-                f"in_shape: got {list(in_shape)}, a recurrent net takes images [channels, height, width] or series "
+                f"in_shape: got {list(in_shape)}, a recurrent net needs images [channels, height, width] or series "
                 "[steps, features]"
             )
         if hidden < 1:
@@ -64,7 +64,7 @@ class Recurrent(nn.Module):
             hidden,
             num_layers,
             batch_first=True,
-            dropout=dropout if num_layers > 1 else 0.0,  # torch's is between layers, and warns where there is one
+            dropout=dropout if num_layers > 1 else 0.0,  # torch's acts between layers, and warns if there is one layer
             bidirectional=bidirectional,
         )
         self.dropout = nn.Dropout(dropout)
@@ -73,21 +73,21 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         _, state = self.layers(steps(x))
-        last = state[0] if isinstance(state, tuple) else state  # (L * directions, B, hidden); an lstm has cells besides
+        last = state[0] if isinstance(state, tuple) else state  # (L * directions, B, hidden); an lstm also has cells
         top = last[-self.num_directions :].transpose(0, 1).flatten(1)  # (B, directions * hidden)
         outputs: Tensor = self.head(self.dropout(top))  # (B, num_outputs)
         return outputs
 
 
 def steps(x: Tensor) -> Tensor:
-    """Images (B, C, H, W) → (B, H, C * W), a step per row from the top; series (B, T, F) stay as they are."""
+    """Images (B, C, H, W) → (B, H, C * W), one step per row from the top; series (B, T, F) are unchanged."""
     return x.transpose(1, 2).flatten(2) if x.dim() == 4 else x
 
 
 def initialise(layers: nn.RNNBase) -> None:
-    """Orthogonal weights from state to state, biases 0, of an LSTM's forget gate 1.
+    """Set recurrent weights to orthogonal matrices and biases to 0; the bias of an LSTM's forget gate to 1.
 
-    The gates stand below each other in one matrix (gates * hidden, hidden); each gets an orthogonal one of its own.
+    The matrices of all gates are stacked in one weight, (gates * hidden, hidden); each of them is orthogonal.
     """
     size = layers.hidden_size
     with torch.no_grad():

@@ -1,11 +1,11 @@
-"""Residual net (He et al., 2016) for small images: each block adds to what it was given, so depth costs no gradient.
+"""Residual net (He et al., 2016) for small images: each block adds to its input, so gradients reach deep layers.
 
-The stem is one 3x3 convolution, and there is no max-pool before the blocks: the form that images of 32x32 want, where
-the paper's ResNet-18 for ImageNet would leave a picture of 1x1. `widths` and `depths` [2, 2, 2, 2] give ResNet-18.
+The stem is one 3x3 convolution, and there is no max-pool before the blocks. This is the usual form for images of 32x32,
+which the paper's ResNet-18 for ImageNet would reduce to 1x1. `depths` [2, 2, 2, 2] with four widths is ResNet-18.
 
-Ours differs from the paper's own nets for CIFAR-10 in its 1x1 convolutions where shapes change (their option B), and
-from a wide residual net (Zagoruyko and Komodakis, 2016) in activations that come after the sum, not before the
-convolutions, and in a stem as wide as the first stage.
+Differences: the paper's nets for CIFAR-10 have no 1x1 convolutions where shapes change (here: its option B). A wide
+residual net (Zagoruyko and Komodakis, 2016) has its activations before the convolutions, not after the sum, and a
+narrower stem.
 """
 
 from collections.abc import Sequence
@@ -17,32 +17,32 @@ from leyden.nets.layers import check_sizes
 
 
 class ResNet(nn.Module):
-    """float (B, C, H, W) → (B, num_outputs).
+    """Residual net: float (B, C, H, W) → outputs (B, num_outputs).
 
     Args:
         in_shape: (C, H, W) of an image.
-        num_outputs: size of the output.
-        widths: channels of each stage; each stage but the first halves the image's sides.
-        depths: blocks of each stage, two convolutions each.
+        num_outputs: number of outputs.
+        widths: number of channels of each stage; each stage but the first halves the sides of the image.
+        depths: number of blocks of each stage; a block has two convolutions.
         dropout: probability of zeroing a feature before the last layer.
 
     Raises:
-        ValueError: samples are no images, or a size is out of its range.
+        ValueError: samples are not images, or a size or a probability is out of its range.
     """
 
     def __init__(
         self,
         in_shape: Sequence[int],
         num_outputs: int,
-        widths: Sequence[int] = (64, 128, 256, 512),
-        depths: Sequence[int] = (2, 2, 2, 2),
-        dropout: float = 0.0,
+        widths: Sequence[int],
+        depths: Sequence[int],
+        dropout: float,
     ) -> None:
         super().__init__()
         if len(in_shape) != 3:
-            raise ValueError(f"in_shape: got {list(in_shape)}, a resnet takes images [channels, height, width]")
+            raise ValueError(f"in_shape: got {list(in_shape)}, a resnet needs images [channels, height, width]")
         if not widths or len(widths) != len(depths):
-            raise ValueError(f"depths: got {list(depths)}, there must be one for each of the widths {list(widths)}")
+            raise ValueError(f"depths: got {list(depths)}, must have one entry for each of the widths {list(widths)}")
         check_sizes("widths", widths)
         check_sizes("depths", depths)
         if not 0 <= dropout < 1:
@@ -60,8 +60,8 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        # Channels as the innermost axis of memory, as the kernels for tensor cores and AVX-512 want it: 1.3 times as
-        # many images a second on a CPU. The images themselves may come in any order.
+        # Channels-last memory format suits the kernels for tensor cores and AVX-512: 1.3 times as many images per
+        # second on a CPU. The images themselves may have any memory format.
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,8 +80,8 @@ class Block(nn.Module):
             *conv_norm(in_channels, channels, 3, stride), nn.ReLU(inplace=True), *conv_norm(channels, channels, 3)
         )
         same = in_channels == channels and stride == 1
-        # Every other pixel and then a convolution, the same as one with a stride, of which oneDNN's gradient is wrong
-        # or crashes on processors where the channels are innermost and fewer than 16.
+        # Subsampling followed by a 1x1 convolution equals a strided 1x1 convolution, whose gradient in channels-last
+        # format is wrong or crashes in oneDNN for fewer than 16 channels.
         pixels = nn.AvgPool2d(1, stride)
         self.shortcut = nn.Identity() if same else nn.Sequential(pixels, *conv_norm(in_channels, channels, 1))
         self.activation = nn.ReLU(inplace=True)
@@ -92,6 +92,6 @@ class Block(nn.Module):
 
 
 def conv_norm(in_channels: int, channels: int, kernel: int, stride: int = 1) -> tuple[nn.Module, nn.Module]:
-    """A convolution that pads to keep sides (divided by `stride`), and its batch norm, which has the bias."""
+    """Return a padded convolution that keeps the sides (divided by `stride`), and its batch norm with the bias."""
     convolution = nn.Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, bias=False)
     return convolution, nn.BatchNorm2d(channels)

@@ -1,12 +1,12 @@
-"""Encoder-decoder transformer (Vaswani et al., 2017) that reads an image and writes symbols, one after the other.
+"""Encoder-decoder transformer (Vaswani et al., 2017) that reads an image and predicts a sequence of symbols.
 
-The encoder is that of `leyden.nets.transformer`: patches of the image look at each other. The decoder predicts each
-symbol from the ones before it, which look at each other (each at the past only), and at the encoded image. In
-training the symbols before are the true ones, all places at once (teacher forcing, Williams and Zipser, 1989);
-else they are those it has written itself, each the likeliest (greedy decoding).
+The encoder is that of `leyden.nets.transformer`. The decoder predicts each symbol from the symbols before it, by causal
+attention, and from the encoded image, by cross-attention. In training, the symbols before it are the true ones, so all
+positions are computed at once (teacher forcing, Williams and Zipser, 1989). Otherwise they are the net's own
+predictions, each the most likely symbol (greedy decoding).
 
-Ours differs in that norms come first (Xiong et al., 2020), and in that it writes a fixed number of symbols: what
-follows the last symbol of the alphabet, which means the end, is of no matter. It stands before the first one, too.
+Differences to the paper: norms come first (Xiong et al., 2020), and the net predicts a fixed number of symbols. The
+last symbol of the alphabet means the end; all symbols after it are ignored. It also stands before the first symbol.
 
     B  batch          L  symbols, `length`      D  width of a token
     S  patches        V  size of the alphabet
@@ -21,9 +21,9 @@ from leyden.nets.transformer import Attention, EncoderBlock, FeedForward, Positi
 
 
 class DecoderBlock(nn.Module):
-    """(B, T, D) → (B, T, D): symbols look at those before them, then at the image, then each thinks for itself."""
+    """Block of a decoder, (B, T, D) → (B, T, D): causal self-attention, cross-attention, feed-forward net."""
 
-    def __init__(self, dim: int, num_heads: int, hidden: int, dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, num_heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.norm_self, self.norm_image, self.norm_feed_forward = (nn.LayerNorm(dim) for _ in range(3))
         self.look_back = Attention(dim, num_heads, dropout)
@@ -32,11 +32,7 @@ class DecoderBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, image: Tensor) -> Tensor:
-        """
-        Args:
-            x: (B, T, D), the symbols so far.
-            image: (B, S, D), encoded.
-        """
+        """Apply the block to the symbols so far, (B, T, D), and the encoded image, (B, S, D)."""
         x = x + self.dropout(self.look_back(self.norm_self(x), causal=True))
         x = x + self.dropout(self.look_at_image(self.norm_image(x), image))
         x = x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
@@ -44,38 +40,38 @@ class DecoderBlock(nn.Module):
 
 
 class Seq2Seq(nn.Module):
-    """float (B, C, height, width) or (B, steps, F) → (B, num_outputs), the logits of L symbols of V each, in a row.
+    """Sequence model: float (B, C, height, width) or (B, steps, F) → logits (B, L · V) of L symbols.
 
     Args:
         in_shape: (C, height, width) of an image or (steps, F) of a series.
         num_outputs: L · V.
-        length: L; with 1, all outputs are written at once, as any other net does.
+        length: L; with 1, all outputs are computed at once, as in any other net.
         patch: side of a patch in pixels.
         dim: width of a token.
-        num_layers: blocks of the encoder, and of the decoder.
-        num_heads: of each attention.
-        mlp_ratio: hidden size of a block's dense net over `dim`.
-        positions: of the patches, learned or sinusoidal; those of the symbols are learned.
+        num_layers: number of blocks of the encoder, and of the decoder.
+        num_heads: number of attention heads of each block.
+        mlp_ratio: hidden size of a feed-forward net divided by `dim`.
+        positions: learned or sinusoidal, for the patches; the positions of the symbols are learned.
         stem: patch or conv, see `leyden.nets.transformer.Tokens`.
-        dropout: probability of zeroing an attention weight or a value on its way into the residual path.
+        dropout: probability of zeroing an attention weight, or a value before it is added to the residual.
 
     Raises:
-        ValueError: a size does not fit another or is out of its range, or samples are neither images nor series.
+        ValueError: samples are neither images nor series, or a size is out of its range or does not fit another one.
     """
 
     def __init__(
         self,
         in_shape: Sequence[int],
         num_outputs: int,
-        length: int = 1,
-        patch: int = 8,
-        dim: int = 64,
-        num_layers: int = 2,
-        num_heads: int = 4,
-        mlp_ratio: float = 2.0,
-        positions: Positions = "learned",
-        stem: Stem = "conv",
-        dropout: float = 0.0,
+        length: int,
+        patch: int,
+        dim: int,
+        num_layers: int,
+        num_heads: int,
+        mlp_ratio: float,
+        positions: Positions,
+        stem: Stem,
+        dropout: float,
     ) -> None:
         super().__init__()
         check_sizes(dim, num_layers, num_heads, mlp_ratio, dropout)
@@ -94,25 +90,26 @@ class Seq2Seq(nn.Module):
         self.head = nn.Linear(dim, num_outputs // length)
 
     def forward(self, x: Tensor, targets: Tensor | None = None) -> Tensor:
-        """
+        """Predict the logits of each symbol, (B, L · V), from the symbols before it.
+
         Args:
             x: float (B, C, height, width) or (B, steps, F).
-            targets: int64 (B, L), the true symbols, from which the logits of those after them follow; below 0
-                where there is none. Without, the symbols that the net itself finds likeliest take their place.
+            targets: int64 (B, L), the true symbols, below 0 after the end (teacher forcing); None for the most likely
+                symbols of the net itself (greedy decoding).
         """
         image = self.encoder(x)  # (B, S, D)
         end = self.symbols.num_embeddings - 1
-        written = torch.full((len(x), 1), end, device=x.device)
+        symbols = torch.full((len(x), 1), end, device=x.device)
         if targets is not None:
-            written = torch.cat((written, targets[:, :-1].where(targets[:, :-1] >= 0, end)), dim=1)  # (B, L)
-        while written.shape[1] < len(self.places):
-            likeliest = self.decode(written, image)[:, -1].argmax(1)  # (B,)
-            written = torch.cat((written, likeliest[:, None]), dim=1)
-        return self.decode(written, image).flatten(1)  # (B, L · V)
+            symbols = torch.cat((symbols, targets[:, :-1].where(targets[:, :-1] >= 0, end)), dim=1)  # (B, L)
+        while symbols.shape[1] < len(self.places):
+            most_likely = self.decode(symbols, image)[:, -1].argmax(1)  # (B,)
+            symbols = torch.cat((symbols, most_likely[:, None]), dim=1)
+        return self.decode(symbols, image).flatten(1)  # (B, L · V)
 
-    def decode(self, written: Tensor, image: Tensor) -> Tensor:
-        """Logits of the symbol after each one: int64 (B, T), (B, S, D) → (B, T, V)."""
-        x = self.symbols(written) + self.places[: written.shape[1]]  # (B, T, D)
+    def decode(self, symbols: Tensor, image: Tensor) -> Tensor:
+        """Return the logits of the symbol after each one, (B, T, V), from symbols (B, T) and the image (B, S, D)."""
+        x = self.symbols(symbols) + self.places[: symbols.shape[1]]  # (B, T, D)
         for block in self.decoder:
             x = block(x, image)
         logits: Tensor = self.head(self.norm(x))

@@ -72,8 +72,9 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        if not all((row.get("step") or "").isdecimal() and None not in row and None not in row.values() for row in rows):
-            raise ValueError("a row is incomplete")
+        for row in rows:
+            if not (row.get("step") or "").isdecimal() or None in row or None in row.values():
+                raise ValueError("a row is incomplete")
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: is damaged ({one_line(error)}). Delete it to resume without its rows") from error
     return rows

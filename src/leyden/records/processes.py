@@ -8,8 +8,8 @@ POLL_SECONDS = 0.5
 
 
 def is_first_process() -> bool:
-    """Return whether this is the first process of a run on this machine (local rank 0)."""
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0
+    """Return whether this is rank 0 of a run. Lightning, torchrun and srun set different variables for the rank."""
+    return all(int(os.environ.get(name, 0)) == 0 for name in ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def end_with(parent: int) -> None:

@@ -5,7 +5,6 @@ locks of a closed connection.
 """
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,11 +13,6 @@ from typing import IO, Any, Protocol
 from leyden.errors import UserError
 
 LOCK_FILE = ".lock"
-
-
-def hold(path: Path) -> None:
-    """Wait for the lock of a file, and hold it until this process ends."""
-    fcntl.flock(os.open(path, os.O_CREAT | os.O_WRONLY), fcntl.LOCK_EX)
 
 
 class Lock(Protocol):

@@ -6,7 +6,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -129,15 +128,6 @@ def failures(failed: "list[FrozenTrial]", plan: Plan) -> str:
         log = f", see {trial.user_attrs['log']}" if "log" in trial.user_attrs else ""
         lines.append(f"  {describe(trial, plan)}{log}")
     return "\n".join(lines)
-
-
-def read_report(folder: Path) -> dict[str, Any] | None:
-    """Return report.json of a run folder, or None if the run has not ended."""
-    path = folder / "report.json"
-    if not path.exists():
-        return None
-    report: dict[str, Any] = json.loads(path.read_text())
-    return report
 
 
 def objective(report: Mapping[str, Any], name: str) -> float:

@@ -13,13 +13,14 @@ from hydra.errors import CompactHydraException
 
 from leyden.config.compose import explain
 from leyden.errors import StoppedError, TrialsFailedError
+from leyden.records.report import read_report
 from leyden.sweep.display import SweepDisplay
 from leyden.sweep.identity import check_run_folder
 from leyden.sweep.job import Pruning
 from leyden.sweep.plan import Plan
 from leyden.sweep.runners import OUTPUT, Failure, Job, Runner
 from leyden.sweep.study import MAX_STARTS, ClaimedTrial, Study
-from leyden.sweep.summary import objectives, read_report, summarise
+from leyden.sweep.summary import objectives, summarise
 
 # Intervals in seconds:
 POLL = 0.05  # between two looks at the jobs

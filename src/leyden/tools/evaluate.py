@@ -32,16 +32,21 @@ def evaluate(
         UserError: `run` is not a run folder, its data is missing, or this machine has no such accelerator.
     """
     import leyden
-    from leyden.config.builders import cfg_dict
-    from leyden.config.instantiate import build
-    from leyden.records.run_folder import read_config
-    from leyden.run import silence_lightning
+    from leyden.config.builders import section
+    from leyden.config.instantiate import instantiate
+    from leyden.config.stored import stored_config
+    from leyden.modules.generative import GenerativeModule
+    from leyden.training.trainer import silence_lightning
 
     silence_lightning()
-    cfg = read_config(Path(run))
-    spec = with_locations(cfg_dict(cfg.data), root=data_root, path=data_path)
-    trainer = one_device_trainer(accelerator, cfg_dict(cfg.trainer))
-    module, data = leyden.load(run), build(spec, "data")
+    cfg = stored_config(Path(run))
+    spec = with_locations(section(cfg, "data"), root=data_root, path=data_path)
+    trainer = one_device_trainer(accelerator, section(cfg, "trainer"))
+    module, data = leyden.load(run), instantiate(spec, "data")
+    if isinstance(module, GenerativeModule):
+        data.prepare_data()
+        data.setup("fit")
+        module.classes_in = data.facts().classes_in
     check = trainer.test if split == "test" else trainer.validate
     check(module, datamodule=data, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -98,6 +98,21 @@ class ResumePosition(Callback):
                 f"by as many, not by {processes}"
             )
         self.load_state_dict(state)
+
+
+class ConfigWriter(Callback):
+    """Writes the config of a resumed run when its training starts, so that a mistake in an override is not stored.
+
+    Args:
+        write: writes config.yaml.
+    """
+
+    def __init__(self, write: Callable[[], None]) -> None:
+        self.write = write
+
+    @rank_zero_only
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.write()
 
 
 class SameBuffers(Callback):

@@ -121,10 +121,10 @@ class Freeze(Callback):
         self.dropped = []
         for net in _pretrained(module):
             net.freeze(trainer.current_epoch < net.freeze_epochs)
-            for weight in net.body():
+            for weight in net.backbone():
                 weight.requires_grad = not net.frozen or trainer.world_size > 1
             if net.frozen and trainer.world_size > 1:
-                self.dropped += net.body()
+                self.dropped += net.backbone()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         for weight in self.dropped:

@@ -1,9 +1,9 @@
-"""Image files → one uint8 array, decoded once, in parallel, and kept in a cache that notices when the files change.
+"""Decode image files to one uint8 array, once, in parallel, with a cache that detects changed files.
 
-Pillow reads them, as it does for torchvision's `ImageFolder`: it knows more formats than `torchvision.io`, turns
-photographs upright, and decodes a large JPEG at a fraction of its size. It does so in threads: it lets go of Python's
-lock while it decodes, so that photographs keep all cores busy. For pictures as small as MNIST's, two processes were
-slower than one thread (20,000 in 2.4 s against 1.7 s), threads were not.
+Pillow decodes the files, as for torchvision's `ImageFolder`: it supports more formats than `torchvision.io`, rotates
+photographs upright, and decodes a large JPEG at a fraction of its size. It runs in threads, because it releases
+Python's lock while it decodes. For images as small as MNIST's, two processes were slower than one thread (20,000 images
+in 2.4 s instead of 1.7 s); several threads were not.
 """
 
 import io
@@ -28,22 +28,22 @@ from leyden.data.image_files.progress import progress
 from leyden.errors import UserError
 from leyden.records.run_folder import writing
 
-VERSION = 1  # of the pixels that `decode` makes of a file
-CHUNK = 32  # files that a thread decodes at once
+VERSION = 1  # of `decode`: increase it when the pixels change, so that caches are decoded again
+CHUNK = 32  # files per task of a thread
 
 Pixels = NDArray[np.uint8]
 
 
 def decode(payload: bytes, shape: Sequence[int]) -> Pixels:
-    """The image in `payload` as uint8 [C, H, W] of `shape`: grey for one channel, colour for three.
+    """Decode the image in `payload` to uint8 [C, H, W] of `shape`: grey for one channel, colour for three.
 
-    It is turned upright, laid on white where it is transparent, and of 16 bits keeps the upper 8. It is brought to size
-    by its tighter side, antialiased (bilinear), and what stands out on the other two sides is cut off equally; an image
-    of the right size keeps its pixels. Of a GIF or TIFF of several images it is the first. A JPEG of more than twice
-    the size is decoded at a half, a quarter or an eighth of its own.
+    The image is rotated upright. Transparent pixels are blended with white. 16-bit pixels keep their upper 8 bits. The
+    image is resized so that the shorter side matches (bilinear, antialiased), then centre-cropped; an image of the
+    target size is unchanged. Of a GIF or TIFF with several images, the first is used. A JPEG of more than twice the
+    target size is decoded at a half, a quarter or an eighth of its size.
 
     Raises:
-        ValueError: it is no image, is damaged, or is of pixels without a range, such as floats.
+        ValueError: `payload` is not an image, is damaged, or has pixels without a known range, for example floats.
     """
     channels, height, width = shape
     with _opened(payload, 2 * max(height, width)) as image:
@@ -63,8 +63,8 @@ def _opened(payload: bytes, side: int) -> Image.Image:
         image.draft(None, (side, side))
         image.load()
     except UnidentifiedImageError as error:
-        raise ValueError("no image of a known format") from error
-    except Exception as error:  # on damaged files, Pillow's many readers raise errors of many kinds
+        raise ValueError("not an image of a known format") from error
+    except Exception as error:  # Pillow's readers raise many types of errors on damaged files
         raise ValueError(f"{error}" or type(error).__name__) from error
     return image
 
@@ -73,24 +73,25 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise ValueError("its pixels are 32-bit numbers, of which no range is known")
+        raise ValueError("its pixels are 32-bit numbers without a known range")
     return image
 
 
 class Cache:
-    """The pixels of `files`, in a file at `path`: there already, or else decoded and written there, once.
+    """The decoded pixels of `files`, stored in a file at `path`. They are decoded when they are first read.
 
-    What is there is used if it was made from files of the same names, sizes and times of change, by the same `VERSION`
-    of `decode`. Its checksum is compared as it is read. Of several runs at once, one decodes and the others wait.
+    A stored cache is used if it was created from files with the same names, sizes and modification times, by the same
+    `VERSION` of `decode`. Its checksum is verified at every read. If several runs start at once, one decodes and the
+    others wait.
 
     Args:
-        path: of the cache, an uncompressed .npz.
-        files: to decode.
-        shape: [C, H, W] of each.
-        folder: that all files are in.
+        path: of the cache, an uncompressed .npz file.
+        files: image files to decode.
+        shape: [C, H, W] of each decoded image.
+        folder: that contains all files.
 
     Raises:
-        UserError: a file cannot be read or the cache not be written.
+        UserError: a file cannot be read or the cache cannot be written.
     """
 
     def __init__(self, path: Path, files: Sequence[ImageFile], shape: Sequence[int], folder: Path) -> None:
@@ -99,12 +100,12 @@ class Cache:
         self.key = blake2b(repr((VERSION, tuple(shape), names)).encode(), digest_size=16).hexdigest()
 
     def broken(self) -> dict[int, str]:
-        """Position among the files → what is wrong with it; decodes first if need be."""
+        """Return position of a broken file → what is wrong with it. Decodes first if necessary."""
         positions, reasons = self._from_cache("broken", "reasons")
         return dict(zip(positions.tolist(), reasons.tolist(), strict=True))
 
     def read(self) -> tuple[Pixels, NDArray[np.int64]]:
-        """Images, uint8 (N, C, H, W), and labels of the files that are not broken; decodes first if need be."""
+        """Return images, uint8 (N, C, H, W), and labels of the readable files. Decodes first if necessary."""
         images, broken = self._from_cache("images", "broken")
         labels = np.array([file.label for file in self.files], dtype=np.int64)
         return (np.delete(images, broken, axis=0), np.delete(labels, broken)) if len(broken) else (images, labels)
@@ -115,7 +116,7 @@ class Cache:
                 return found
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self._lock():
-                if not (found := self._read(names)):  # by now another run may have decoded them
+                if not (found := self._read(names)):  # another run may have decoded them meanwhile
                     self._write(*decode_all(self.files, self.shape))
                     found = self._read(names)
         except OSError as error:
@@ -124,7 +125,7 @@ class Cache:
         return found
 
     def _read(self, names: Sequence[str]) -> list[NDArray[Any]] | None:
-        """The arrays of these `names`, nothing if they are not there, of other files, or damaged."""
+        """Return the arrays with these `names`, or None if the cache is missing, outdated or damaged."""
         if not self.path.is_file():
             return None
         try:
@@ -144,7 +145,7 @@ class Cache:
         try:
             return lock.acquire(timeout=1)
         except Timeout:
-            print("another run is decoding these images; waiting for it", flush=True)
+            print("waiting for another run that is decoding these images", flush=True)
             return lock.acquire()
 
 
@@ -153,7 +154,7 @@ def decode_all(files: Sequence[ImageFile], shape: Sequence[int]) -> tuple[Pixels
 
     Returns:
         images: uint8 (N, C, H, W), zeros where a file is broken.
-        broken: position → what is wrong.
+        broken: position of a broken file → what is wrong with it.
 
     Raises:
         UserError: a file cannot be read.
@@ -173,7 +174,7 @@ def _in_threads(
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         yield from pool.map(function, chunks)
-    finally:  # also on Ctrl-C, which else would wait for all that is still to be done
+    finally:  # on Ctrl-C too: otherwise Python waits until all files are decoded
         pool.shutdown(cancel_futures=True)
 
 

@@ -1,4 +1,4 @@
-"""Finding images in class folders. Imports no torch, since a config counts the classes before anything is built."""
+"""Find images in class folders. Does not import torch, because composing a config counts the classes."""
 
 import os
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from leyden.errors import UserError
 
-PARTS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 EXTENSIONS = (
     ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"
 )  # fmt: skip
@@ -21,58 +21,58 @@ class ImageFile(NamedTuple):
     modified: int  # nanoseconds
 
 
-def part_folders(root: str | Path) -> dict[str, Path]:
-    """Part → the folder that holds its class folders.
+def split_folders(root: str | Path) -> dict[str, Path]:
+    """Return split → the folder that contains its class folders.
 
-    They are the folders train, val and test in `root`, of which train alone must be there; without one, `root` itself
-    is train. A folder named train that holds no folders is a class of that name.
+    These are the folders train, val and test in `root`; val and test are optional. If there is no folder train, `root`
+    itself contains the class folders. A folder named train that contains no folders is a class of that name.
 
     Raises:
-        UserError: there is no `root`.
+        UserError: `root` does not exist.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise UserError(f"data.root: there is no folder {root}; it must hold a folder of images for each class")
+        raise UserError(f"data.root: there is no folder {root}; it must contain one folder of images per class")
     if not subfolders(root / "train"):
         return {"train": root}
-    return {part: root / part for part in PARTS if (root / part).is_dir()}
+    return {split: root / split for split in SPLITS if (root / split).is_dir()}
 
 
 def class_names(root: str | Path) -> list[str]:
-    """The names of the class folders below `root`, sorted; a label is a position in this list.
+    """Return the sorted names of the class folders in `root`. A label is a position in this list.
 
     Raises:
-        UserError: there are fewer than two.
+        UserError: there are fewer than two classes.
     """
-    folder = part_folders(root)["train"]
+    folder = split_folders(root)["train"]
     names = subfolders(folder)
     if len(names) < 2:
         found = f"only one class folder, {names[0]}" if names else "no class folders"
-        raise UserError(f"data.root: {folder} holds {found}; it must hold a folder of images for each class")
+        raise UserError(f"data.root: {folder} contains {found}; it must contain one folder of images per class")
     return names
 
 
 def subfolders(folder: Path) -> list[str]:
-    """The sorted names of the folders in `folder`, if it is one; hidden ones do not count."""
+    """Return the sorted names of the folders in `folder`, without hidden ones. Empty if `folder` is not a folder."""
     if not folder.is_dir():
         return []
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def list_images(folder: Path, classes: Sequence[str]) -> tuple[list[ImageFile], Counter[str]]:
-    """The images in the class folders of `folder`, at any depth, in the order of class and path.
+    """List the images in the class folders of `folder`, at any depth, ordered by class and path.
 
     Returns:
-        the images, and how many files there are of each extension that is none of `EXTENSIONS`.
+        the images, and the number of other files by extension.
 
     Raises:
-        UserError: a folder is of no class, or a file cannot be looked at.
+        UserError: a folder is not one of the classes, or a file cannot be accessed.
     """
     images: list[ImageFile] = []
     others: Counter[str] = Counter()
     for name in subfolders(folder):
         if name not in classes:
-            raise UserError(f"data.root: {folder / name} is a folder of no class; the classes are {', '.join(classes)}")
+            raise UserError(f"data.root: {folder / name} is not one of the classes, which are {', '.join(classes)}")
     for label, name in enumerate(classes):
         for entry in _files(folder / name) if (folder / name).is_dir() else ():
             extension = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 (a Path for each takes twice as long)

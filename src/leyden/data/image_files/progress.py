@@ -1,4 +1,4 @@
-"""How far a long piece of work is: a bar in a terminal, elsewhere a line now and then."""
+"""Show the progress of long work: a bar in a terminal, otherwise a line every few seconds."""
 
 import sys
 import time
@@ -13,7 +13,13 @@ Item = TypeVar("Item")
 
 
 def progress(what: str, items: Iterable[Item], total: int) -> Iterator[Item]:
-    """The `items`, of which there are `total`; work that takes less than a second says nothing outside a terminal."""
+    """Iterate over `items` and show the progress. Outside of a terminal, work of less than a second prints nothing.
+
+    Args:
+        what: what is done, for example "decoding 3,000 images".
+        items: to iterate over.
+        total: number of items.
+    """
     if sys.stdout.isatty():
         yield from track(items, what, total)
         return

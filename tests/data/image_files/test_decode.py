@@ -1,0 +1,86 @@
+"""Images in many formats; the decoded pixels are compared one by one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leyden.data.image_files.decode import decode
+from tests.data.building import pixels, save
+
+RNG = np.random.default_rng(0)
+
+
+class TestDecode:
+    @staticmethod
+    def read(path: Path, *shape: int) -> list[list[list[int]]]:
+        return decode(path.read_bytes(), shape).tolist()
+
+    @pytest.mark.parametrize("extension", ["png", "bmp", "tiff", "webp", "ppm"])
+    def test_an_image_of_the_right_size_keeps_its_pixels(self, tmp_path: Path, extension: str) -> None:
+        image = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+        path = tmp_path / f"image.{extension}"
+        save(path, image, **({"lossless": True} if extension == "webp" else {}))
+        assert np.array_equal(decode(path.read_bytes(), (3, 5, 7)), image.transpose(2, 0, 1))
+
+    def test_grey_and_colour_become_what_the_shape_says(self, tmp_path: Path) -> None:
+        save(tmp_path / "grey.png", pixels(77, channels=1, side=1))
+        save(tmp_path / "red.png", np.array([[[255, 0, 0]]], dtype=np.uint8))
+        assert self.read(tmp_path / "grey.png", 3, 1, 1) == [[[77]], [[77]], [[77]]]
+        assert self.read(tmp_path / "red.png", 1, 1, 1) == [[[76]]]  # 0.299 of 255
+
+    def test_sixteen_bits_become_their_upper_eight(self, tmp_path: Path) -> None:
+        Image.fromarray(np.array([[0, 255, 256, 65535]], dtype=np.uint16)).save(tmp_path / "deep.png")
+        assert self.read(tmp_path / "deep.png", 1, 1, 4) == [[[0, 0, 1, 255]]]
+
+    def test_a_palette_is_looked_up_and_what_is_transparent_lies_on_white(self, tmp_path: Path) -> None:
+        palette = Image.fromarray(np.array([[0, 1]], dtype=np.uint8), mode="P")
+        palette.putpalette([10, 20, 30, 40, 50, 60])
+        palette.save(tmp_path / "palette.png")
+        palette.save(tmp_path / "hole.png", transparency=1)
+        assert self.read(tmp_path / "palette.png", 3, 1, 2) == [[[10, 40]], [[20, 50]], [[30, 60]]]
+        assert self.read(tmp_path / "hole.png", 3, 1, 2) == [[[10, 255]], [[20, 255]], [[30, 255]]]
+        save(tmp_path / "half.png", np.array([[[0, 0, 0, 51], [9, 9, 9, 255]]], dtype=np.uint8))
+        assert self.read(tmp_path / "half.png", 1, 1, 2) == [[[204, 9]]]  # a fifth of black on white
+
+    def test_a_photograph_is_turned_upright(self, tmp_path: Path) -> None:
+        image = np.zeros((16, 16, 3), dtype=np.uint8)
+        image[:, 8:] = 255  # white on the right
+        exif = Image.Exif()
+        exif[0x0112] = 6  # the camera was held so that right is down
+        save(tmp_path / "turned.jpg", image, exif=exif, quality=100)
+        assert self.read(tmp_path / "turned.jpg", 1, 16, 16) == [[[0] * 16] * 8 + [[255] * 16] * 8]
+
+    def test_it_is_brought_to_size_and_its_middle_cut_out(self, tmp_path: Path) -> None:
+        image = np.zeros((2, 6), dtype=np.uint8)
+        image[:, 2:4] = [[0, 100], [200, 100]]  # the middle square
+        image[:, :2] = image[:, 4:] = 255
+        save(tmp_path / "wide.png", image)
+        assert self.read(tmp_path / "wide.png", 1, 2, 2) == [[[0, 100], [200, 100]]]
+        # at half the size a triangle weighs four pixels of a row 1:3:3:1; (255 + 300 + 255) / 8, (255 + 900 + 255) / 8
+        assert self.read(tmp_path / "wide.png", 1, 1, 1) == [[[139]]]  # the mean of 101.25 and 176.25
+
+    def test_a_fine_pattern_becomes_grey_and_not_moire(self, tmp_path: Path) -> None:
+        stripes = np.tile(np.array([0, 255], dtype=np.uint8), (64, 32))
+        save(tmp_path / "stripes.png", stripes)
+        small = decode((tmp_path / "stripes.png").read_bytes(), (1, 8, 8))
+        assert abs(small.astype(int) - 127).max() <= 12
+
+    def test_a_large_jpeg_is_as_a_small_one(self, tmp_path: Path) -> None:
+        image = np.zeros((512, 512, 3), dtype=np.uint8)
+        image[:256, :, 0], image[:, 256:, 1] = 200, 100
+        save(tmp_path / "large.jpg", image, quality=95)
+        save(tmp_path / "large.png", image)
+        one, other = (decode((tmp_path / name).read_bytes(), (3, 8, 8)) for name in ("large.jpg", "large.png"))
+        assert abs(one.astype(int) - other).max() <= 4
+
+    def test_what_is_no_image_says_why(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="not an image of a known format"):
+            decode(b"hello", (3, 4, 4))
+        save(tmp_path / "whole.png", RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8))
+        with pytest.raises(ValueError, match="truncated"):
+            decode((tmp_path / "whole.png").read_bytes()[:300], (3, 4, 4))
+        Image.fromarray(np.ones((2, 2), dtype=np.float32)).save(tmp_path / "float.tiff")
+        with pytest.raises(ValueError, match="without a known range"):
+            decode((tmp_path / "float.tiff").read_bytes(), (3, 4, 4))

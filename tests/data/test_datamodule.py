@@ -1,0 +1,85 @@
+"""Every data set reads what its config says, and documents its arguments."""
+
+import inspect
+import typing
+
+import pytest
+import torch
+
+from leyden.config.compose import compose, groups
+from leyden.config.instantiate import locate
+from leyden.data.datamodule import InMemoryData
+from leyden.data.images import ImageData
+from leyden.data.scaling import Scaling
+from tests.conftest import chosen
+from tests.data.building import build_data
+
+
+class TestEveryDataSet:
+    @pytest.mark.parametrize("name", groups()["data"])
+    def test_reads_what_its_config_says(self, name: str) -> None:
+        module = build_data(name)
+        assert isinstance(module, InMemoryData)
+        if not all(path.exists() for path in module.files()):
+            pytest.skip(f"the files of {name} are not here")
+        module.setup("fit")
+        assert module.test is None, "the test set was read before the end"
+        module.setup("test")
+        for split in (module.train, module.val, module.test):
+            assert split is not None
+            inputs, targets = split
+            assert len(inputs) == len(targets) > 0
+            if isinstance(module, ImageData):
+                assert (inputs.dtype, targets.dtype) == (torch.uint8, torch.int64)
+                assert targets.unique().tolist() == list(range(module.num_classes)), "a class is missing"
+        kinds = set()
+        for batches in (module.train_dataloader(), module.val_dataloader(), module.test_dataloader()):
+            inputs, targets = next(iter(batches))
+            assert inputs.dtype == torch.float32
+            assert inputs.shape == (len(targets), *module.shape)
+            kinds.add((targets.dtype, targets.shape[1:]))
+        assert len(kinds) == 1, "the targets differ between the splits"
+
+    @pytest.mark.parametrize("name", groups()["data"])
+    def test_help_lists_and_describes_every_argument(self, name: str) -> None:
+        target = compose(*chosen(name)).data["_target_"]
+        parameters = inspect.signature(locate(target, "data")).parameters
+        assert set(parameters) == set(compose(*chosen(name)).data) - {"_target_"}
+        doc = inspect.getdoc(locate(target, "data")) or ""
+        assert not doc.startswith("Args")
+        for argument, parameter in parameters.items():
+            assert parameter.kind == parameter.KEYWORD_ONLY
+            assert f"\n    {argument}: " in doc
+            assert parameter.default is parameter.empty, "its default is in the YAML file"
+        hints = typing.get_type_hints(locate(target, "data").__init__)
+        assert set(parameters) <= set(hints)
+
+
+class TestFacts:
+    def test_of_images(self) -> None:
+        data = build_data("digits")
+        data.setup("fit")
+        facts = data.facts()
+        assert (facts.mean, facts.std, facts.scaling) == ((0.305,), (0.361,), None)
+        assert facts.classes == tuple("0123456789")
+        assert facts.classes_in is not None
+        assert facts.classes_in(torch.tensor([1])).tolist() == [[0, 1, 0, 0, 0, 0, 0, 0, 0, 0]]
+
+    def test_of_composed_images(self) -> None:
+        data = build_data("digit_pairs", "data.num_train=20", "data.num_eval=20")
+        data.setup("fit")
+        covered = 2.5 * 28**2 / 56**2
+        assert data.facts().mean == pytest.approx((covered * 0.305,))
+        assert data.facts().classes == tuple("0123456789")
+
+    def test_of_tables_and_series(self) -> None:
+        for name in ("diabetes", "series"):
+            data = build_data(name)
+            data.setup("fit")
+            facts = data.facts()
+            assert (facts.mean, facts.classes_in) == (None, None)
+            scaling = Scaling(data.shape, data.train[1].shape[1])
+            data.fit_scaling(scaling)
+            assert facts.scaling is not None
+            assert facts.scaling.mean.tolist() == scaling.mean.tolist() != [0.0] * len(scaling.mean)
+            assert facts.scaling.target_std.tolist() == scaling.target_std.tolist()

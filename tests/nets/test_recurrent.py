@@ -1,0 +1,63 @@
+"""Recurrent nets."""
+
+import pytest
+import torch
+
+from leyden.nets.recurrent import CELLS, steps
+from tests.nets.defaults import net
+
+
+def num_weights(module: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters())
+
+
+@pytest.mark.parametrize(("cell", "gates"), [("rnn", 1), ("gru", 3), ("lstm", 4)])
+def test_weights(cell: str, gates: int) -> None:
+    one = gates * (28 * 128 + 128 * 128 + 2 * 128)  # from the input, from the state, torch's two biases
+    two = gates * (128 * 128 + 128 * 128 + 2 * 128)
+    assert num_weights(net("lstm", (1, 28, 28), 10, cell=cell)) == one + 128 * 10 + 10
+    assert num_weights(net("lstm", (1, 28, 28), 10, cell=cell, num_layers=2)) == one + two + 128 * 10 + 10
+
+
+def test_an_image_is_read_row_by_row_from_the_top() -> None:
+    images = torch.arange(2 * 3 * 4 * 5).view(2, 3, 4, 5)
+    rows = steps(images)
+    assert rows.shape == (2, 4, 15)
+    assert torch.equal(rows[1, 2], torch.cat([images[1, channel, 2] for channel in range(3)]))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_image_is_the_series_of_its_rows(cell: str) -> None:
+    built, images = net("lstm", (1, 6, 4), 3, cell=cell, hidden=8), torch.randn(5, 1, 6, 4)
+    assert torch.equal(built(images), built(images[:, 0]))
+
+
+def test_an_rnn_is_its_formula() -> None:
+    built, series = net("rnn", (3, 2), 4, hidden=5), torch.randn(7, 3, 2)
+    weights = dict(built.layers.named_parameters())
+    state = torch.zeros(7, 5)
+    for step in range(3):
+        state = torch.tanh(series[:, step] @ weights["weight_ih_l0"].T + state @ weights["weight_hh_l0"].T)
+    assert built(series).allclose(built.head(state), atol=1e-6)
+
+
+def test_both_directions_read_to_their_ends() -> None:
+    built, series = net("gru", (6, 2), 3, hidden=8, bidirectional=True), torch.randn(4, 6, 2)
+    states, _ = built.layers(series)  # (B, T, both directions' states at each step)
+    ends = torch.cat((states[:, -1, :8], states[:, 0, 8:]), dim=1)
+    assert built(series).allclose(built.head(ends), atol=1e-6)
+
+
+def test_first_weights() -> None:
+    layers = net("lstm", (6, 2), 3, hidden=8).layers
+    for gate in layers.weight_hh_l0.split(8):
+        assert (gate @ gate.T).allclose(torch.eye(8), atol=1e-5)
+    bias = layers.bias_ih_l0 + layers.bias_hh_l0
+    assert bias.tolist() == [0.0] * 8 + [1.0] * 8 + [0.0] * 16
+
+
+def test_dropout_between_layers_and_before_the_head() -> None:
+    built, series = net("lstm", (6, 2), 3, hidden=8, dropout=0.5), torch.randn(4, 6, 2)
+    assert not torch.equal(built(series), built(series))
+    assert torch.equal(built.eval()(series), built(series))
+    assert net("lstm", (6, 2), 3, hidden=8, num_layers=2, dropout=0.5).layers.dropout == 0.5
