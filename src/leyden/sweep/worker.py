@@ -1,6 +1,5 @@
 """The worker of a sweep: claim trials, run their jobs, store the results in the study."""
 
-import math
 import signal
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 from hydra.errors import CompactHydraException
 
 from leyden.config.compose import explain
-from leyden.errors import StoppedError, TrialsFailedError
+from leyden.errors import StoppedError, TrialsFailedError, UserError
 from leyden.records.report import read_report
 from leyden.sweep.display import SweepDisplay
 from leyden.sweep.identity import check_run_folder
@@ -26,6 +25,10 @@ from leyden.sweep.summary import objectives, summarise
 POLL = 0.05  # between two looks at the jobs
 IDLE = 1.0  # between two looks at the study, if only other workers' trials are left
 CHECK = 5.0  # between two checks of the locks
+
+
+class TrialFailedError(RuntimeError):
+    """A trial has no result."""
 
 
 @dataclass
@@ -121,68 +124,80 @@ class Sweep:
 
     def _next_run(self, trial: RunningTrial) -> None:
         """Start the first run of the trial that has no report yet; end the trial if all runs have one."""
-        while trial.run < len(self.plan.seeds):
-            overrides = self.plan.run_overrides(trial.claimed.overrides, trial.run)
-            try:
-                identity = self.plan.run_identity(overrides)
-            except CompactHydraException as error:
-                self._end(trial, "fail", None, reason=explain(error, overrides))
-                return
-            check_run_folder(self._folders(trial)[trial.run], identity)
-            report = read_report(self._folders(trial)[trial.run])
-            if not report:
-                self.runner.start(self._job(trial))
-                return
-            if self._ends_early(trial, report):
-                return
-            trial.run += 1
-        self._complete(trial)
+        try:
+            reports = []
+            for trial.run in range(len(self.plan.seeds)):
+                report = self._report(trial)
+                if not report:
+                    self.runner.start(self._job(trial))
+                    return
+                if self._is_pruned(trial, report):
+                    self._end(trial, "pruned", None)
+                    return
+                reports.append(report)
+            self._complete(trial, reports)
+        except TrialFailedError as error:
+            self._end(trial, "fail", None, reason=str(error))
+
+    def _report(self, trial: RunningTrial) -> dict[str, Any] | None:
+        """Return the report of the trial's current run, None if it has none yet.
+
+        Raises:
+            TrialFailedError: the config cannot be composed, or the report is damaged.
+            UserError: the folder belongs to another run.
+        """
+        overrides = self.plan.run_overrides(trial.claimed.overrides, trial.run)
+        try:
+            identity = self.plan.run_identity(overrides)
+        except CompactHydraException as error:
+            raise TrialFailedError(explain(error, overrides)) from error
+        folder = self._folders(trial)[trial.run]
+        check_run_folder(folder, identity)
+        try:
+            return read_report(folder)
+        except UserError as error:
+            raise TrialFailedError(str(error)) from error
 
     def _run_ended(self, trial: RunningTrial, job: Job, failure: Failure | None) -> None:
-        if not failure and not read_report(job.folder):
+        """Continue the trial after one of its jobs has ended."""
+        if not failure and not (job.folder / "report.json").exists():
             failure = Failure("it ended without a report")
         if not failure:
             self._next_run(trial)
         elif not failure.killed:
             self._end(trial, "fail", None, reason=failure.reason, log=str(job.folder / OUTPUT))
-        elif not self.signum:  # a signal for the sweep and its jobs: `run` releases the trial
+        elif not self.signum:  # with a signal, the whole sweep ends and `run` releases the trial
             if self.study.restart(trial.claimed):
                 self.runner.start(job)
             else:
                 reason = f"{failure.reason} {MAX_STARTS} times without a new checkpoint"
                 self._end(trial, "fail", None, reason=reason, log=str(job.folder / OUTPUT))
 
-    def _ends_early(self, trial: RunningTrial, report: dict[str, Any]) -> bool:
-        """Return whether the current run's report ends the trial, although further seeds may be left."""
+    def _is_pruned(self, trial: RunningTrial, report: dict[str, Any]) -> bool:
+        """Return whether the trial ends with its current run, although further seeds may be left."""
         if report["state"] == "pruned":
-            self._end(trial, "pruned", None)
             return True
-        if self.plan.settings["pruner"] != "wilcoxon" or trial.run + 1 == self.plan.settings["seeds"]:
+        if self.plan.settings["pruner"] != "wilcoxon" or trial.run + 1 == len(self.plan.seeds):
             return False
         optuna_trial = trial.claimed.trial
-        try:
-            (value,) = objectives([report], self.plan.objectives)
-        except KeyError:
-            return False  # `_complete` reports this error
+        (value,) = self._objectives([report])
         if trial.run not in self.study.reported(optuna_trial.number):
             optuna_trial.report(value, trial.run)
-        if optuna_trial.should_prune():
-            self._end(trial, "pruned", None)
-            return True
-        return False
+        return optuna_trial.should_prune()
 
-    def _complete(self, trial: RunningTrial) -> None:
-        reports = [report for folder in self._folders(trial) if (report := read_report(folder))]
-        try:
-            runs = [objectives([report], self.plan.objectives) for report in reports]
-        except KeyError as error:
-            self._end(trial, "fail", None, reason=str(error.args[0]))
-            return
-        attributes: dict[str, Any] = {"runs": runs}
-        losses = [float(report["metrics"].get("val/loss") or math.nan) for report in reports]
-        if math.isfinite(sum(losses)):
+    def _complete(self, trial: RunningTrial, reports: list[dict[str, Any]]) -> None:
+        """End a trial whose runs have all ended."""
+        attributes: dict[str, Any] = {"runs": [self._objectives([report]) for report in reports]}
+        losses = [report["metrics"]["val/loss"] for report in reports if "val/loss" in report["metrics"]]
+        if len(losses) == len(reports) and None not in losses:
             attributes["val_loss"] = sum(losses) / len(losses)
-        self._end(trial, "complete", objectives(reports, self.plan.objectives), **attributes)
+        self._end(trial, "complete", self._objectives(reports), **attributes)
+
+    def _objectives(self, reports: list[dict[str, Any]]) -> list[float]:
+        try:
+            return objectives(reports, self.plan.objectives)
+        except KeyError as error:
+            raise TrialFailedError(error.args[0]) from error
 
     def _end(self, trial: RunningTrial, state: str, values: list[float] | None, **attributes: Any) -> None:
         del self.running[trial.claimed.number]
