@@ -1,0 +1,1 @@
+"""The parts of `scripts/torture.py`: kills, faults, fuzzed command lines, hostile files and races."""

@@ -1,0 +1,155 @@
+"""Part 4: give damaged and hostile files to every reader. Each must end in time, with one line, and harm nothing."""
+
+import hashlib
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+from scripts.torture_lib import exhaustive
+from scripts.torture_lib.corpus import SECRET, Case, Place
+from scripts.torture_lib.corpus_checkpoints import checkpoint_cases
+from scripts.torture_lib.corpus_data import data_cases
+from scripts.torture_lib.corpus_runs import run_cases
+from scripts.torture_lib.corpus_sweeps import sweep_cases
+from scripts.torture_lib.forks import ROOT, Ended, Forks
+from scripts.torture_lib.same_bits import differences, end_state
+from scripts.torture_lib.shim import Fault, missing
+from scripts.torture_lib.summary import Part
+
+SECONDS = 10
+MEMORY = 1 << 30  # bytes in addition to what the imports take
+STOPPED_AT = 280  # file operation at which the run is killed that most cases damage
+CONTROL = [chr(code) for code in (0x1B, 0x07, 0x9B)]
+
+
+class Files:
+    """Args:
+
+    forks: where the commands run.
+    folder: each case has new folders below it.
+    """
+
+    def __init__(self, forks: Forks, folder: Path) -> None:
+        self.forks, self.folder = forks, folder
+        self.hits: list[str] = []
+        self.server = f"http://127.0.0.1:{serve(self.hits)}"
+        self.expected: dict[str, Any] = {}
+
+    def cases(self, part: Part, number: int | None) -> Iterator[None]:
+        """Run all cases, or `number` of them, evenly spread."""
+        found = [*run_cases(), *checkpoint_cases(), *data_cases(), *sweep_cases()]
+        found = found[:: max(1, len(found) // number)][:number] if number else found
+        part.planned = len(found)
+        self._templates()
+        for case in found:
+            self._case(part, case)
+            part.done += 1
+            yield
+
+    def _templates(self) -> None:
+        """The runs that are copied: one that was killed in its second epoch, and one that is finished."""
+        for name in ("stopped", "finished"):
+            logs = self.folder / f"make-{name}"
+            fault = Fault(logs, self.folder / "records", "kill", STOPPED_AT)
+            options = {"fault": fault} if name == "stopped" and not missing() else {}
+            ended = self.forks.train(*exhaustive.RUN, f"paths.logs={logs}", **options)
+            assert ended.code in (0, -9), ended.output
+            shutil.copytree(exhaustive.only_run(logs), self.folder / name)
+        (self.folder / "empty").mkdir()
+        self.expected = end_state(self.folder / "finished")
+
+    def _case(self, part: Part, case: Case) -> None:
+        top = self.folder / "case"
+        shutil.rmtree(top, ignore_errors=True)
+        place = Place(top / "run", top / "outside", top / "work", self.server)
+        shutil.copytree(self.folder / case.template, place.run)
+        for path in (place.outside, place.work):
+            path.mkdir()
+        place.victim.write_text("this must stay\n")
+        case.prepare(place)
+        before = snapshot(place)
+        values = {"RUN": place.run, "OUTSIDE": place.outside, "WORK": place.work}
+        argv = [ROOT / case.command[0] if case.command[0] != "-c" else "-c", *case.command[1:]]
+        texts = [str(argument) for argument in argv]
+        for name, value in values.items():
+            texts[1:] = [text if text.startswith("import") else text.replace(name, str(value)) for text in texts[1:]]
+        self.hits.clear()
+        ended = self.forks.run(texts, SECONDS, cwd=place.work, memory=MEMORY, CANARY=SECRET)
+        part.count(f"exit code {ended.code}")
+        wrong = [*problems(case, ended), *harm(place, before, ended)]
+        if self.hits:
+            wrong.append(f"the server was asked for {self.hits[0]}")
+        if ended.code == 0 and case.same and "resume=" in texts[1]:
+            wrong += self._other_bits(place.run)
+        if wrong:
+            part.fail(f"{case.name}: {' '.join(case.command)}", "; ".join(wrong), ended.output)
+
+    def _other_bits(self, run: Path) -> list[str]:
+        try:
+            found = differences(end_state(run), self.expected)
+        except (OSError, RuntimeError, ValueError) as error:
+            return [f"exit code 0, but the run cannot be read: {error}"]
+        return [f"exit code 0 and other bits: {found[0][:200]}"] if found else []
+
+
+def problems(case: Case, ended: Ended) -> list[str]:
+    """What is wrong with the end of a command."""
+    found = []
+    if "Traceback (most recent" in ended.output:
+        found.append(f"a traceback, exit code {ended.code}")
+    elif ended.code is None:
+        found.append(f"no end within {SECONDS} s")
+    elif ended.code not in case.codes:
+        found.append(f"exit code {ended.code}")
+    errors = [line for line in ended.output.splitlines() if line.startswith("error:")]
+    if case.lines and not found and ended.code and len(errors) != 1:
+        found.append(f"{len(errors)} error lines")
+    if any(character in ended.output for character in CONTROL):
+        found.append("raw control characters in the output")
+    return found
+
+
+def harm(place: Place, before: dict[str, str], ended: Ended) -> list[str]:
+    """What changed outside of the run folder, and whether the secret was read."""
+    found = []
+    after = snapshot(place)
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if changed:
+        found.append(f"it changed {changed[0]}")
+    if SECRET in ended.output:
+        found.append("it printed the secret")
+    for path in place.run.rglob("*"):
+        if path.is_file() and not path.is_symlink() and SECRET.encode() in path.read_bytes():
+            if path.name != "config.yaml":
+                found.append(f"the secret is in {path.name}")
+    return found
+
+
+def snapshot(place: Place) -> dict[str, str]:
+    """Path → digest of everything outside of the run folder."""
+    found = {}
+    for path in sorted(place.run.parent.rglob("*")):
+        if path == place.run or place.run in path.parents:
+            continue
+        regular = path.is_file() and not path.is_symlink()
+        found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest() if regular else "folder or link"
+    return found
+
+
+def serve(hits: list[str]) -> int:
+    """Start a web server on a free port of this machine that notes what it is asked for."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            hits.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Print nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_port

@@ -1,0 +1,142 @@
+"""A process that imports torch, Lightning and Leyden once and then forks a child for each case.
+
+A case takes about 1 s this way; a new Python process takes 5 s for the imports alone. It reads one JSON request per
+line from stdin and answers with one JSON line on stdout:
+
+    {"start": {"argv": [...], "output": PATH, "cwd": PATH, "environment": {...}, "memory": BYTES}}  → {"process": PID}
+    {"wait": PID, "seconds": S}                                  → {"code": CODE} or {"code": null} if it still runs
+
+`argv` is a Python file with its arguments, or ``-c`` with code. CODE is negative for a signal, as in `subprocess`.
+"""
+
+import ctypes
+import gc
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+IMPORTS = (
+    "leyden.run leyden.cli leyden.sweep.worker leyden.load leyden.modules.gan leyden.modules.vae leyden.nets.transformer "
+    "leyden.data.digits leyden.data.series leyden.data.diabetes leyden.data.digit_pairs leyden.data.digit_strings "
+    "leyden.data.synthetic leyden.data.folder leyden.nets.cnn leyden.nets.recurrent leyden.nets.resnet torchvision "
+    "tensorboard torch.utils.tensorboard sklearn.datasets scipy.stats optuna rich.table leyden.modules.transcriber "
+    "leyden.modules.forecaster leyden.modules.multilabel leyden.modules.autoencoder leyden.nets.seq2seq "
+    "lightning.pytorch.loggers torch._dynamo"
+)
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what an import prints must not be read as an answer
+    prepare()
+    answers.write(json.dumps({"ready": True}) + "\n")
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "start" in request:
+            process = os.fork()
+            if process == 0:
+                answers.close()
+                return child(**request["start"])
+            answers.write(json.dumps({"process": process}) + "\n")
+        else:
+            answers.write(json.dumps({"code": wait(request["wait"], request["seconds"])}) + "\n")
+
+
+def prepare() -> None:
+    """Import everything that a case needs. No thread may start here: a fork copies only the thread that calls it."""
+    import importlib
+
+    import torch
+
+    torch.set_num_threads(1)
+    for name in IMPORTS.split():
+        importlib.import_module(name)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    gc.collect()
+    gc.freeze()
+
+
+def wait(process: int, seconds: float) -> int | None:
+    """The exit code of a case, after its other processes have been killed; None if it still runs."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found, status = os.waitpid(process, os.WNOHANG)
+        if found:
+            break
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.004)
+    return os.waitstatus_to_exitcode(status)
+
+
+def child(argv: list[str], output: str, cwd: str, environment: dict[str, str], memory: int) -> None:
+    """Become a process that runs `argv`. Returns or raises as that does: the interpreter ends as usual."""
+    os.setsid()
+    devnull = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(devnull, 0)
+    sys.stdin = os.fdopen(0)
+    log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for number in (1, 2):
+        os.dup2(log, number)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    os.chdir(cwd)
+    os.environ.update(environment)
+    reseed()
+    if memory:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
+    if "TORTURE_MODE" in environment:
+        from scripts.torture_lib.shim import arm
+
+        arm()
+    sys.addaudithook(few_processes())
+    execute(argv)
+
+
+def reseed() -> None:
+    """The children must not share the state of random numbers, which real processes do not share either."""
+    import numpy as np
+    import torch
+
+    random.seed()
+    np.random.seed()
+    torch.seed()
+
+
+def few_processes(most: int = 12) -> Any:
+    """An audit hook that ends a case that starts more than `most` processes."""
+    started = 0
+
+    def hook(event: str, arguments: Any) -> None:
+        nonlocal started
+        if event in ("subprocess.Popen", "os.fork", "os.posix_spawn"):
+            started += 1
+            if started > most:
+                print(f"Traceback: it started more than {most} processes", file=sys.stderr, flush=True)
+                os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    return hook
+
+
+def execute(argv: list[str]) -> None:
+    """Run a Python file, or code after ``-c``, as the main program."""
+    import runpy
+
+    sys.argv = list(argv)
+    if argv[0] == "-c":
+        exec(compile(argv[1], "<case>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.path.insert(0, str(Path(argv[0]).parent))
+        runpy.run_path(argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Counts and failures of the parts: on the screen, as JSON, and in docs/reliability.md."""
+
+import json
+import platform
+import re
+import subprocess
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- torture: begin -->", "<!-- torture: end -->"
+KEPT_OUTPUT = 1500  # characters of a failed case's output
+
+
+@dataclass
+class Part:
+    """What one part found.
+
+    Args:
+        name: of the part.
+        planned: number of its cases.
+        counts: what was done, by kind.
+        failures: each with ``command``, ``what`` and ``output``.
+        skipped: why the part did not run, or an empty string.
+    """
+
+    name: str
+    planned: int = 0
+    done: int = 0
+    seconds: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+    facts: dict[str, Any] = field(default_factory=dict)
+    failures: list[dict[str, str]] = field(default_factory=list)
+    skipped: str = ""
+
+    def count(self, kind: str) -> None:
+        self.add(kind, 1)
+
+    def add(self, kind: str, number: int) -> None:
+        self.counts[kind] += number
+
+    def fail(self, command: str, what: str, output: str) -> None:
+        self.counts["failures"] += 1
+        self.failures.append({"command": command, "what": what, "output": output[-KEPT_OUTPUT:]})
+
+    def different(self, command: str, differences: list[str]) -> None:
+        """Record a run whose bits differ from those of the undisturbed run."""
+        self.counts["different"] += 1
+        self.fail(command, f"{len(differences)} differences", "\n".join(text[:500] for text in differences[:3]))
+
+
+def environment(root: Path) -> dict[str, str]:
+    """Date, commit, versions and hardware."""
+
+    def git(*arguments: str) -> str:
+        result = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+        return result.stdout.strip()
+
+    dirty = " with uncommitted changes" if git("status", "--porcelain") else ""
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": (git("rev-parse", "--short", "HEAD") or "unknown") + dirty,
+        "versions": ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning", "hydra-core", "optuna"))
+        + f", Python {platform.python_version()}",
+        "hardware": f"{processor()}, {platform.system()} {platform.release()}",
+    }
+
+
+def processor() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.machine()
+
+
+def write_json(path: Path, parts: list[Part], root: Path) -> None:
+    values = {part.name: vars(part) for part in parts}
+    path.write_text(json.dumps({**environment(root), "parts": values}, indent=2) + "\n")
+
+
+def sentences(parts: list[Part]) -> list[str]:
+    """One line per part."""
+    lines = []
+    for part in parts:
+        if part.skipped:
+            lines.append(f"- {part.name}: skipped, {part.skipped}")
+            continue
+        counts = ", ".join(f"{number:,} {kind}" for kind, number in {**part.facts, **part.counts}.items())
+        lines.append(f"- {part.name}: {part.done:,} of {part.planned:,} cases in {part.seconds / 60:.1f} min: {counts}")
+    return lines
+
+
+def write_docs(path: Path, parts: list[Part], root: Path) -> None:
+    """Replace the text between the markers in `path`."""
+    about = environment(root)
+    head = f"Last full run: {about['date']}, commit {about['commit']}; {about['versions']}; {about['hardware']}."
+    text = path.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    path.write_text("\n".join([f"{before}{BEGIN}", head, "", *sentences(parts), f"{END}{after}"]))
+
+
+def signatures(parts: list[Part], most: int = 40) -> list[str]:
+    """Failures of one kind as one line: how many, what happened, the first command."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for part in parts:
+        for failure in part.failures:
+            last = failure["output"].strip().rpartition("\n")[2]
+            place = re.sub(r"/\S*/|\d[\d_.-]*", "…", f"{failure['what']}: {last[:160]}")
+            found.setdefault(f"{part.name}: {place}", []).append(failure)
+    ordered = sorted(found.items(), key=lambda item: -len(item[1]))
+    return [f"  {len(group):4} x {name}\n         {group[0]['command'][:400]}" for name, group in ordered[:most]]
