@@ -48,7 +48,7 @@ class GuaranteeError(AssertionError):
 
 @dataclass
 class Checked:
-    """What the guarantees look at: one small run, and how to make another one."""
+    """A small run that the guarantees inspect, and the settings to repeat it."""
 
     cfg: DictConfig
     overrides: Sequence[str]
@@ -59,7 +59,7 @@ class Checked:
 
 
 class _Spy(Callback):
-    """Notes the first weights and which weights have a gradient; stops the run at `cut_at`, like a kill."""
+    """Records the initial weights and which weights have no gradient. Stops the run at step `cut_at`, like a kill."""
 
     pruned = False
 
@@ -85,14 +85,14 @@ def check_model(model: str, data: str = "digits", *overrides: str, processes: bo
     Args:
         model: a choice of the config group `model`, also of a plugin.
         data: a choice of the config group `data`.
-        overrides: more of the command line, such as ``plugins=[FOLDER]`` or sizes that make the net small.
+        overrides: more overrides, such as ``plugins=[FOLDER]`` or sizes that make the net small.
         processes: also check that two processes give the metrics of one, which takes 20 seconds.
 
     Returns:
         The names of the guarantees that were checked.
 
     Raises:
-        GuaranteeError: one of them does not hold; the message says which and how.
+        GuaranteeError: one of them does not hold; the message names it and what is wrong.
         UserError: the model and the data set do not fit together.
     """
     own = [override for override in overrides if override.startswith("plugins")]

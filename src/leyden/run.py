@@ -1,4 +1,4 @@
-"""One run from its config to its report: data, net, module, trainer, training, test of the best checkpoint."""
+"""One run, from its config to its report: data, net, module, trainer, training, test of the best checkpoint."""
 
 import gc
 import os
@@ -89,7 +89,9 @@ def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
     report = read_report(folder)
     read_origin(folder)  # a damaged one is reported now, not after the training
     if report and report["state"] == "finished" and is_done(cfg, report):
-        print(f"{folder} is finished, after {report['epochs']} epochs. A larger trainer.max_epochs continues it.")
+        print(
+            f"{folder} is finished, after {report['epochs']} epochs. To continue it, give a larger trainer.max_epochs"
+        )
         return float(report["objective"]["best"])
     if is_first_process():
         lock(folder)
@@ -103,7 +105,7 @@ def _new_folder(cfg: DictConfig) -> Path:
 
 @contextmanager
 def _process(folder: Path) -> Iterator[None]:
-    """Set this process up for a run, and clean up after it, so that a notebook can do many."""
+    """Set this process up for a run, and clean up after it, so that a notebook can run several."""
     silence_lightning()
     if is_first_process():
         os.environ[FIRST_PROCESS_VARIABLE] = str(os.getpid())

@@ -137,7 +137,7 @@ class MultiDigitData(InMemoryData):
         """Return which digits the images with these targets show, int64 (B, num_classes), 0 or 1."""
 
     def digits_in(self, digits: Tensor) -> Tensor:
-        """Return which classes occur in `digits`: int64 (B, K), -1 for none → (B, num_classes), 0 or 1."""
+        """Return which classes occur: digits int64 (B, K), -1 for none → (B, num_classes), 0 or 1."""
         return one_hot(digits + 1, self.num_classes + 1)[..., 1:].amax(1)
 
     def facts(self) -> DataFacts:

@@ -138,7 +138,7 @@ class InMemoryData(LightningDataModule, ABC):
         return None
 
     def fit_scaling(self, scaling: Scaling) -> None:
-        """Fit `scaling` on the training split. By default only the statistics of the targets."""
+        """Fit `scaling` on the training split. By default, fit only the statistics of the targets."""
         assert self.train is not None
         scaling.fit_targets(self.train[1])
 
@@ -231,7 +231,7 @@ class InMemoryData(LightningDataModule, ABC):
         return {name: len(split[1]) for name, split in splits_read.items() if split is not None}
 
     def describe(self) -> str:
-        """Return the sizes of the splits for people, such as "1,294 train, 144 val"."""
+        """Return the sizes of the splits as text, such as "1,294 train, 144 val"."""
         return ", ".join(f"{num:,} {split}" for split, num in self.sizes().items())
 
 
@@ -242,6 +242,6 @@ def check(holds: bool, message: str) -> None:
 
 
 def _described(cls: type) -> dict[str, str]:
-    """Argument → its description in the section "Args" at the end of the docstring of `cls`."""
+    """Return argument → its description in the section "Args" at the end of the docstring of `cls`."""
     section = inspect.cleandoc(cls.__doc__ or "").partition("\n\nArgs:\n")[2]
     return {entry.partition(":")[0].strip(): entry for entry in re.split(r"\n(?= {4}\S)", section) if entry}

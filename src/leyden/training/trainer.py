@@ -46,7 +46,7 @@ class Pruner(Protocol):
 
 @dataclass
 class Training:
-    """A Trainer, and those of its callbacks that are asked for results."""
+    """A Trainer, and the callbacks from which the report is made."""
 
     trainer: Trainer
     checkpoints: Checkpoints
@@ -142,7 +142,7 @@ def _bare_trainer(settings: Mapping[str, Any]) -> Trainer:
 
 
 def check_manual_optimization(module: BaseModule, cfg: DictConfig) -> None:
-    """Raise UserError if a manually optimised module is combined with what needs automatic optimisation."""
+    """Raise UserError if a manually optimised module is combined with a key that needs automatic optimisation."""
     if module.automatic_optimization:
         return
     reason = "this model has several optimizers and takes their steps itself"
@@ -155,7 +155,7 @@ def check_manual_optimization(module: BaseModule, cfg: DictConfig) -> None:
 
 
 def silence_lightning() -> None:
-    """Silence what Lightning says at each start that is not about this run."""
+    """Silence the messages that Lightning prints at each start and that do not concern this run."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     # Lightning 2.6 calls these in its own code; torch 2.14 deprecates them.
