@@ -1,12 +1,22 @@
 """Schedules against values worked out by hand, and their wiring."""
 
+import math
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
-from torch.optim import SGD, AdamW, Optimizer, RMSprop
+from torch.optim import SGD, Adagrad, AdamW, Optimizer, RMSprop
+from torch.optim.lr_scheduler import OneCycleLR
 
 from leyden.optim import OneCycle, constant, cosine, counts_steps, fused, step
+
+ONE_CYCLE = partial(OneCycle, pct_start=0.3, div_factor=25.0, final_div_factor=1e4)
+SCHEDULES = {
+    "onecycle": ONE_CYCLE,
+    "cosine": partial(cosine, warmup=0.05, min_factor=0.0),
+    "step": partial(step, milestones=[0.5, 0.75], gamma=0.1),
+}
 
 
 def optimizer(lr: float = 2.0, momentum: float = 0.9) -> Optimizer:
@@ -28,12 +38,12 @@ def test_constant() -> None:
     assert rates(opt, constant(opt, 3), 3) == [2.0, 2.0, 2.0]
 
 
-def test_step_multiplies_at_each_share_of_the_training() -> None:
+def test_step_multiplies_at_each_milestone() -> None:
     opt = optimizer()
     assert rates(opt, step(opt, 8, milestones=[0.5, 0.75], gamma=0.5), 8) == [2, 2, 2, 2, 1, 1, 0.5, 0.5]
 
 
-def test_cosine_warms_up_and_falls_to_its_least() -> None:
+def test_cosine_warms_up_and_falls_to_its_minimum() -> None:
     opt = optimizer()
     found = rates(opt, cosine(opt, 8, warmup=0.5, min_factor=0.1), 9)
     # up in fifths: 1/5 ... 4/5, then 0.1 + 0.9 * (1 + cos(pi * k / 4)) / 2
@@ -43,7 +53,7 @@ def test_cosine_warms_up_and_falls_to_its_least() -> None:
 
 def test_one_cycle_peaks_at_the_optimizers_rate_and_moves_momentum_the_other_way() -> None:
     opt = optimizer()
-    schedule = OneCycle(opt, 10, pct_start=0.3, div_factor=25, final_div_factor=1e4)
+    schedule = ONE_CYCLE(opt, 10)
     assert opt.param_groups[0]["momentum"] == pytest.approx(0.95)
     found = rates(opt, schedule, 10)
     assert found[0] == pytest.approx(2 / 25)
@@ -53,18 +63,44 @@ def test_one_cycle_peaks_at_the_optimizers_rate_and_moves_momentum_the_other_way
 
 def test_one_cycle_gives_no_momentum_to_an_optimizer_that_has_none() -> None:
     opt = RMSprop([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    OneCycle(opt, 10)
+    ONE_CYCLE(opt, 10)
     assert opt.param_groups[0]["momentum"] == 0
 
 
-def test_one_cycle_works_for_runs_of_a_few_steps() -> None:
-    for total_steps in range(1, 8):
-        opt = optimizer()
-        assert max(rates(opt, OneCycle(opt, total_steps, pct_start=0.5), total_steps)) <= 2.0
+@pytest.mark.parametrize("kind", [partial(SGD, momentum=0.9), SGD, AdamW, partial(RMSprop, momentum=0.5), Adagrad])
+@pytest.mark.parametrize(("total_steps", "pct_start"), [(1, 0.5), (3, 0.3), (10, 0.3), (333, 0.05)])
+def test_one_cycle_has_the_values_of_torch(kind: Any, total_steps: int, pct_start: float) -> None:
+    ours, theirs = (kind([torch.nn.Parameter(torch.zeros(1))], lr=0.03) for _ in range(2))
+    shape = {"pct_start": pct_start, "div_factor": 25.0, "final_div_factor": 1e4}
+    moves = bool("betas" in theirs.defaults or theirs.defaults.get("momentum"))
+    least = math.ceil(2 / pct_start)
+    reference = OneCycleLR(theirs, 0.03, max(total_steps, least), cycle_momentum=moves, **shape)
+    schedule = OneCycle(ours, total_steps, **shape)
+    for _ in range(total_steps):
+        for key in {"lr", "momentum", "betas"} & ours.param_groups[0].keys():
+            assert ours.param_groups[0][key] == theirs.param_groups[0][key]
+        for opt, moved in ((ours, schedule), (theirs, reference)):
+            opt.step()
+            moved.step()
 
 
-@pytest.mark.parametrize("schedule", [OneCycle, cosine, step])
-def test_a_schedule_is_stretched_when_the_run_is_taken_further(schedule: partial) -> None:
+def test_one_cycle_restores_the_state_of_torchs_schedule() -> None:
+    """Checkpoints of Leyden 0.1 have it."""
+    opt, longer_opt = optimizer(), optimizer()
+    saved = OneCycleLR(opt, 2.0, 10, pct_start=0.3)
+    rates(opt, saved, 10)
+    schedule = ONE_CYCLE(longer_opt, 20)
+    schedule.load_state_dict(saved.state_dict())
+    whole_opt = optimizer()
+    whole = ONE_CYCLE(whole_opt, 20)
+    rates(whole_opt, whole, 10)
+    assert schedule.last_epoch == 10
+    assert schedule.get_lr() == whole.get_lr()
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_is_stretched_when_a_run_is_resumed_with_more_epochs(name: str) -> None:
+    schedule = SCHEDULES[name]
     opt = optimizer()
     short = schedule(opt, 10)
     rates(opt, short, 10)
@@ -80,7 +116,7 @@ def test_a_schedule_is_stretched_when_the_run_is_taken_further(schedule: partial
     assert longer_opt.param_groups[0]["lr"] == pytest.approx(whole_opt.param_groups[0]["lr"])
 
 
-def test_a_plateau_is_told_from_a_function_of_the_step() -> None:
+def test_a_plateau_schedule_does_not_count_steps() -> None:
     assert counts_steps(partial(cosine, warmup=0.1))
     assert not counts_steps(partial(torch.optim.lr_scheduler.ReduceLROnPlateau, factor=0.1))
 
@@ -96,3 +132,9 @@ def test_fused_where_there_is_a_fused_kernel() -> None:
     assert fused(partial(torch.optim.Adagrad), "cuda", trainer) == {}
     trainer.precision = "16-mixed"
     assert fused(partial(AdamW), "cuda", trainer) == {}
+
+
+@pytest.mark.parametrize("choice", ["fused", "foreach", "differentiable"])
+@pytest.mark.parametrize("value", [True, False])
+def test_the_users_choice_of_an_implementation_is_respected(choice: str, value: bool) -> None:
+    assert fused(partial(AdamW, **{choice: value}), "cpu", FakeTrainer()) == {}

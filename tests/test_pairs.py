@@ -78,7 +78,7 @@ class TestWhichPairsMakeSense:
         assert [data for model, data in SENSIBLE if model == "mlp"] == DATA
 
     def test_the_others_are_told_why_in_one_line(self) -> None:
-        assert PROBLEMS["cnn", "diabetes"] == "model.in_shape: got [10], a cnn takes images [channels, height, width]"
+        assert PROBLEMS["cnn", "diabetes"] == "model.in_shape: got [10], a cnn needs images [channels, height, width]"
         for said in filter(None, PROBLEMS.values()):
             assert said.startswith("model.in_shape: got [")
             assert "\n" not in said

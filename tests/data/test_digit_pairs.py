@@ -14,12 +14,12 @@ def pairs(*overrides: str) -> Any:
     return build_data("digit_pairs", "data.num_train=300", "data.num_eval=200", *overrides)
 
 
-def test_a_digit_that_is_there_twice_is_one_label() -> None:
+def test_a_digit_that_occurs_twice_is_one_label() -> None:
     found = pairs().targets(torch.tensor([[7, 7, -1], [0, 9, 3]]))
     assert found.tolist() == [[0, 0, 0, 0, 0, 0, 0, 1, 0, 0], [1, 0, 0, 1, 0, 0, 0, 0, 0, 1]]
 
 
-def test_digits_stand_in_corners_of_their_own_and_stay_inside() -> None:
+def test_digits_are_in_different_corners_and_inside_the_image() -> None:
     corners = pairs().corners(500, torch.Generator().manual_seed(0))
     assert corners.shape == (500, 3, 2)
     assert set(corners.flatten().tolist()) == {0, 1, 2, 3, 4, 24, 25, 26, 27, 28}
@@ -27,35 +27,35 @@ def test_digits_stand_in_corners_of_their_own_and_stay_inside() -> None:
     assert all(len(set(row)) == 3 for row in which.tolist())
 
 
-def test_targets_say_what_the_images__were_made_of() -> None:
-    """Each source image is filled with its label, so a image shows its labels."""
+def test_targets_are_the_digits_that_an_image_was_composed_of() -> None:
+    """Each source image is filled with its label, so an image shows its labels."""
     data = pairs("data.jitter=0")
     labels = torch.arange(10).repeat(5)
     images = (labels + 1).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
-    images_, targets = data.augmentation(images, labels)(torch.arange(50), torch.Generator().manual_seed(1))
-    for image, target, first in zip(images_, targets, labels.tolist(), strict=True):
+    composed, targets = data.augmentation(images, labels)(torch.arange(50), torch.Generator().manual_seed(1))
+    for image, target, first in zip(composed, targets, labels.tolist(), strict=True):
         shown = set(image.unique().tolist()) - {0}
         assert shown == {number + 1 for number in target.nonzero().flatten().tolist()}
         assert first + 1 in shown
         assert int((image > 0).sum()) in (2 * 784, 3 * 784)
-    assert {int((image > 0).sum()) for image in images_} == {2 * 784, 3 * 784}
+    assert {int((image > 0).sum()) for image in composed} == {2 * 784, 3 * 784}
 
 
 def test_no_image_is_in_two_splits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each source image is filled with a number of its own, from which its split can be told."""
+    """Each source image is filled with its own number, which shows its split."""
     data = pairs("data.jitter=0", "data.num_eval=40")
     labels = torch.arange(10).repeat_interleave(20)
     numbered = torch.arange(200).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
     monkeypatch.setattr(data.source_data, "read", lambda train: (numbered, labels))
     data.setup("fit")
     in_training = set(data.train[0][:, 0, 0, 0].tolist())
-    in_images_ = set(data.val[0].unique().tolist())
+    in_val = set(data.val[0].unique().tolist())
     assert len(in_training) == 180
-    assert (in_images_ - {0}) & in_training == set()
+    assert (in_val - {0}) & in_training == set()
     assert data.sizes() == {"train": 300, "val": 40}
 
 
-def test_images__follow_from_seed_and_epoch_those_of_the_test_from_neither() -> None:
+def test_train_and_val_images_depend_on_seed_and_epoch_test_images_do_not() -> None:
     one, same, other = (pairs(f"seed={seed}") for seed in (1, 1, 2))
     for data in (one, same, other):
         data.setup("fit")

@@ -245,7 +245,7 @@ class TestMistakes:
     def test_other_files_are_left_out_with_a_note(self, root: Path) -> None:
         for name in ("notes.txt", "more.TXT", "README", ".hidden"):
             (root / "cat" / name).write_text("hello")
-        with pytest.warns(match=r"3 files in .*images left out \(2 \.txt, 1 without an extension; images are \.avif"):
+        with pytest.warns(match=r"3 files in .* are left out \(2 \.txt, 1 without an extension; images are \.avif"):
             data = ready(root)
         assert sum(data.sizes().values()) == 30
 

@@ -1,7 +1,9 @@
-"""The classifier's figures against ones worked out by hand."""
+"""The classifier's metrics against values worked out by hand."""
 
+import inspect
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,34 +12,38 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn.functional import one_hot
 
-from leyden.data.loaders import EvalLoader, Normalise
-from leyden.metrics.accumulators import EpochMeanAccumulator
-from leyden.modules.classifier import Classifier, evaluation_metrics
+from leyden.config.builders import build_module
+from leyden.config.compose import compose
+from leyden.data.loaders import Batch, EvalLoader, Normalise
+from leyden.errors import UserError
+from leyden.modules.classifier import Classifier, accuracy, evaluation_metrics
 from leyden.optim import constant
 
 
-class Reader(nn.Module):
-    """Logits that say what the first pixel says, a number of the class, with a margin of 2."""
+class FirstPixel(nn.Module):
+    """Predicts the class whose number is the first pixel, with a margin of 2."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return 2.0 * one_hot(images[:, 0, 0, 0].round().long(), 3).float()
 
 
-def classifier(**kwargs: float) -> Classifier:
+def classifier(net: nn.Module | None = None, **arguments: float) -> Classifier:
+    settings: dict[str, Any] = {"loss": "cross_entropy", "label_smoothing": 0.0, "gamma": 2.0, "l1": 0.0}
+    settings |= {"mixup": 0.0, "cutmix": 0.0, **arguments}
     return Classifier(
-        net=Reader(),
+        net=net or FirstPixel(),
         optimizer=partial(torch.optim.SGD, lr=0.1),
         scheduler=partial(constant),
         objective={"metric": "val/acc", "mode": "max"},
         num_classes=3,
-        **kwargs,
+        **settings,
     )
 
 
 def test_the_metrics_of_a_test(tmp_path: Path) -> None:
     truth = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
-    said = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, 0])
-    images = said.to(torch.uint8).view(-1, 1, 1, 1)
+    predicted = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, 0])
+    images = predicted.to(torch.uint8).view(-1, 1, 1, 1)
     batches = EvalLoader(images, truth, 4, Normalise([0.0], [1 / 255], torch.device("cpu")))
     module = classifier()
     trainer = Trainer(logger=False, enable_progress_bar=False, accelerator="cpu", default_root_dir=tmp_path)
@@ -65,15 +71,41 @@ def test_auroc_is_the_mean_over_the_classes_of_one_against_the_rest() -> None:
 
 def test_label_smoothing_spreads_the_target() -> None:
     batch = torch.zeros(1, 1, 1, 1), torch.tensor([0])
-    plain, smooth = classifier().step(batch)[0], classifier(label_smoothing=0.3).step(batch)[0]
+    plain, smooth = loss_of(classifier(), batch), loss_of(classifier(label_smoothing=0.3), batch)
     assert smooth.item() == pytest.approx(plain.item() + 0.3 * 2 / 3 * 2, abs=1e-5)
 
 
-def test_means_are_over_samples_not_over_batches() -> None:
-    means, module = EpochMeanAccumulator("loss"), classifier()
-    module.trainer = Trainer(logger=False, accelerator="cpu", enable_checkpointing=False)
-    means.add(3, torch.tensor(1.0))
-    means.add(1, torch.tensor(5.0))
-    assert means.means(module, "train/")["train/loss"].item() == 2.0
-    means.add(2, torch.tensor(7.0))
-    assert means.means(module, "train/")["train/loss"].item() == 7.0, "an epoch must start from zero"
+def loss_of(module: Classifier, batch: Batch) -> torch.Tensor:
+    return module.loss(module(batch[0]), batch[1])
+
+
+def test_the_penalty_is_trained_with_and_not_logged() -> None:
+    net, batch = nn.Linear(4, 3), (torch.randn(6, 4), torch.arange(6) % 3)
+    plain, penalised = classifier(net), classifier(net, l1=0.01)
+    difference = penalised.training_step(batch, 0) - plain.training_step(batch, 0)
+    assert difference.item() == pytest.approx(0.01 * net.weight.abs().sum().item(), rel=1e-4)
+    assert torch.equal(penalised.train_means.unread[0][0], plain.train_means.unread[0][0])
+    assert torch.equal(loss_of(penalised, batch), loss_of(plain, batch))
+
+
+def test_accuracy_of_a_mixed_batch_counts_the_class_with_the_larger_weight() -> None:
+    outputs, probabilities = torch.eye(3), torch.tensor([[0.6, 0.4, 0.0], [0.6, 0.4, 0.0], [0.1, 0.0, 0.9]])
+    assert accuracy(outputs, probabilities).item() == pytest.approx(2 / 3)
+
+
+def test_only_training_mixes() -> None:
+    module, batch = classifier(nn.Linear(4, 3), mixup=1.0), (torch.randn(6, 4), torch.arange(6) % 3)
+    assert torch.equal(loss_of(module, batch), loss_of(module, batch))
+    assert not torch.equal(module.training_step(batch, 0), loss_of(module, batch))
+
+
+@pytest.mark.parametrize("option", ["gamma=-1", "l1=-0.1", "mixup=-1", "cutmix=.inf", "label_smoothing=1.0"])
+def test_out_of_range(option: str) -> None:
+    with pytest.raises(UserError, match=rf"^task\.{option.split('=')[0]}: got"):
+        build_module(compose(f"task.{option}"))
+
+
+def test_help_lists_every_argument() -> None:
+    keys = compose("task=classification").task.keys() - {"_target_"}
+    assert keys <= inspect.signature(Classifier).parameters.keys()
+    assert (inspect.getdoc(Classifier) or "").startswith("Trains a classifier")

@@ -1,4 +1,4 @@
-"""Thresholds and figures of several labels against ones worked out by hand."""
+"""Thresholds and metrics of several labels against values worked out by hand."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def test_metrics_at_fixed_thresholds() -> None:
         metrics.update(PROBABILITIES[part].logit(), TARGETS[part])
     metrics.thresholds = torch.tensor([0.5, 0.35])
     found = {name: value.item() for name, value in metrics.compute().items()}
-    # said: 10, 11, 00, 00, right the first and the last
+    # predicted: 10, 11, 00, 00; the first and the last are correct
     assert found["exact"] == pytest.approx(2 / 4)
     assert found["f1"] == pytest.approx((2 * 1 / (2 + 2) + 2 * 1 / (1 + 2)) / 2)
     # first label: hits at ranks 1 and 3; second at ranks 1 and 2
@@ -32,17 +32,17 @@ def test_the_best_threshold_lies_half_way_to_the_next_sample() -> None:
     assert best_thresholds(PROBABILITIES, TARGETS).tolist() == pytest.approx([(0.4 + 0.1) / 2, (0.3 + 0.2) / 2])
 
 
-def test_of_two_alike_one_does_not_count_without_the_other() -> None:
+def test_no_threshold_separates_two_equal_probabilities() -> None:
     probabilities, targets = torch.tensor([[0.8], [0.8], [0.2]]), torch.tensor([[1], [0], [0]])
     assert best_thresholds(probabilities, targets).item() == pytest.approx(0.5)
 
 
-def test_a_label_that_no_sample_has_keeps_one_half() -> None:
+def test_the_threshold_of_a_label_that_no_sample_has_is_0_5() -> None:
     assert best_thresholds(PROBABILITIES, torch.zeros_like(TARGETS)).tolist() == [0.5, 0.5]
 
 
 @pytest.mark.filterwarnings("ignore:.*No positive samples")
-def test_thresholds_chosen_on_validation_are_tested_and_come_with_the_run(finished: Callable[..., Path]) -> None:
+def test_thresholds_chosen_on_validation_are_tested_and_are_loaded_with_the_run(finished: Callable[..., Path]) -> None:
     overrides = ["model=mlp", "data=digit_pairs", "data.num_train=2000", "data.num_eval=500", "trainer.max_epochs=2"]
     fixed, chosen = finished(*overrides), finished(*overrides, "task.thresholds=f1")
     reports = [json.loads((folder / "report.json").read_text()) for folder in (fixed, chosen)]

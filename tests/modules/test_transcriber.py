@@ -1,4 +1,4 @@
-"""Texts: what counts as right, worked out by hand; and a net that learns to read."""
+"""Metrics of texts against values worked out by hand, and a net that learns to read."""
 
 import json
 import math
@@ -14,19 +14,19 @@ from torch.nn.functional import one_hot
 import leyden
 from leyden.config.builders import build_module
 from leyden.config.compose import compose
-from leyden.modules.transcriber import TextMetrics, Transcriber, written
+from leyden.modules.transcriber import TextMetrics, Transcriber, most_likely
 
 END = 2  # of the alphabet 0, 1, END
 
 
-def saying(*texts: list[int]) -> Tensor:
-    """Logits (B, L · V) by which these are likeliest."""
+def logits_of(*texts: list[int]) -> Tensor:
+    """Logits (B, L · V) that predict these texts."""
     return one_hot(torch.tensor(texts), 3).float().flatten(1)
 
 
-def test_what_follows_the_first_end_is_of_no_matter() -> None:
+def test_symbols_after_the_first_end_are_ignored() -> None:
     texts = [1, END, 0, 1], [END, END, END, 0], [0, 1, 0, 1], [0, 0, 1, END]
-    assert written(saying(*texts), 3).tolist() == [
+    assert most_likely(logits_of(*texts), 3).tolist() == [
         [1, END, -1, -1],
         [END, -1, -1, -1],
         [0, 1, 0, 1],
@@ -34,11 +34,11 @@ def test_what_follows_the_first_end_is_of_no_matter() -> None:
     ]
 
 
-def test_figures() -> None:
+def test_metrics() -> None:
     metrics = TextMetrics(3)
-    metrics.update(saying([1, END, 0], [0, 1, END]), torch.tensor([[1, END, -1], [0, 0, END]]))
-    metrics.update(saying([0, 0, 0]), torch.tensor([[0, END, -1]]))
-    metrics.update(saying([END, 1, 1]), torch.tensor([[0, 1, END]]))
+    metrics.update(logits_of([1, END, 0], [0, 1, END]), torch.tensor([[1, END, -1], [0, 0, END]]))
+    metrics.update(logits_of([0, 0, 0]), torch.tensor([[0, END, -1]]))
+    metrics.update(logits_of([END, 1, 1]), torch.tensor([[0, 1, END]]))
     found = {name: value.item() for name, value in metrics.compute().items()}
     assert found["exact"] == pytest.approx(1 / 4)
     assert found["acc"] == pytest.approx((2 + 2 + 1 + 0) / (2 + 3 + 2 + 3))
@@ -60,20 +60,23 @@ def test_loss_of_a_text_is_minus_its_log_likelihood(smoothing: float) -> None:
     assert (loss(right, targets).item() < 0.01) == (smoothing == 0)
 
 
-def test_a_seq2seq_is_taught_and_has_to_write_by_itself() -> None:
-    taught, images = module("seq2seq"), torch.randn(4, 1, 32, 112)
+def test_a_sequence_model_is_trained_with_teacher_forcing_and_evaluated_by_greedy_decoding() -> None:
+    built, images = module("seq2seq"), torch.randn(4, 1, 32, 112)
     targets = torch.tensor([[3, 10, -1, -1, -1]] * 4)
     with torch.no_grad():
-        loss, outputs = taught.step((images, targets))
-        assert torch.equal(outputs, taught.net(images, targets))
-        assert torch.equal(loss, taught.loss(outputs, targets))
-        assert torch.equal(taught.evaluate((images, targets), taught.val_metrics), taught.net(images))
-        assert torch.equal(taught.predict(images), written(taught.net(images), 11))
+        taught = built.loss(built.net(images, targets), targets)
+        assert torch.equal(built.training_step((images, targets), 0), taught)
+        built.validation_step((images, targets), 0)
+        assert torch.equal(built.eval_means.unread[0][0], taught)
+        expected = TextMetrics(11)
+        expected.update(built.net(images), targets)
+        assert torch.equal(built.val_metrics["text"].counts, expected.counts)
+        assert torch.equal(built.predict(images), most_likely(built.net(images), 11))
 
 
 @pytest.mark.parametrize("model", ["mlp", "seq2seq"])
 def test_it_learns_to_read(finished: Callable[..., Path], model: str) -> None:
-    """ImageLogger of one digit; a text by chance would be right one time in ten."""
+    """Images of one digit; a random text is correct one time in ten."""
     folder = finished(
         f"model={model}", "data=digit_strings", "data.max_digits=1", "data.shape=[1,28,28]", "data.num_train=8000",
         "data.num_eval=200", "data.batch_size=64", "trainer.max_epochs=2",

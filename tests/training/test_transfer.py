@@ -34,7 +34,7 @@ def generated(tmp_path: Path) -> Path:
     """A state dict of 1,000 classes, as torchvision publishes them."""
     torch.manual_seed(7)
     path = tmp_path / "generated.pth"
-    torch.save(Pretrained((3, 32, 32), 1000, "shufflenet_v2_x0_5", "none", 32).model.state_dict(), path)
+    torch.save(Pretrained((3, 32, 32), 1000, "shufflenet_v2_x0_5", "none", 32, 0).model.state_dict(), path)
     return path
 
 
@@ -162,7 +162,9 @@ def test_the_head_learns_first_and_then_all(
     start = torch.load(generated, weights_only=True)
     assert all(torch.equal(weight, start[name]) for name, weight in body(after[0]).items())
     assert not torch.equal(after[0]["fc.weight"], after[1]["fc.weight"])
-    weights = [name for name, _ in Pretrained((1, 8, 8), 10, "shufflenet_v2_x0_5", "none", 32).model.named_parameters()]
+    weights = [
+        name for name, _ in Pretrained((1, 8, 8), 10, "shufflenet_v2_x0_5", "none", 32, 0).model.named_parameters()
+    ]
     assert all(not torch.equal(after[1][name], start[name]) for name in weights)
 
 

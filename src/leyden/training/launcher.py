@@ -9,7 +9,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from leyden.errors import UserError

@@ -1,0 +1,66 @@
+"""The losses of the GAN against values worked out by hand."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from leyden.modules.gan import GAN, discriminator_loss, generator_loss, gradient_penalty, moving_average
+
+
+def test_losses_of_known_logits() -> None:
+    real, fake = torch.tensor([0.0, 0.0]), torch.tensor([math.log(3), math.log(3)])  # 1/2 and 3/4 real
+    assert discriminator_loss(real, fake).item() == pytest.approx(math.log(2) + math.log(4))
+    assert generator_loss(fake).item() == pytest.approx(math.log(4 / 3))
+
+
+def test_penalty_of_a_linear_discriminator_is_its_squared_norm() -> None:
+    discriminator = nn.Linear(3, 1)
+    with torch.no_grad():
+        discriminator.weight.copy_(torch.tensor([[1.0, -2.0, 3.0]]))
+    penalty = gradient_penalty(lambda x: discriminator(x).squeeze(1), torch.randn(7, 3))
+    assert penalty.item() == pytest.approx(14)
+    (gradient,) = torch.autograd.grad(penalty, discriminator.weight)
+    assert gradient[0].tolist() == pytest.approx([2, -4, 6])
+
+
+def test_moving_average_after_three_steps() -> None:
+    net = nn.BatchNorm1d(1)
+    average = AveragedModel(net, multi_avg_fn=moving_average(0.15), use_buffers=True)
+    for value in (1.0, 2.0, 4.0):
+        with torch.no_grad():
+            net.weight.fill_(value)
+            net.num_batches_tracked.fill_(int(value))
+        average.update_parameters(net)
+    # The first is copied; the second keeps 2/11, more than 0.15, so 0.15; likewise the third.
+    assert average.module.weight.item() == pytest.approx(0.15 * (0.15 * 1 + 0.85 * 2) + 0.85 * 4)
+    assert average.module.num_batches_tracked == 4
+
+
+def test_moving_average_soon_forgets_the_first_weights() -> None:
+    one, other = torch.tensor([1.0]), torch.tensor([0.0])
+    moving_average(0.999)([one], [other], torch.tensor(1))
+    assert one.item() == pytest.approx(2 / 11)
+
+
+def test_each_gradient_is_clipped(finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    norms: list[float] = []
+
+    def note(self: GAN, loss: torch.Tensor, optimizer: Any) -> None:
+        descend(self, loss, optimizer)
+        weights = optimizer.param_groups[0]["params"]
+        norms.append(torch.cat([weight.grad.flatten() for weight in weights]).norm().item())
+
+    descend = GAN._descend
+    monkeypatch.setattr(GAN, "_descend", note)
+    finished(
+        "model=gan", "model.channels=[4,8]", "trainer=cpu", "trainer.limit_train_batches=5", "task.num_samples=100",
+        "task.gradient_clip_val=0.01", "task.r1=1.0", "trainer.max_epochs=1",
+    )  # fmt: skip
+    assert len(norms) == 10
+    assert norms == pytest.approx([0.01] * 10, rel=1e-3)
