@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
 
 from leyden.config.plugins import conf_folders, load_plugins
-from leyden.config.quoting import quote_paths
+from leyden.config.quoting import is_other_type, quote_paths
 from leyden.config.rules import REPLACED, check_config, metric_mode
 from leyden.config.suggest import dotted, nearest
 from leyden.data.image_files.listing import class_names
@@ -92,7 +92,7 @@ def check_choices(overrides: Iterable[str]) -> None:
         group, equals, choice = override.partition("=")
         if not equals or group not in listed or group in ("experiment", "logger", "callbacks"):
             continue
-        if choice in ("null", "") or choice.startswith("_"):
+        if not choice or choice.startswith("_") or is_other_type(choice):
             got = choice or "nothing"
             raise UserError(f"{group}: got {got}, must be one of {', '.join(listed[group])}")
 

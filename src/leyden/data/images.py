@@ -57,6 +57,7 @@ class ImageData(InMemoryData):
             self.exclude_class is None or 0 <= self.exclude_class < self.num_classes,
             f"exclude_class: got {self.exclude_class}, must be between 0 and {self.num_classes - 1}",
         )
+        check(not isinstance(self.exclude_class, bool), f"exclude_class: got {self.exclude_class}, must be a label")
         super().__post_init__()
 
     @property
@@ -79,7 +80,6 @@ class ImageData(InMemoryData):
         return DataFacts(mean=tuple(mean), std=tuple(std), classes_in=self.classes_in, classes=self.class_names())
 
     def class_names(self) -> tuple[str, ...] | None:
-        """Return the names of the classes in the order of their labels, if they are known."""
         return self.names if self.names and len(self.names) == self.num_classes else None
 
     def setup(self, stage: str) -> None:
@@ -139,15 +139,11 @@ class ImageData(InMemoryData):
             raise UserError(f"data.num_classes: got {self.num_classes}, but a {split} label is {int(labels.max())}")
         return images, labels
 
-    def split(self, inputs: Tensor, targets: Tensor) -> tuple[Batch, Batch]:
-        return super().split(*self.without_excluded(inputs, targets))
-
-    def without_excluded(self, images: Tensor, labels: Tensor) -> Batch:
-        """Return the samples whose label is not `exclude_class`."""
+    def split(self, inputs: Tensor, targets: Tensor, ids: Tensor | None) -> tuple[Batch, Batch]:
         if self.exclude_class is None:
-            return images, labels
-        kept = labels != self.exclude_class
-        return images[kept], labels[kept]
+            return super().split(inputs, targets, ids)
+        kept = targets != self.exclude_class
+        return super().split(inputs[kept], targets[kept], ids if ids is None else ids[kept])
 
     def strata(self, targets: Tensor) -> Tensor:
         return targets
