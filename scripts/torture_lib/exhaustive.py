@@ -23,7 +23,7 @@ RUN = [
     "data.shift=1",
     "model.dropout=0.2",
     "trainer.max_epochs=2",
-    "checkpoint.every_n_steps=3",
+    "checkpoint.every_n_steps=5",
 ]
 KILL, POWER, FULL, BROKEN = "kill", "power", "ENOSPC", "EIO"
 WAYS = (KILL, POWER, FULL, BROKEN)

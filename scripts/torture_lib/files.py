@@ -57,7 +57,9 @@ class Files:
             ended = self.forks.train(*exhaustive.RUN, f"paths.logs={logs}", fault=fault)
             assert ended.code in (0, -9), ended.output
             shutil.copytree(exhaustive.only_run(logs), self.folder / name)
-            saves = [one.number for one in read_log(records) if one.name == "rename" and one.target.endswith("last.ckpt")]
+            saves = [
+                one.number for one in read_log(records) if one.name == "rename" and one.target.endswith("last.ckpt")
+            ]
             at = saves[-2] + 4 if saves else 0
         (self.folder / "empty").mkdir()
         self.expected = end_state(self.folder / "finished")

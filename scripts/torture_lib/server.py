@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 IMPORTS = (
-    "leyden.run leyden.cli leyden.sweep.worker leyden.load leyden.modules.gan leyden.modules.vae leyden.nets.transformer "
+    "leyden.run leyden.cli leyden.sweep.worker leyden.load leyden.modules.gan leyden.modules.vae "
+    "leyden.nets.transformer "
     "leyden.data.digits leyden.data.series leyden.data.diabetes leyden.data.digit_pairs leyden.data.digit_strings "
     "leyden.data.synthetic leyden.data.folder leyden.nets.cnn leyden.nets.recurrent leyden.nets.resnet torchvision "
     "tensorboard torch.utils.tensorboard sklearn.datasets scipy.stats optuna rich.table leyden.modules.transcriber "
