@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import IO, Any
 
 from scripts.torture_lib.forks import TRAIN
-from scripts.torture_lib.server import PR_SET_CHILD_SUBREAPER, execute
+from scripts.torture_lib.server import PR_SET_CHILD_SUBREAPER, execute, quick_exit
 
 MESSAGE = 1 << 16
 
@@ -104,7 +104,7 @@ def main() -> None:
         argv = serve(theirs)
         if argv is None:
             os._exit(0)
-        return execute(argv)
+        return quick_exit(argv)
     theirs.close()
     import leyden.sweep.runners as runners
 

@@ -37,7 +37,7 @@ class Fuzz:
         work = self.folder / "cwd" / "1" / "2" / "3"
         shutil.rmtree(self.folder / "cwd", ignore_errors=True)
         work.mkdir(parents=True)
-        # A wrong accelerator is tried too, but never a device of this machine; the first override of a key counts least.
+        # The last override of a key counts, so a generated paths.logs replaces this one.
         ended = self.forks.train("paths.logs=logs", *line, cwd=work, memory=MEMORY, seconds=SECONDS)
         part.count(f"exit code {ended.code}" if ended.code is not None else "past the time limit")
         if wrong := verdict(ended):

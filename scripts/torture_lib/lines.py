@@ -211,7 +211,7 @@ def override(draw: Any, defaults: dict[str, Any]) -> str:
     if kind == "target" or key.endswith("_target_"):
         return f"{key.rpartition('.')[0] or 'model'}._target_={draw(st.sampled_from(TARGETS))}"
     prefix = draw(st.sampled_from(["", "", "", "", "++"]))
-    return f"{prefix if kind == 'key' else ''}{key}={draw(value(key, defaults[key] if key in defaults else 1))}"
+    return f"{prefix if kind == 'key' else ''}{key}={draw(value(key, defaults.get(key, 1)))}"
 
 
 @st.composite

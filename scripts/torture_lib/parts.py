@@ -30,7 +30,7 @@ def run_parts(names: list[str], seconds: float, folder: Path, cases: int | None,
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     parts, deadline = [], time.monotonic() + seconds
     for index, name in enumerate(names):
-        left = [FRACTIONS[other] if other in FRACTIONS else 1.0 for other in names[index:]]
+        left = [FRACTIONS.get(other, 1.0) for other in names[index:]]
         limit = (deadline - time.monotonic()) * left[0] / sum(left)
         part = Part(name)
         parts.append(part)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.torture_lib import power
-from scripts.torture_lib.exhaustive import BROKEN, FULL, POWER, WAYS
+from scripts.torture_lib.exhaustive import BROKEN, FULL, KILL, POWER, WAYS
 from scripts.torture_lib.forks import ROOT, Ended, Forks
 from scripts.torture_lib.same_bits import differences, end_state
 from scripts.torture_lib.shim import Fault, read_log
@@ -24,8 +24,8 @@ SWEEP = [
     "data.limit=0.1",
     "data.batch_size=16",
     "trainer=cpu",
-    "trainer.max_epochs=2",
-    "checkpoint.every_n_steps=3",
+    "trainer.max_epochs=1",
+    "checkpoint.every_n_steps=5",
     "logger=none",
     "sweep.name=x",
     "optimizer.lr=choice(0.1,0.01,0.001)",
@@ -52,6 +52,7 @@ class Sweeps:
         total = len(self.operations)
         cases: list[tuple[str, int]] = [(way, at) for at in range(1, total + 1) for way in WAYS]
         random.Random(seed).shuffle(cases)
+        cases.sort(key=lambda case: case[0] != KILL)  # a sweep takes seconds, so the kills come first
         part.planned = min(len(cases), sample or len(cases))
         part.facts["operations of one sweep"] = total
         part.facts["processes"] = len({operation.process for operation in self.operations})
