@@ -15,8 +15,8 @@ from leyden.config.compose import compose
 from leyden.errors import UserError
 from leyden.records.loggers import read_metrics
 from leyden.run import run
-from scripts.evaluate import evaluate
-from scripts.sample import sample
+from leyden.tools.evaluate import evaluate
+from leyden.tools.sample import sample
 from tests.conftest import only_run
 
 Finished = Callable[..., Path]
@@ -82,15 +82,15 @@ def test_a_loaded_run_draws_images_by_seed(finished: Finished, tmp_path: Path, m
     assert one.shape == (3, 1, 28, 28)
     assert torch.equal(one, same)
     for seed, name in ((0, "a"), (0, "b"), (1, "c")):
-        sample(folder, 9, seed, tmp_path / name)
+        sample(folder, tmp_path / name, 9, seed)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != (tmp_path / "c").read_bytes()
     assert read_png(tmp_path / "a").shape == (3, 2 * 29 + 1, 8 * 29 + 1)
 
 
 def test_a_classifier_makes_no_images(finished: Finished, tmp_path: Path) -> None:
     folder = finished("model=mlp", "trainer.max_epochs=1")
-    with pytest.raises(UserError, match="its model makes no images; vae and gan do"):
-        sample(folder, 4, 0, tmp_path / "none.png")
+    with pytest.raises(UserError, match="does not generate images"):
+        sample(folder, tmp_path / "none.png", 4)
 
 
 @pytest.mark.filterwarnings("ignore:.*AMP with fp16 is not supported on CPU")
