@@ -89,7 +89,7 @@ def test_a_loaded_run_draws_images_by_seed(finished: Finished, tmp_path: Path, m
 
 def test_a_classifier_makes_no_images(finished: Finished, tmp_path: Path) -> None:
     folder = finished("model=mlp", "trainer.max_epochs=1")
-    with pytest.raises(UserError, match="does not generate images"):
+    with pytest.raises(UserError, match="the model of this run does not generate images"):
         sample(folder, tmp_path / "none.png", 4)
 
 

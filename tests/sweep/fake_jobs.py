@@ -18,25 +18,27 @@ from omegaconf import DictConfig
 
 from leyden.config.compose import CONF
 from leyden.sweep.plan import Plan, read_plan
-from leyden.sweep.runners import Job
+from leyden.sweep.runners import Failure, Job
 from leyden.sweep.study import Study
 from leyden.sweep.worker import Sweep
 
 DROPOUT = "model.dropout=interval(0.0, 0.9)"
 
-Outcome = Callable[[Job], "float | str | dict[str, Any]"]
+Outcome = Callable[[Job], "float | str | Failure | dict[str, Any]"]
 
 
 def make_plan(*arguments: str) -> Plan:
     """Return the plan of ``python train.py -m <arguments>``."""
 
     def composed(overrides: Any) -> DictConfig:
-        cfg = compose("config", list(overrides), return_hydra_config=True)
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("config", list(overrides), return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
         return cfg
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return read_plan(arguments, GlobalHydra.instance().config_loader(), composed)
+        loader = GlobalHydra.instance().config_loader()
+    return read_plan(arguments, loader, composed)
 
 
 class FakeJobs:
@@ -66,22 +68,26 @@ class FakeJobs:
         self.active[job.number] = (job, time.monotonic())
         self.started.append(job)
 
-    def ended(self) -> list[tuple[Job, str | None]]:
+    def ended(self) -> list[tuple[Job, Failure | None]]:
         done = [job for job, began in self.active.values() if time.monotonic() >= began + self.seconds]
         for job in done:
             del self.active[job.number]
         return [(job, self.report(job)) for job in done]
 
-    def report(self, job: Job) -> str | None:
+    def report(self, job: Job) -> Failure | None:
+        """Write the report of a job that has ended; or return its failure."""
         outcome = self.outcome(job)
-        if isinstance(outcome, str):
+        if isinstance(outcome, Failure):
             return outcome
+        if isinstance(outcome, str):
+            return Failure(outcome)
         facts = outcome if isinstance(outcome, dict) else {"best": outcome}
         report = {
             "state": facts.get("state", "finished"),
             "objective": {"metric": "val/acc", "mode": "max", "best": facts.get("best")},
             "metrics": facts.get("metrics", {}),
             "parameters": facts.get("parameters", 0),
+            "epochs": 1,
         }
         (job.folder / "report.json").write_text(json.dumps(report))
         return None

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from leyden.errors import TrialsFailedError
+from leyden.sweep.identity import check_run_folder
 from leyden.sweep.runners import Job
 from leyden.sweep.study import Study
 from tests.sweep.fake_jobs import FakeJobs, folder, make_plan, overrides, rows, sweep, values
@@ -32,7 +33,7 @@ def test_a_failed_trial_is_recorded_and_the_others_continue(tmp_path: Path, logs
     assert [row["state"] for row in rows(folder(tmp_path))] == ["done", "done", "failed", "done", "done", "done"]
 
 
-@pytest.mark.parametrize(("best", "reason"), [(None, "no number val/acc"), (float("nan"), "val/acc is nan")])
+@pytest.mark.parametrize(("best", "reason"), [(None, "report.json: is damaged"), (float("nan"), "val/acc is nan")])
 def test_an_objective_that_is_not_finite_fails_the_trial(logs: str, best: float | None, reason: str) -> None:
     with pytest.raises(TrialsFailedError, match=reason):
         sweep(lambda _: {"best": best}, logs, "seed=0,1")
@@ -70,6 +71,7 @@ def test_a_finished_run_whose_worker_died_is_not_run_again(tmp_path: Path, logs:
     plan = make_plan(logs, "seed=0,1")
     claimed = Study(plan).claim()
     assert claimed
+    check_run_folder(plan.folder / "0", plan.run_identity(plan.run_overrides(claimed.overrides, 0)))
     jobs = FakeJobs(lambda _: 0.25)
     jobs.report(Job(0, (), plan.folder / "0", None, claimed.lock.file))
     claimed.lock.file.close()

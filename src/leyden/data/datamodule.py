@@ -121,7 +121,7 @@ class InMemoryData(LightningDataModule, ABC):
         targets = self.train[1]
         if not targets.is_floating_point():
             return DataFacts()
-        scaling = Scaling(self.shape, targets.shape[1])
+        scaling = Scaling(self.shape, targets.shape[1]).to(targets.device)
         self.fit_scaling(scaling)
         return DataFacts(scaling=scaling)
 
@@ -171,7 +171,7 @@ class InMemoryData(LightningDataModule, ABC):
 
     def train_dataloader(self) -> TrainLoader:
         assert self.train is not None
-        inputs, targets = self._on_device(self.train)
+        inputs, targets = self.train = self._on_device(self.train)
         return TrainLoader(
             inputs,
             targets,
@@ -186,21 +186,32 @@ class InMemoryData(LightningDataModule, ABC):
 
     def val_dataloader(self) -> EvalLoader:
         assert self.val is not None
+        self.val = self._on_device(self.val)
         return self._eval_loader(self.val)
 
     def test_dataloader(self) -> EvalLoader:
         assert self.test is not None
+        self.test = self._on_device(self.test)
         return self._eval_loader(self.test)
 
     def _eval_loader(self, split: Batch) -> EvalLoader:
-        inputs, targets = self._on_device(split)
+        inputs, targets = split
         transform = self.transform(inputs.device)
         return EvalLoader(inputs, targets, self.eval_batch_size, transform, self._rank, self._world)
 
     def _on_device(self, split: Batch) -> Batch:
-        """Return the split on the training device: uint8 is small (CIFAR-10: 154 MB), copying batches is slow."""
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        return split[0].to(device), split[1].to(device)
+        """Return the split on the training device: uint8 is small (CIFAR-10: 154 MB), copying batches is slow.
+
+        Raises:
+            UserError: it does not fit into the memory of the device.
+        """
+        device = self.trainer.strategy.root_device if self.trainer else split[0].device
+        try:
+            return split[0].to(device), split[1].to(device)
+        except torch.OutOfMemoryError as error:
+            size = sum(tensor.numel() * tensor.element_size() for tensor in split)
+            message = f"data: {len(split[1]):,} samples need {size / 1e9:.1f} GB, which {device} does not have"
+            raise UserError(f"{message}; reduce data.shape or data.limit") from error
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Return `batch` unchanged: the loaders create it on the training device."""

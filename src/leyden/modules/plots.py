@@ -9,6 +9,7 @@ from torchvision.utils import make_grid
 
 NUM_COLUMNS = 8
 NUM_IMAGES = 32  # that are shown together with their reconstructions
+MAP_IMAGES = 2000  # at most about as many latents are in a map
 MAP_SIDE = 512  # side of a map of latents in pixels
 MAP_FRACTION = 0.01  # of the latents that may lie outside at each edge
 
