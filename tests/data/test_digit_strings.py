@@ -28,7 +28,7 @@ def test_digits_follow_each_other_from_the_left_and_stay_inside() -> None:
     assert left.max() <= 112 - 28
 
 
-def test_the_text_is_what_the_picture_shows() -> None:
+def test_the_text_is_what_the_image_shows() -> None:
     """Each source image is filled with its label, and none meets another, so an image shows its text."""
     data = strings("data.spacing=32", "data.shape=[1,28,140]", "data.jitter=0")
     labels = torch.arange(10).repeat(5)
