@@ -47,10 +47,11 @@ class Interrupted:
 
 
 class Exhaustive:
-    """Args:
+    """Interrupts one training at every file operation.
 
-    forks: where the runs take place.
-    folder: for their logs; cleaned after each case.
+    Args:
+        forks: the fork server in which the runs take place.
+        folder: folder for their logs; cleaned after each case.
     """
 
     def __init__(self, forks: Forks, folder: Path) -> None:

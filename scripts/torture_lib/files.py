@@ -25,10 +25,11 @@ CONTROL = [chr(code) for code in (0x1B, 0x07, 0x9B)]
 
 
 class Files:
-    """Args:
+    """Gives damaged and hostile files to every reader.
 
-    forks: where the commands run.
-    folder: each case has new folders below it.
+    Args:
+        forks: the fork server in which the commands run.
+        folder: each case has new folders below it.
     """
 
     def __init__(self, forks: Forks, folder: Path) -> None:

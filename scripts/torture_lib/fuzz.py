@@ -14,10 +14,11 @@ CODES = (0, 2, 3)
 
 
 class Fuzz:
-    """Args:
+    """Runs generated command lines.
 
-    forks: where the runs take place.
-    folder: each run has a new working directory below it.
+    Args:
+        forks: the fork server in which the runs take place.
+        folder: each run has a new working directory below it.
     """
 
     def __init__(self, forks: Forks, folder: Path) -> None:

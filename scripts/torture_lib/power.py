@@ -68,7 +68,7 @@ def lasts(change: Operation, operations: Sequence[Operation]) -> bool:
 
 
 def undo(change: Operation, backup: Path) -> None:
-    """Put the names back as they were before a rename or an unlink."""
+    """Restore the file names that a rename or an unlink has changed."""
     saved = backup / str(change.number)
     if change.name == "rename" and Path(change.target).exists():
         Path(change.target).rename(change.path)
