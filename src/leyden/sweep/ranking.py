@@ -83,5 +83,5 @@ def configurations(trials: "Sequence[FrozenTrial]") -> list[Configuration]:
 
 
 def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Return whether `one` is as small as `other` everywhere, and smaller somewhere."""
+    """Return whether `one` is at most `other` in every objective, and smaller in at least one."""
     return all(a <= b for a, b in zip(one, other, strict=True)) and list(one) != list(other)

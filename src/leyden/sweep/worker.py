@@ -226,7 +226,7 @@ class Sweep:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Record SIGTERM, SIGHUP and Ctrl-C, so that the loop ends after its current step. A second signal ends the process."""
+        """Record SIGTERM, SIGHUP and Ctrl-C: the loop ends after its current step. A second signal ends the process."""
 
         def note(signum: int, frame: object) -> None:
             self.signum = signum
