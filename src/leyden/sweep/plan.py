@@ -152,7 +152,7 @@ class Plan:
 
     @cached_property
     def name(self) -> str:
-        """``sweep.name``, or the file in conf/sweep, the data set and model of all trials, and a digest."""
+        """``sweep.name``; if it is null, a name made of the file in conf/sweep, the data, the model and a digest."""
         if self.settings["name"]:
             return str(self.settings["name"])
         swept = [axis.key for axis in self.space.axes]

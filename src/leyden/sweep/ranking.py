@@ -49,9 +49,9 @@ class Configuration:
 
 
 def best_configurations(trials: "Sequence[FrozenTrial]", plan: Plan) -> list[Configuration]:
-    """Return the best configuration; with several objectives all that no other one beats in every objective.
+    """Return the best configuration; with several objectives, all configurations that no other one dominates.
 
-    A configuration some of whose runs failed is not compared with complete ones. Equal means are ordered by the
+    If some runs of a configuration failed, it is not compared with complete ones. Equal means are ordered by the
     validation loss, if all of them have one, and then by the number of the trial.
     """
     found = configurations(trials)
