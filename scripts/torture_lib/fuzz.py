@@ -49,7 +49,7 @@ class Fuzz:
 
 
 def verdict(ended: Ended) -> str:
-    """What is wrong with the end of a command, or an empty string."""
+    """Return what is wrong with the way in which a command ended, or an empty string."""
     if "Traceback (most recent" in ended.output:
         return f"a traceback, exit code {ended.code}"
     if ended.code is None:
