@@ -52,7 +52,7 @@ class Sweep:
     Args:
         plan: the sweep.
         runner: runs the jobs.
-        environment: what a shell command starts with in order to have a job's environment.
+        environment: prefix that gives a shell command the environment of a job.
     """
 
     def __init__(self, plan: Plan, runner: Runner, environment: str) -> None:
