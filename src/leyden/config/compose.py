@@ -67,7 +67,7 @@ def plain(cfg: DictConfig) -> DictConfig:
 def _cause(error: InterpolationResolutionError) -> BaseException:
     """Return the error to show: for a missing key, the key that refers to it; otherwise the UserError in the chain.
 
-    OmegaConf wraps an error that a resolver raises once for each interpolation that led to it.
+    If a resolver raises an error, OmegaConf wraps it once for each interpolation that refers to it.
     """
     if isinstance(error, InterpolationKeyError) and (
         missing := re.search(r"Interpolation key '(.*)' not found", str(error))

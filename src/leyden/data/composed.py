@@ -176,7 +176,7 @@ class MultiDigitData(InMemoryData):
         return (train[0][index], train[1][index]), self.composed(*val, generator(self.seed, "val pictures"))
 
     def composed(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> Batch:
-        """Compose `num_eval` images of these source images."""
+        """Compose `num_eval` images from these source images."""
         augment = self.augmentation(images, labels)
         return augment(torch.arange(self.num_eval) % len(labels), *augment.draw(self.num_eval, rng))
 
