@@ -26,7 +26,7 @@ from leyden.training.callbacks import ConfigWriter
 from leyden.training.fast_loop import use_fast_loop
 from leyden.training.launcher import shared_folder
 from leyden.training.outcome import finish, test
-from leyden.training.resume import is_done, last_good_checkpoint
+from leyden.training.resume import check_same_data, is_done, last_good_checkpoint
 from leyden.training.signals import raise_on_signals
 from leyden.training.trainer import Pruner, Training, build_training, silence_lightning
 from leyden.training.transfer import initialise_weights
@@ -64,6 +64,7 @@ def run(cfg: DictConfig, folder: Path | None = None, pruner: Pruner | None = Non
         module.use_facts(data.facts())
         if not checkpoint:
             module.prepare_fit(data)
+        check_same_data(folder, data, cfg)
         cfg = cast(DictConfig, OmegaConf.merge(cfg, {"data": data.measured()}))
         _begin(cfg, folder, training, module, data, is_new)
         training.trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
@@ -136,7 +137,7 @@ def _begin(
             create(folder)
             os.environ[FOLDER_VARIABLE] = str(folder)
         if not (folder / "origin.json").exists():
-            write_origin(folder)
+            write_origin(folder, data.fingerprint())
         if not (folder / "config.yaml").exists():
             save_config(folder, cfg)
     raise_on_signals("before the first step", folder)
