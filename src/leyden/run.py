@@ -26,7 +26,7 @@ from leyden.training.callbacks import ConfigWriter
 from leyden.training.fast_loop import use_fast_loop
 from leyden.training.launcher import shared_folder
 from leyden.training.outcome import finish, test
-from leyden.training.resume import check_same_data, is_done, last_good_checkpoint
+from leyden.training.resume import check_progress, check_same_data, is_done, last_good_checkpoint
 from leyden.training.signals import raise_on_signals
 from leyden.training.trainer import Pruner, Training, build_training, silence_lightning
 from leyden.training.transfer import initialise_weights
@@ -58,6 +58,8 @@ def run(cfg: DictConfig, folder: Path | None = None, pruner: Pruner | None = Non
         seed_all(torch.device("cpu"), cfg.seed, "init")
         module, data = build_module(cfg), build_data(cfg)
         training = build_training(cfg, module, data, folder, checkpoint, pruner)
+        if checkpoint:
+            check_progress(folder, training.position.epoch, cfg)
         initialise_weights(module, cfg, path, checkpoint)
         data.prepare_data()
         data.setup("fit")
