@@ -74,8 +74,12 @@ class Sweep:
             try:
                 while not self.signum and self._step(display):
                     pass
-            finally:
+            except BaseException:  # the storage may be the cause, so the study is left as it is
                 self.runner.stop()
+                for trial in self.running.values():
+                    trial.claimed.lock.file.close()
+                raise
+            self.runner.stop()
         if self.signum:
             for trial in self.running.values():
                 self.study.release(trial.claimed)
