@@ -16,12 +16,11 @@ from scripts.torture_lib.corpus_runs import run_cases
 from scripts.torture_lib.corpus_sweeps import sweep_cases
 from scripts.torture_lib.forks import ROOT, Ended, Forks
 from scripts.torture_lib.same_bits import differences, end_state
-from scripts.torture_lib.shim import Fault, missing
+from scripts.torture_lib.shim import Fault, missing, read_log
 from scripts.torture_lib.summary import Part
 
 SECONDS = 10
 MEMORY = 1 << 30  # bytes in addition to what the imports take
-STOPPED_AT = 280  # file operation at which the run is killed that most cases damage
 CONTROL = [chr(code) for code in (0x1B, 0x07, 0x9B)]
 
 
@@ -50,14 +49,18 @@ class Files:
             yield
 
     def _templates(self) -> None:
-        """The runs that are copied: one that was killed in its second epoch, and one that is finished."""
-        for name in ("stopped", "finished"):
-            logs = self.folder / f"make-{name}"
-            fault = Fault(logs, self.folder / "records", "kill", STOPPED_AT)
-            options = {"fault": fault} if name == "stopped" and not missing() else {}
-            ended = self.forks.train(*exhaustive.RUN, f"paths.logs={logs}", **options)
+        """The runs that are copied: a finished one, and one that was killed shortly after a checkpoint."""
+        at = 0
+        for name, mode in (("finished", "count"), ("stopped", "kill")):
+            logs, records = self.folder / f"make-{name}", self.folder / f"records-{name}"
+            fault = None if missing() else Fault(logs, records, mode, at)
+            ended = self.forks.train(*exhaustive.RUN, f"paths.logs={logs}", fault=fault)
             assert ended.code in (0, -9), ended.output
             shutil.copytree(exhaustive.only_run(logs), self.folder / name)
+            saves = [
+                one.number for one in read_log(records) if one.name == "rename" and one.target.endswith("last.ckpt")
+            ]
+            at = saves[-2] + 4 if saves else 0
         (self.folder / "empty").mkdir()
         self.expected = end_state(self.folder / "finished")
 
@@ -122,9 +125,9 @@ def harm(place: Place, before: dict[str, str], ended: Ended) -> list[str]:
     if SECRET in ended.output:
         found.append("it printed the secret")
     for path in place.run.rglob("*"):
-        if path.is_file() and not path.is_symlink() and SECRET.encode() in path.read_bytes():
-            if path.name != "config.yaml":
-                found.append(f"the secret is in {path.name}")
+        readable = path.is_file() and not path.is_symlink() and path.name != "config.yaml"
+        if readable and SECRET.encode() in path.read_bytes():
+            found.append(f"the secret is in {path.name}")
     return found
 
 

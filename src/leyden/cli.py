@@ -82,13 +82,13 @@ def resume_arguments(arguments: Sequence[str]) -> tuple[str, list[str]] | None:
     The config of a resumed run is in its folder, so `conf/` is not composed.
 
     Raises:
-        UserError: the value is not a folder, or something else does not go together with it.
+        UserError: the value is not a folder, or the other arguments include an option or a sweep.
     """
     keys = [argument.partition("=")[0] for argument in arguments]
     if "resume" not in keys:
         return None
     if {"-m", "--multirun"} & set(arguments):
-        raise UserError("resume: a sweep is continued by the same command, and resumes its runs by itself")
+        raise UserError("resume: cannot be combined with -m. To resume a sweep, repeat its command without resume")
     if options := [argument for argument in arguments if argument.startswith("-")]:
         raise UserError(f"resume: cannot be combined with {options[0]}")
     text = arguments[keys.index("resume")]
@@ -116,7 +116,7 @@ def _hydra_main(cfg: DictConfig) -> Any:
 
             return run_job(config, spec)
         if any(override.startswith("sweep") for override in HydraConfig.get().overrides.task):
-            raise UserError("sweep: is for several runs: python train.py -m …")
+            raise UserError("sweep: its keys need several runs. Add -m: python train.py -m …")
         from leyden.run import run  # imports torch and Lightning, which takes seconds
 
         return run(config)

@@ -33,7 +33,8 @@ def test_the_text_is_what_the_picture_shows() -> None:
     data = strings("data.spacing=32", "data.shape=[1,28,140]", "data.jitter=0")
     labels = torch.arange(10).repeat(5)
     images = (labels + 1).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
-    pictures, texts = data.augmentation(images, labels)(torch.arange(50), torch.Generator().manual_seed(1))
+    augment = data.augmentation(images, labels)
+    pictures, texts = augment(torch.arange(50), *augment.draw(50, torch.Generator().manual_seed(1)))
     lengths = set()
     for picture, text, first in zip(pictures, texts.tolist(), labels.tolist(), strict=True):
         line = picture[0, 14].long()

@@ -1,4 +1,4 @@
-"""From a config to its net, module, data, callbacks and loggers."""
+"""Build the net, module, data, callbacks and loggers of a config."""
 
 from collections.abc import Mapping
 from pathlib import Path

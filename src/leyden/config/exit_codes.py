@@ -1,4 +1,4 @@
-"""From an error to one line on stderr and an exit code. Imports no torch."""
+"""Print an expected error as one line on stderr, and exit with its code. Imports no torch."""
 
 import sys
 import time

@@ -121,7 +121,7 @@ class InMemoryData(LightningDataModule, ABC):
         targets = self.train[1]
         if not targets.is_floating_point():
             return DataFacts()
-        scaling = Scaling(self.shape, targets.shape[1])
+        scaling = Scaling(self.shape, targets.shape[1]).to(targets.device)
         self.fit_scaling(scaling)
         return DataFacts(scaling=scaling)
 
@@ -138,7 +138,7 @@ class InMemoryData(LightningDataModule, ABC):
         return None
 
     def fit_scaling(self, scaling: Scaling) -> None:
-        """Fit `scaling` on the training split. By default only the statistics of the targets."""
+        """Fit `scaling` on the training split. By default, fit only the statistics of the targets."""
         assert self.train is not None
         scaling.fit_targets(self.train[1])
 
@@ -171,7 +171,7 @@ class InMemoryData(LightningDataModule, ABC):
 
     def train_dataloader(self) -> TrainLoader:
         assert self.train is not None
-        inputs, targets = self._on_device(self.train)
+        inputs, targets = self.train = self._on_device(self.train)
         return TrainLoader(
             inputs,
             targets,
@@ -186,21 +186,32 @@ class InMemoryData(LightningDataModule, ABC):
 
     def val_dataloader(self) -> EvalLoader:
         assert self.val is not None
+        self.val = self._on_device(self.val)
         return self._eval_loader(self.val)
 
     def test_dataloader(self) -> EvalLoader:
         assert self.test is not None
+        self.test = self._on_device(self.test)
         return self._eval_loader(self.test)
 
     def _eval_loader(self, split: Batch) -> EvalLoader:
-        inputs, targets = self._on_device(split)
+        inputs, targets = split
         transform = self.transform(inputs.device)
         return EvalLoader(inputs, targets, self.eval_batch_size, transform, self._rank, self._world)
 
     def _on_device(self, split: Batch) -> Batch:
-        """Return the split on the training device: uint8 is small (CIFAR-10: 154 MB), copying batches is slow."""
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        return split[0].to(device), split[1].to(device)
+        """Return the split on the training device: uint8 is small (CIFAR-10: 154 MB), copying batches is slow.
+
+        Raises:
+            UserError: it does not fit into the memory of the device.
+        """
+        device = self.trainer.strategy.root_device if self.trainer else split[0].device
+        try:
+            return split[0].to(device), split[1].to(device)
+        except torch.OutOfMemoryError as error:
+            size = sum(tensor.numel() * tensor.element_size() for tensor in split)
+            message = f"data: {len(split[1]):,} samples need {size / 1e9:.1f} GB, which {device} does not have"
+            raise UserError(f"{message}; reduce data.shape or data.limit") from error
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Return `batch` unchanged: the loaders create it on the training device."""
@@ -220,7 +231,7 @@ class InMemoryData(LightningDataModule, ABC):
         return {name: len(split[1]) for name, split in splits_read.items() if split is not None}
 
     def describe(self) -> str:
-        """Return the sizes of the splits for people, such as "1,294 train, 144 val"."""
+        """Return the sizes of the splits as text, such as "1,294 train, 144 val"."""
         return ", ".join(f"{num:,} {split}" for split, num in self.sizes().items())
 
 
@@ -231,6 +242,6 @@ def check(holds: bool, message: str) -> None:
 
 
 def _described(cls: type) -> dict[str, str]:
-    """Argument → its description in the section "Args" at the end of the docstring of `cls`."""
+    """Return argument → its description in the section "Args" at the end of the docstring of `cls`."""
     section = inspect.cleandoc(cls.__doc__ or "").partition("\n\nArgs:\n")[2]
     return {entry.partition(":")[0].strip(): entry for entry in re.split(r"\n(?= {4}\S)", section) if entry}

@@ -70,7 +70,7 @@ def _fetch(url: str, partial: Path) -> None:
         with partial.open("ab" if resumed else "wb") as file:
             _copy(response, file, url.rpartition("/")[2], have if resumed else 0, size)
         if size and partial.stat().st_size < size + (have if resumed else 0):
-            raise OSError("the connection ended early, run the command again to continue")
+            raise OSError("the connection ended early; repeat the command to continue the download")
 
 
 def _copy(response: IO[bytes], file: IO[bytes], name: str, have: int, size: int) -> None:

@@ -155,12 +155,7 @@ class ImageData(InMemoryData):
     def augmentation(self, inputs: Tensor, targets: Tensor) -> Augment | None:
         if not self.shift and not self.flip:
             return None
-        shift_and_flip = ShiftAndFlip(inputs, self.shift, self.flip)
-
-        def draw(index: Tensor, rng: torch.Generator) -> Batch:
-            return shift_and_flip(index, rng), targets[index]
-
-        return draw
+        return ShiftAndFlip(inputs, targets, self.shift, self.flip)
 
 
 def check_image_shape(shape: Sequence[int]) -> None:

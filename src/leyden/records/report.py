@@ -107,7 +107,7 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     if not path.exists() and not path.is_symlink():
         return None
     report = read_json(path)
-    for name, kind in (("objective", dict), ("metrics", dict), ("epochs", int)):
+    for name, kind in (("objective", dict), ("metrics", dict)):
         if not isinstance(report.get(name), kind):
             raise UserError(f"{path}: is damaged (it has no {name})")
     best = report["objective"].get("best")

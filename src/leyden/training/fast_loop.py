@@ -51,7 +51,7 @@ HOOKS_WITH_LOG = (*HOOKS, "training_step")
 
 
 class FastTrainer(Trainer):
-    """Lightning's Trainer with a faster `training`, which is read thirteen times in each step."""
+    """Lightning's Trainer with a faster property `training`, which Lightning reads 13 times in each step."""
 
     @property
     def training(self) -> bool:
@@ -226,7 +226,7 @@ def step_plateau_schedules(trainer: Trainer) -> None:
 
 
 def mark_between_epochs(checkpoint: dict[str, Any]) -> None:
-    """Make `checkpoint` one between two epochs.
+    """Change `checkpoint` so that a run resumes between two epochs.
 
     When it is saved, Lightning has already counted the next epoch as begun, and would resume in the middle of it.
     """
