@@ -12,7 +12,7 @@ from hydra.errors import CompactHydraException
 
 from leyden.config.compose import explain
 from leyden.errors import StoppedError, TrialsFailedError, UserError
-from leyden.records.report import read_report
+from leyden.records.json_files import read_report
 from leyden.sweep.display import SweepDisplay
 from leyden.sweep.identity import check_run_folder
 from leyden.sweep.job import Pruning
