@@ -1,5 +1,6 @@
 """The journal: damage is reported, and a writer that died leaves no trace."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,38 @@ def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     journal.lock.release = lambda: None  # type: ignore[method-assign]
     with pytest.raises(UserError, match=r"j: cannot be written \(No space left on device\)"):
         journal.append_logs([{"op_code": 0, "worker_id": "a"}])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"op_code": 99, "worker_id": "w"}\n',
+        '{"op_code": 5, "worker_id": "w"}\n',
+        '{"op_code": 0, "worker_id": "w", "study_name": "x", "directions": [1]}\n'
+        '{"op_code": 2, "worker_id": "w", "study_id": 0, "user_attr": {"identity": "other"}}\n',
+    ],
+)
+def test_a_journal_of_another_program_is_reported(tmp_path: Path, logs: str, text: str) -> None:
+    path = tmp_path / "sweeps" / "x" / "journal.log"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"is damaged"):
+        sweep(quadratic, logs, "seed=0,1", "sweep.name=x")
+
+
+@pytest.mark.parametrize("name", ["journal.log", "identity.json", "0/trial.json"])
+def test_a_pipe_is_not_read(tmp_path: Path, logs: str, name: str) -> None:
+    path = tmp_path / "sweeps" / "x" / name
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    with pytest.raises(UserError, match=rf"{name}: is not a regular file"):
+        sweep(quadratic, logs, "seed=0,1", "sweep.name=x")
+
+
+def test_a_link_to_another_folder_is_no_trial(tmp_path: Path, logs: str) -> None:
+    (tmp_path / "sweeps" / "x").mkdir(parents=True)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "sweeps" / "x" / "0").symlink_to(tmp_path / "run")
+    with pytest.raises(UserError, match=r"x/0: is a symbolic link"):
+        sweep(quadratic, logs, "seed=0,1", "sweep.name=x")
+    assert list((tmp_path / "run").iterdir()) == []
