@@ -17,9 +17,10 @@ from leyden.config.stored import stored_config
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
+from leyden.records.json_files import read_origin, read_report
 from leyden.records.loggers import TensorBoard
 from leyden.records.processes import end_with, is_first_process
-from leyden.records.report import read_origin, read_report, write_origin
+from leyden.records.report import write_origin
 from leyden.records.run_folder import FOLDER_VARIABLE, create, lock, new_path, parent, save_config, unlock
 from leyden.seeding import seed_all
 from leyden.training.callbacks import ConfigWriter
