@@ -2,21 +2,18 @@
 
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-import leyden
-from leyden.config.builders import build_module, section
+from leyden.config.builders import section
 from leyden.config.compose import compose
 from leyden.config.instantiate import instantiate
 from leyden.data.scaling import Scaling
 from leyden.data.series import read_column
 from leyden.errors import UserError
-from leyden.modules.forecaster import Forecaster, seasonal_naive
 
 
 def series(*overrides: str) -> Any:
@@ -165,37 +162,3 @@ class TestWrongFiles:
         data = series(f"data.path={tmp_path}/a.csv")
         data.setup("fit")
         assert data.train[0].unique().tolist() == [1.5]
-
-
-class TestForecaster:
-    def test_the_naive_forecast_repeats_the_last_season(self) -> None:
-        window = torch.tensor([[9.0, 1.0, 2.0, 3.0]])[..., None]
-        assert seasonal_naive(window, season=3, horizon=5).tolist() == [[1, 2, 3, 1, 2]]
-        assert seasonal_naive(window, season=1, horizon=2).tolist() == [[3, 3]]
-
-    def test_a_season_longer_than_the_window(self) -> None:
-        with pytest.raises(UserError, match=r"^task.season: got 24, must be between 1 and the window of 12"):
-            build_module(compose("data=series", "model=mlp", "data.window=12"))
-
-    def test_a_series_that_is_moved_moves_the_forecast_with_it(self) -> None:
-        module = build_module(compose("data=series", "model=mlp")).eval()
-        window = torch.randn(2, 48, 1)
-        assert torch.allclose(module(window) + 100, module(window + 100), atol=1e-3)
-
-    def test_it_beats_the_naive_forecast_in_the_units_of_the_series(self, finished: Callable[..., Path]) -> None:
-        import json
-
-        overrides = ["model=mlp", "data=series", "data.num_steps=3000", "trainer.max_epochs=4", "model.hidden=[64]"]
-        folder = finished(*overrides)
-        found = json.loads((folder / "report.json").read_text())["metrics"]
-        model, data = leyden.load(folder), series(*overrides)
-        assert isinstance(model, Forecaster)
-        data.setup("test")
-        windows, truth = data.test
-        with torch.no_grad():
-            error = (model(windows) - truth).abs().mean().item()
-        naive = (seasonal_naive(windows, 24, 12) - truth).abs().mean().item()
-        assert found["test/mae"] == pytest.approx(error, rel=1e-4)
-        assert found["test/mae_vs_naive"] == pytest.approx(error / naive, rel=1e-4)
-        assert found["test/mae_vs_naive"] < 0.8
-        assert found["test/rmse_vs_naive"] < 0.8

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
-from leyden.modules.gan import GAN, discriminator_loss, generator_loss, gradient_penalty, moving_average
+from leyden.modules.gan import GAN, decay, discriminator_loss, generator_loss, gradient_penalty, update_average
+from leyden.records.run_folder import last_checkpoint
 
 
 def test_losses_of_known_logits() -> None:
@@ -30,22 +30,27 @@ def test_penalty_of_a_linear_discriminator_is_its_squared_norm() -> None:
 
 
 def test_moving_average_after_three_steps() -> None:
-    net = nn.BatchNorm1d(1)
-    average = AveragedModel(net, multi_avg_fn=moving_average(0.15), use_buffers=True)
-    for value in (1.0, 2.0, 4.0):
-        with torch.no_grad():
-            net.weight.fill_(value)
-            net.num_batches_tracked.fill_(int(value))
-        average.update_parameters(net)
-    # The first is copied; the second keeps 2/11, more than 0.15, so 0.15; likewise the third.
-    assert average.module.weight.item() == pytest.approx(0.15 * (0.15 * 1 + 0.85 * 2) + 0.85 * 4)
-    assert average.module.num_batches_tracked == 4
+    weight, count = torch.zeros(1), torch.tensor(0)
+    for number, value in enumerate((1.0, 2.0, 4.0)):
+        update_average([weight, count], [torch.tensor([value]), torch.tensor(int(value))], decay(number, 0.15))
+    # The first value is copied; then the limits 2/11 and 3/12 are above 0.15.
+    assert weight.item() == pytest.approx(0.15 * (0.15 * 1 + 0.85 * 2) + 0.85 * 4)
+    assert count == 4
 
 
 def test_moving_average_soon_forgets_the_first_weights() -> None:
-    one, other = torch.tensor([1.0]), torch.tensor([0.0])
-    moving_average(0.999)([one], [other], torch.tensor(1))
-    assert one.item() == pytest.approx(2 / 11)
+    assert [decay(number, 0.999) for number in (0, 1, 2)] == [0, 2 / 11, 3 / 12]
+    assert decay(100_000, 0.999) == 0.999
+
+
+def test_the_average_counts_its_steps_for_a_resumed_run(resumed: Callable[..., tuple[Path, Path]]) -> None:
+    folders = resumed(
+        "model=gan", "model.channels=[4,8]", "trainer=cpu", "trainer.limit_train_batches=5", "trainer.max_epochs=2",
+        "task.num_samples=100", "checkpoint.every_n_steps=2",
+    )  # fmt: skip
+    for folder in folders:
+        state = torch.load(last_checkpoint(folder), weights_only=True)["state_dict"]
+        assert state["average.n_averaged"] == 10
 
 
 def test_each_gradient_is_clipped(finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

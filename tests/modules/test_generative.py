@@ -15,8 +15,8 @@ from leyden.config.compose import compose
 from leyden.errors import UserError
 from leyden.records.loggers import read_metrics
 from leyden.run import run
-from scripts.evaluate import evaluate
-from scripts.sample import sample
+from leyden.tools.evaluate import evaluate
+from leyden.tools.sample import sample
 from tests.conftest import only_run
 
 Finished = Callable[..., Path]
@@ -82,15 +82,15 @@ def test_a_loaded_run_draws_images_by_seed(finished: Finished, tmp_path: Path, m
     assert one.shape == (3, 1, 28, 28)
     assert torch.equal(one, same)
     for seed, name in ((0, "a"), (0, "b"), (1, "c")):
-        sample(folder, 9, seed, tmp_path / name)
+        sample(folder, tmp_path / name, 9, seed)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != (tmp_path / "c").read_bytes()
     assert read_png(tmp_path / "a").shape == (3, 2 * 29 + 1, 8 * 29 + 1)
 
 
 def test_a_classifier_makes_no_images(finished: Finished, tmp_path: Path) -> None:
     folder = finished("model=mlp", "trainer.max_epochs=1")
-    with pytest.raises(UserError, match="its model makes no images; vae and gan do"):
-        sample(folder, 4, 0, tmp_path / "none.png")
+    with pytest.raises(UserError, match="the model of this run does not generate images"):
+        sample(folder, tmp_path / "none.png", 4)
 
 
 @pytest.mark.filterwarnings("ignore:.*AMP with fp16 is not supported on CPU")
@@ -103,7 +103,7 @@ def test_a_classifier_makes_no_images(finished: Finished, tmp_path: Path) -> Non
         (["model=gan", "task.ema=1.0"], "task.ema: got 1.0"),
         (["model=vae", "task.beta=-1.0"], "task.beta: got -1.0"),
         (["model=vae", "data=synthetic", "data.shape=[1,30,28]"], "model.in_shape: got [1, 30, 28]"),
-        (["model=vae", "task=gan"], "task: a GaussianAutoencoder cannot be trained as gan; model=gan selects"),
+        (["model=vae", "task=gan"], "task: got gan, which cannot train a GaussianAutoencoder; use model=gan"),
         (["model=cnn", "task=vae"], "model: CNN is missing a required argument: 'num_outputs'"),
         (["model=autoencoder", "data.exclude_class=10"], "data.exclude_class: got 10, must be between 0 and 9"),
     ],

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from leyden.modules.likelihoods import Bernoulli, DiscretisedLogistic
-from leyden.modules.vae import VAE, bits_per_dimension, kl_divergence, reparameterise
+from leyden.modules.vae import VAE, bits_per_dimension, drop_frozen, kl_divergence, reparameterise
 from leyden.nets.codec import GaussianAutoencoder
 from leyden.optim import constant
 
@@ -77,3 +77,26 @@ def test_samples_follow_from_the_generator_alone() -> None:
     assert not torch.equal(one, other)
     assert one.shape == (3, 1, 28, 28)
     assert 0 <= one.min() < one.max() <= 1
+
+
+def test_the_optimizer_has_no_frozen_weights_and_takes_the_state_that_still_has_them() -> None:
+    module = vae((3, 32, 32))  # its likelihood has a weight after the frozen ones of the feature extractor
+    everything, trainable = [*module.parameters()], [weight.requires_grad for weight in module.parameters()]
+    assert 0 < sum(trainable) < len(trainable)
+    assert trainable[-1]
+    old, new = (torch.optim.Adam(weights, lr=0.1) for weights in (everything, filter(needs_gradient, everything)))
+    for number, weight in enumerate(new.param_groups[0]["params"]):
+        weight.grad = torch.full_like(weight, float(number))
+    old.step()
+    state = old.state_dict()
+    drop_frozen(state, trainable)
+    new.load_state_dict(state)
+    for number, weight in enumerate(new.param_groups[0]["params"]):
+        assert torch.allclose(new.state[weight]["exp_avg"], torch.tensor(0.1 * number))
+    unchanged = new.state_dict()
+    drop_frozen(unchanged, trainable)
+    assert unchanged["param_groups"] == new.state_dict()["param_groups"]
+
+
+def needs_gradient(weight: torch.Tensor) -> bool:
+    return weight.requires_grad

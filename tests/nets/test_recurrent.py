@@ -60,4 +60,32 @@ def test_dropout_between_layers_and_before_the_head() -> None:
     built, series = net("lstm", (6, 2), 3, hidden=8, dropout=0.5), torch.randn(4, 6, 2)
     assert not torch.equal(built(series), built(series))
     assert torch.equal(built.eval()(series), built(series))
-    assert net("lstm", (6, 2), 3, hidden=8, num_layers=2, dropout=0.5).layers.dropout == 0.5
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_layers_with_dropout_have_the_weights_of_layers_without(cell: str, bidirectional: bool) -> None:
+    """Old run folders have the weights of one torch module with all layers."""
+    sizes = {"cell": cell, "hidden": 8, "num_layers": 3, "bidirectional": bidirectional}
+    built = []
+    for dropout in (0.0, 0.5):
+        torch.manual_seed(0)
+        built.append(net("lstm", (6, 2), 3, dropout=dropout, **sizes).eval())
+    plain, with_dropout = built
+    state = with_dropout.state_dict()
+    assert state.keys() == plain.state_dict().keys()
+    assert all(torch.equal(state[name], weight) for name, weight in plain.state_dict().items())
+    shapes = [[tuple(weight.shape) for weight in one.parameters()] for one in built]
+    assert shapes[0] == shapes[1], "the state of an optimizer is stored by position"
+    series = torch.randn(4, 6, 2)
+    assert plain(series).allclose(with_dropout(series), atol=1e-6)
+    other = net("lstm", (6, 2), 3, dropout=0.5, **sizes).eval()
+    other.load_state_dict(plain.state_dict())
+    assert plain(series).allclose(other(series), atol=1e-6)
+
+
+def test_dropout_acts_between_layers() -> None:
+    built, series = net("lstm", (6, 2), 3, hidden=8, num_layers=2, dropout=0.5), torch.randn(4, 6, 2)
+    built.dropout.p = 0.0  # the one before the head
+    assert not torch.equal(built(series), built(series))
+    assert all(layer.dropout == 0 for layer in built.modules() if isinstance(layer, torch.nn.RNNBase)), "no cuDNN state"

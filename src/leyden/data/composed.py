@@ -141,7 +141,7 @@ class MultiDigitData(InMemoryData):
         """Return which digits the images with these targets show, int64 (B, num_classes), 0 or 1."""
 
     def digits_in(self, digits: Tensor) -> Tensor:
-        """Return which classes occur in `digits`: int64 (B, K), -1 for none → (B, num_classes), 0 or 1."""
+        """Return which classes occur: digits int64 (B, K), -1 for none → (B, num_classes), 0 or 1."""
         return one_hot(digits + 1, self.num_classes + 1)[..., 1:].amax(1)
 
     def class_names(self) -> tuple[str, ...] | None:
@@ -180,7 +180,7 @@ class MultiDigitData(InMemoryData):
         return (train[0][index], train[1][index]), self.composed(*val, generator(self.seed, "val pictures"))
 
     def composed(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> Batch:
-        """Compose `num_eval` images of these source images."""
+        """Compose `num_eval` images from these source images."""
         augment = self.augmentation(images, labels)
         return augment(torch.arange(self.num_eval) % len(labels), *augment.draw(self.num_eval, rng))
 

@@ -169,7 +169,7 @@ class InMemoryData(LightningDataModule, ABC):
         return None
 
     def fit_scaling(self, scaling: Scaling) -> None:
-        """Fit `scaling` on the training split. By default only the statistics of the targets."""
+        """Fit `scaling` on the training split. By default, fit only the statistics of the targets."""
         assert self.train is not None
         scaling.fit_targets(self.train[1])
 
@@ -322,6 +322,6 @@ def content_hash(*values: object) -> str:
 
 
 def _described(cls: type) -> dict[str, str]:
-    """Argument → its description in the section "Args" at the end of the docstring of `cls`."""
+    """Return argument → its description in the section "Args" at the end of the docstring of `cls`."""
     section = inspect.cleandoc(cls.__doc__ or "").partition("\n\nArgs:\n")[2]
     return {entry.partition(":")[0].strip(): entry for entry in re.split(r"\n(?= {4}\S)", section) if entry}

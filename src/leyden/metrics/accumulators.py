@@ -26,21 +26,22 @@ class EpochMeanAccumulator:
         self.sums = [0.0] * len(names)  # Python floats (float64), added in batch order whenever they are read
         self.num_samples = 0
         self.unread: list[tuple[Tensor, ...]] = []
-        self.unread_sizes: list[int] = []
+        self.unread_sizes: list[int | Tensor] = []
 
-    def add(self, num: int, *means: Tensor) -> None:
-        """Add a batch of `num` samples: the mean of each quantity over the batch, ()."""
+    def add(self, num: int | Tensor, *means: Tensor) -> None:
+        """Add a batch of `num` samples: the mean of each quantity over the batch, (). `num` may be on the device."""
         self.unread.append(tuple(mean.detach() for mean in means))
         self.unread_sizes.append(num)
         if len(self.unread) == READ_EVERY:
             self._read()
 
     def _read(self) -> None:
+        sizes = [int(num) for num in self.unread_sizes]
         for index in range(len(self.names)):
             values = torch.stack([means[index] for means in self.unread]).tolist() if self.unread else []
-            for value, num in zip(values, self.unread_sizes, strict=True):
+            for value, num in zip(values, sizes, strict=True):
                 self.sums[index] += value * num
-        self.num_samples += sum(self.unread_sizes)
+        self.num_samples += sum(sizes)
         self.unread, self.unread_sizes = [], []
 
     def means(self, module: LightningModule, prefix: str) -> dict[str, Tensor]:

@@ -73,8 +73,10 @@ class SampleQuality(nn.Module):
             Features, (B, 64), and the predicted class of each image, int64 (B,).
         """
         net = self.feature_net
-        features: Tensor = net.head[:-1](net.stages(pixels).flatten(1))
-        return features, net.head[-1](features).argmax(1)
+        pixels = pixels.to(next(net.parameters()).dtype)
+        with torch.autocast(pixels.device.type, enabled=False):  # the metrics must not depend on trainer.precision
+            features: Tensor = net.head[:-1](net.stages(pixels).flatten(1))
+            return features, net.head[-1](features).argmax(1)
 
     def add_real(self, pixels: Tensor, classes: Tensor) -> None:
         """Add a batch of real images.
@@ -97,7 +99,7 @@ class SampleQuality(nn.Module):
         Returns:
             fcd: Fréchet distance between the features; 0 if the distributions are equal, lower is better.
             coverage: fraction of the classes that are generated, see `coverage`.
-            judge_acc: accuracy of the feature extractor on the real images; how far to trust the other two metrics.
+            judge_acc: accuracy of the feature extractor on the real images. The others mean little if it is low.
         """
         mean, covariance, accuracy = self.real.moments(module)
         self.real = FeatureSums(NUM_FEATURES)
@@ -114,7 +116,8 @@ class SampleQuality(nn.Module):
 class FeatureSums:
     """Sums from which the mean and the covariance of features are computed.
 
-    They are float64, so that the order of the summation does not show in the metrics, which are float32.
+    They are float64, so that the order of the summation does not show in the metrics, which are float32. They stay on
+    the device: adding a batch does not wait for it. MPS has no float64, so its sums are on the CPU.
 
     Args:
         num_features: here F.
@@ -122,17 +125,22 @@ class FeatureSums:
 
     def __init__(self, num_features: int) -> None:
         self.num_features = num_features
-        self.sums = torch.zeros(2 + num_features + num_features**2, dtype=torch.float64)
+        self.sums: Tensor | None = None  # (2 + F + F²,)
 
     def add(self, features: Tensor, correct: Tensor) -> None:
         """Add a batch of features, (B, F), and whether each image was classified correctly, bool (B,)."""
-        x = features.double().cpu()
-        counts = torch.tensor([len(x), int(correct.sum())])
-        self.sums += torch.cat([counts, x.sum(0), (x.T @ x).flatten()])
+        on_mps = features.device.type == "mps"
+        x, num_correct = (value.cpu() if on_mps else value for value in (features, correct.sum()))
+        x = x.double()
+        counts = torch.stack([x.new_full((), len(x)), num_correct.double()])
+        sums = torch.cat([counts, x.sum(0), (x.T @ x).flatten()])
+        self.sums = sums if self.sums is None else self.sums + sums
 
     def moments(self, module: LightningModule | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return mean, (F,), covariance, (F, F), and accuracy, (), over all processes of `module`."""
-        sums = self.sums
+        """Return mean, (F,), covariance, (F, F), and accuracy, (), over all processes of `module`, on the CPU."""
+        sums = torch.zeros(2 + self.num_features + self.num_features**2, dtype=torch.float64)
+        if self.sums is not None:  # a process may have had no batch
+            sums = self.sums.cpu()
         if module is not None and module.trainer.world_size > 1:
             gathered = module.all_gather(sums.to(module.device))
             assert isinstance(gathered, Tensor)

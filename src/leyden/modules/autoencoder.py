@@ -6,11 +6,11 @@ error of an image is then an anomaly score (Sakurada and Yairi, 2014).
 
 import torch
 from torch import Tensor
-from torchmetrics.classification import BinaryAUROC
 
 from leyden.data.datamodule import DataFacts
 from leyden.data.loaders import Batch
 from leyden.metrics.accumulators import EpochMeanAccumulator
+from leyden.metrics.classification import BinaryAUROC
 from leyden.modules import plots
 from leyden.modules.base import BaseModule, wrong_net
 from leyden.modules.pixels import register_pixel_statistics, to_pixels, use_pixel_statistics
@@ -88,7 +88,8 @@ class Autoencoder(BaseModule):
         if self.anomaly is not None:
             anomalous = labels == self.anomaly
         errors, normal = self.errors(images), ~anomalous
-        self.eval_means.add(int(normal.sum()), errors[normal].sum() / normal.sum().clamp(min=1))
+        num = normal.sum()
+        self.eval_means.add(num, errors.where(normal, 0).sum() / num.clamp(min=1))
         if self.anomaly is not None:
             self.auroc.update(self._relative(errors, images), anomalous)
 
@@ -98,7 +99,8 @@ class Autoencoder(BaseModule):
     def on_test_epoch_end(self) -> None:
         self.log_dict(self.eval_means.means(self, "test/"))
         if self.anomaly is not None:
-            self.log("test/auroc", self.auroc.compute())
+            if not (auroc := self.auroc.compute()).isnan():
+                self.log("test/auroc", auroc.float())
             self.auroc.reset()
 
     def images(self) -> dict[str, Tensor]:

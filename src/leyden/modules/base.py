@@ -51,7 +51,7 @@ class BaseModule(LightningModule):
         """Do what has to be done once before a new training, on the CPU; not called when a run is resumed."""
 
     def report(self) -> dict[str, Any]:
-        """Return additional entries for report.json, plain values under new names. Called after the test."""
+        """Return additional entries for report.json, as plain values. The names must be new. Called after the test."""
         return {}
 
     def images(self) -> dict[str, Tensor]:
@@ -62,7 +62,8 @@ class BaseModule(LightningModule):
         self.log_dict(self.train_means.means(self, "train/"), prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        return configure(self.parameters(), self.optimizer, self.scheduler, self.trainer, self.objective)
+        trainable = [weight for weight in self.parameters() if weight.requires_grad]
+        return configure(trainable, self.optimizer, self.scheduler, self.trainer, self.objective)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_means"] = self.train_means.state(self)
@@ -73,4 +74,6 @@ class BaseModule(LightningModule):
 
 def wrong_net(net: nn.Module, task: str) -> UserError:
     """Return the error for a net that lacks the parts which a task needs."""
-    return UserError(f"task: a {type(net).__name__} cannot be trained as {task}; model={task} selects net and task")
+    return UserError(
+        f"task: got {task}, which cannot train a {type(net).__name__}; use model={task}, which selects net and task"
+    )

@@ -3,17 +3,13 @@
 import math
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
-from torchmetrics import ConfusionMatrix, Metric, MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassAUROC,
-    MulticlassF1Score,
-    MulticlassPrecision,
-    MulticlassRecall,
-)
+from torchmetrics import MetricCollection
 
+from leyden.data.datamodule import DataFacts
 from leyden.data.loaders import Batch
+from leyden.metrics.classification import ClassMetrics
 from leyden.modules.losses import ClassLoss, class_loss, l1_norm
 from leyden.modules.mixing import mix
 from leyden.modules.supervised import SupervisedModule
@@ -24,9 +20,9 @@ class Classifier(SupervisedModule):
     """Trains a classifier with one class per sample.
 
     Logs ``train/loss`` and ``train/acc``, and for ``val`` and ``test`` the loss, the accuracy, and macro averages of
-    precision, recall, F1 and AUROC. The report has the confusion matrix of the test set; its rows are the true
-    classes. Logged losses do not contain the `l1` penalty. For mixed samples, ``train/acc`` counts the class with
-    the larger weight as correct.
+    precision, recall, F1 and AUROC over the classes that the split contains. The report has the confusion matrix of
+    the test set, whose rows are the true classes, and the classes that the test set lacks. Logged losses do not
+    contain the `l1` penalty. For mixed samples, ``train/acc`` counts the class with the larger weight as correct.
 
     Args:
         net: float (B, ...) → logits (B, num_classes).
@@ -62,10 +58,16 @@ class Classifier(SupervisedModule):
         for name, value in {"gamma": gamma, "l1": l1, "mixup": mixup, "cutmix": cutmix}.items():
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name}: got {value}, must be at least 0")
-        super().__init__(net, optimizer, scheduler, objective, evaluation_metrics(num_classes), ("loss", "acc"))
+        metrics = MetricCollection({"classes": ClassMetrics(num_classes)})
+        super().__init__(net, optimizer, scheduler, objective, metrics, ("loss", "acc"))
         self.num_classes, self.loss_name, self.gamma = num_classes, loss, gamma
         self.label_smoothing, self.l1, self.mixup, self.cutmix = label_smoothing, l1, mixup, cutmix
-        self.confusion = ConfusionMatrix("multiclass", num_classes=num_classes)
+        self.class_names = [f"class {number}" for number in range(num_classes)]
+        self.announced: set[str] = set()  # splits whose absent classes were printed
+
+    def use_facts(self, facts: DataFacts) -> None:
+        if facts.classes is not None:
+            self.class_names = list(facts.classes)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss of a batch, (), without the `l1` penalty."""
@@ -91,31 +93,39 @@ class Classifier(SupervisedModule):
         logits = self(inputs)
         self.eval_means.add(len(labels), self.loss(logits, labels))
         self.test_metrics.update(logits, labels)
-        self.confusion.update(logits, labels)
+
+    def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
+        self._announce_absent(self.val_metrics, "validation")
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
-        self.confusion_counts = self.confusion.compute()
-        self.confusion.reset()
+        self._announce_absent(self.test_metrics, "test")
+
+    def _announce_absent(self, metrics: MetricCollection, split: str) -> None:
+        """Print, once for each split, which classes it lacks."""
+        absent = self._absent(class_metrics(metrics))
+        if absent and split not in self.announced:
+            self.announced.add(split)
+            line = f"The {split} set has no samples of {', '.join(absent)}. Macro averages are without them."
+            rank_zero_only(print)(line)
+
+    def _absent(self, metrics: ClassMetrics) -> list[str]:
+        return [self.class_names[number] for number in metrics.absent]
 
     def report(self) -> dict[str, Any]:
-        return {"confusion": self.confusion_counts.tolist()}
+        tested = class_metrics(self.test_metrics)
+        return {"confusion": tested.confusion.tolist(), "absent_classes": self._absent(tested)}
+
+
+def class_metrics(metrics: MetricCollection) -> ClassMetrics:
+    """Return the only member of the collection."""
+    classes = metrics["classes"]
+    assert isinstance(classes, ClassMetrics)
+    return classes
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the accuracy, (); for class probabilities, (B, K), the most probable class counts as correct."""
     labels = targets if targets.dim() == 1 else targets.argmax(1)
     return (logits.argmax(1) == labels).float().mean()
-
-
-def evaluation_metrics(num_classes: int) -> MetricCollection:
-    """Return accuracy, and macro averages over the classes. AUROC is exact: it uses all thresholds."""
-    macro: dict[str, Any] = {"num_classes": num_classes, "average": "macro", "validate_args": False}
-    metrics: dict[str, Metric | MetricCollection] = {
-        "acc": MulticlassAccuracy(num_classes, average="micro", validate_args=False),
-        "precision": MulticlassPrecision(**macro),
-        "recall": MulticlassRecall(**macro),
-        "f1": MulticlassF1Score(**macro),
-        "auroc": MulticlassAUROC(**macro),
-    }
-    return MetricCollection(metrics)

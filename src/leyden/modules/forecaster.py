@@ -1,12 +1,13 @@
-"""Forecasting: predicts the next steps of a series, and compares the errors with those of a seasonal-naive forecast."""
+"""Forecasting: predicts the next steps of a series, and compares the errors with those of naive forecasts."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
-from leyden.data.datamodule import DataFacts
+from leyden.data.datamodule import DataFacts, InMemoryData
 from leyden.data.loaders import Batch
 from leyden.data.scaling import Scaling
 from leyden.metrics.accumulators import EpochMeanAccumulator, ExactMetrics
@@ -14,6 +15,8 @@ from leyden.modules.losses import RegressionLoss, regression_loss
 from leyden.modules.regressor import copy_scaling
 from leyden.modules.supervised import SupervisedModule
 from leyden.optim import OptimizerFactory, SchedulerFactory
+
+SEASON_WINDOWS = 1000  # windows on which the season is estimated
 
 
 class Forecaster(SupervisedModule):
@@ -24,19 +27,24 @@ class Forecaster(SupervisedModule):
     a series with a trend leaves the range it was trained on, but its differences stay in their range.
 
     Logs ``train/loss``, and for ``val`` and ``test`` the loss, MAE and RMSE. ``mae_vs_naive`` and ``rmse_vs_naive``
-    are the error divided by that of the seasonal-naive forecast for the same steps; values below 1 are better.
+    are the error divided by that of a reference forecast for the same steps; values below 1 are better. The reference
+    is the naive forecast (the last value) or the seasonal-naive forecast (the value one season before), whichever has
+    the smaller error on the split. The report says which one it was on the test set.
 
     Args:
         net: float (B, T, F) → (B, num_outputs).
         optimizer, scheduler, objective: see `BaseModule`.
         in_shape: (T, F) of a window.
         num_outputs: how many steps to predict.
-        season: number of steps after which the series repeats itself in the naive forecast, 1 to T.
+        season: number of steps after which the series repeats itself, 1 to T; None to estimate it on the training
+            split, see `estimate_season`.
         loss: mse, mae or huber, see `leyden.modules.losses`.
 
     Raises:
         ValueError: the season is longer than the window.
     """
+
+    estimated_season: Tensor
 
     def __init__(
         self,
@@ -46,19 +54,27 @@ class Forecaster(SupervisedModule):
         objective: dict[str, str],
         in_shape: Sequence[int],
         num_outputs: int,
-        season: int,
+        season: int | None,
         loss: RegressionLoss,
     ) -> None:
-        if not 1 <= season <= in_shape[0]:
-            raise ValueError(f"season: got {season}, must be between 1 and the window of {in_shape[0]}")
+        if season is not None and not 1 <= season <= in_shape[0]:
+            raise ValueError(f"season: got {season}, must be between 1 and the window of {in_shape[0]}, or null")
         metrics = ExactMetrics({"mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)})
         super().__init__(net, optimizer, scheduler, objective, metrics)
         self.scaling = Scaling(in_shape, num_outputs)
         self.season, self.num_outputs, self.loss_name = season, num_outputs, loss
+        if season is None:
+            self.register_buffer("estimated_season", torch.tensor(1))
         self.naive_means = EpochMeanAccumulator("mae", "mse")
+        self.seasonal_means = EpochMeanAccumulator("mae", "mse")
 
     def use_facts(self, facts: DataFacts) -> None:
         copy_scaling(facts, self.scaling)
+
+    def prepare_fit(self, data: InMemoryData) -> None:
+        if self.season is None:
+            assert data.train is not None
+            self.estimated_season.fill_(estimate_season(*data.train))
 
     def forward(self, windows: Tensor) -> Tensor:
         """Windows (B, T, F) → the next steps (B, num_outputs), both in the units of the series."""
@@ -77,6 +93,15 @@ class Forecaster(SupervisedModule):
         self.train_means.add(len(targets), loss)
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        self.reference_season = self._season()
+
+    def on_test_epoch_start(self) -> None:
+        self.reference_season = self._season()
+
+    def _season(self) -> int:
+        return int(self.estimated_season) if self.season is None else self.season
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.evaluate(batch, self.val_metrics)
 
@@ -84,19 +109,52 @@ class Forecaster(SupervisedModule):
         self.evaluate(batch, self.test_metrics)
 
     def evaluate(self, batch: Batch, metrics: MetricCollection) -> None:
-        """Add the errors of the net and of the naive forecast on a batch to the metrics of its split."""
+        """Add the errors of the net and of the naive forecasts on a batch to the metrics of its split."""
         windows, targets = batch
-        errors = seasonal_naive(windows, self.season, self.num_outputs) - targets
-        self.naive_means.add(len(errors), errors.abs().mean(), errors.square().mean())
+        for season, means in ((1, self.naive_means), (self.reference_season, self.seasonal_means)):
+            errors = seasonal_naive(windows, season, self.num_outputs) - targets
+            means.add(len(errors), errors.abs().mean(), errors.square().mean())
         outputs = self(windows)
         self.eval_means.add(len(targets), self.loss(outputs, targets))
         metrics.update(outputs, targets)
 
     def compute_metrics(self, metrics: MetricCollection, prefix: str) -> dict[str, Tensor]:
-        values, naive = super().compute_metrics(metrics, prefix), self.naive_means.means(self, prefix)
-        values[f"{prefix}mae_vs_naive"] = values[f"{prefix}mae"].cpu() / naive[f"{prefix}mae"]
-        values[f"{prefix}rmse_vs_naive"] = values[f"{prefix}rmse"].cpu() / naive[f"{prefix}mse"].sqrt()
+        values = super().compute_metrics(metrics, prefix)
+        naive, seasonal = self.naive_means.means(self, ""), self.seasonal_means.means(self, "")
+        self.naive_is_better = bool(naive["mae"] <= seasonal["mae"])
+        mae = torch.minimum(naive["mae"], seasonal["mae"])
+        rmse = torch.minimum(naive["mse"], seasonal["mse"]).sqrt()
+        if mae > 0:  # otherwise the series is perfectly periodic, and the ratio is not defined
+            values[f"{prefix}mae_vs_naive"] = values[f"{prefix}mae"].cpu() / mae
+            values[f"{prefix}rmse_vs_naive"] = values[f"{prefix}rmse"].cpu() / rmse
         return values
+
+    def report(self) -> dict[str, Any]:
+        season = 1 if self.naive_is_better else self.reference_season
+        forecast = "naive" if season == 1 else "seasonal-naive"
+        return {"reference": {"forecast": forecast, "season": season, "estimated": self.season is None}}
+
+
+def estimate_season(windows: Tensor, targets: Tensor) -> int:
+    """Return the season for which the seasonal-naive forecast has the smallest mean absolute error.
+
+    This is the season that makes the reference as good as possible. Autocorrelation finds the same one in a purely
+    seasonal series, but it is high at all short lags if a series changes slowly. Multiples of a season have about the
+    same error, so the smallest divisor whose error is at most 5% larger is returned instead.
+
+    Args:
+        windows: (N, T, F) of the training split.
+        targets: (N, horizon), the steps that follow.
+
+    Returns:
+        1 to T; 1 means that the naive forecast is best.
+    """
+    chosen = torch.linspace(0, len(windows) - 1, min(len(windows), SEASON_WINDOWS)).long()
+    windows, targets = windows[chosen], targets[chosen]
+    seasons = range(1, windows.shape[1] + 1)
+    errors = {s: float((seasonal_naive(windows, s, targets.shape[1]) - targets).abs().mean()) for s in seasons}
+    best = min(seasons, key=lambda s: errors[s])
+    return next(s for s in seasons if best % s == 0 and errors[s] <= 1.05 * errors[best])
 
 
 def seasonal_naive(windows: Tensor, season: int, horizon: int) -> Tensor:

@@ -18,7 +18,7 @@ from torch.nn.functional import softplus
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from leyden import seeding
 from leyden.data.loaders import Batch
@@ -28,8 +28,6 @@ from leyden.modules.generative import GenerativeModule
 from leyden.modules.pixels import to_pixels
 from leyden.nets.codec import DCGAN
 from leyden.optim import OptimizerFactory, SchedulerFactory, configure
-
-Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class GAN(GenerativeModule):
@@ -76,8 +74,11 @@ class GAN(GenerativeModule):
             raise ValueError(f"ema: got {ema}, must be at least 0 and below 1")
         self.automatic_optimization = False
         self.r1, self.gradient_clip_val = r1, gradient_clip_val
-        self.average = AveragedModel(net.generator, multi_avg_fn=moving_average(ema), use_buffers=True)
+        self.ema = ema
+        # Only a container, with the names that stored checkpoints have: its own update reads from the device.
+        self.average = AveragedModel(net.generator, use_buffers=True)
         self.average.requires_grad_(False)
+        self.num_averaged = 0
 
     def forward(self, latents: Tensor) -> Tensor:
         """Do the same as `decode`."""
@@ -98,7 +99,7 @@ class GAN(GenerativeModule):
         self._descend(d_loss + penalty, discriminator.optimizer)
         g_loss = generator_loss(self.net.discriminate(fake))
         self._descend(g_loss, generator)
-        self.average.update_parameters(self.net.generator)
+        self._update_average()
         for schedule in self._schedules():
             if not isinstance(schedule, ReduceLROnPlateau):
                 schedule.step()
@@ -124,16 +125,21 @@ class GAN(GenerativeModule):
             clip_grad_norm_(weights, self.gradient_clip_val)
         optimizer.step()
 
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Move the average towards the generator. Nothing is read from the device."""
+        averages, currents = ([*net.parameters(), *net.buffers()] for net in (self.average.module, self.net.generator))
+        update_average(averages, currents, decay(self.num_averaged, self.ema))
+        self.average.n_averaged += 1
+        self.num_averaged += 1
+
+    def on_train_start(self) -> None:
+        self.num_averaged = int(self.average.n_averaged)  # of a resumed run: one read from the device
+
     def _schedules(self) -> list[LRScheduler | ReduceLROnPlateau]:
         schedules = self.lr_schedulers()
         assert isinstance(schedules, list)
         return schedules
-
-    def on_train_epoch_end(self) -> None:
-        super().on_train_epoch_end()
-        for schedule in self._schedules():
-            if isinstance(schedule, ReduceLROnPlateau):
-                schedule.step(float(self.trainer.callback_metrics[self.objective["metric"]]))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.add_real(batch)
@@ -142,7 +148,12 @@ class GAN(GenerativeModule):
         self.add_real(batch)
 
     def on_validation_epoch_end(self) -> None:
-        self.log_dict(self.quality.measure(self, self.sample, "val/"), prog_bar=True)
+        metrics = self.quality.measure(self, self.sample, "val/")
+        self.log_dict(metrics, prog_bar=True)
+        if self.trainer.state.fn == "fit" and self.objective["metric"] in metrics:
+            for schedule in self._schedules():
+                if isinstance(schedule, ReduceLROnPlateau):
+                    schedule.step(float(metrics[self.objective["metric"]]))
 
     def on_test_epoch_end(self) -> None:
         self.log_dict(self.quality.measure(self, self.sample, "test/"))
@@ -160,12 +171,13 @@ class GAN(GenerativeModule):
             configure(net.parameters(), self.optimizer, self.scheduler, self.trainer, self.objective)
             for net in (self.net.generator, self.net.discriminator)
         ]
-        # `training_step` and `on_train_epoch_end` step the schedules; Lightning does not under manual optimization.
+        # `training_step` and `on_validation_epoch_end` step the schedules; Lightning does not, since it does not step
+        # the optimizers either.
         return [config["optimizer"] for config in configs], [config["lr_scheduler"]["scheduler"] for config in configs]
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Return the cross-entropy, (), from the logits (B,) of real and of generated images for being real."""
+    """Return the cross-entropy, (), of logits (B,): those of real images with "real", the others with "generated"."""
     return softplus(-real).mean() + softplus(fake).mean()
 
 
@@ -181,18 +193,23 @@ def gradient_penalty(discriminate: Callable[[Tensor], Tensor], images: Tensor) -
     return gradient.square().flatten(1).sum(1).mean()
 
 
-def moving_average(keep: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """Return the update function of an `AveragedModel`: an exponential moving average with decay `keep`.
+def decay(num_averaged: int, ema: float) -> float:
+    """Return the decay of the moving average after `num_averaged` steps.
 
-    At step n the decay is at most (1 + n) / (10 + n), so that the initial weights are soon forgotten.
+    The first step copies the weights. Then the decay is at most (1 + n) / (10 + n), so that the first weights are soon
+    forgotten, and at most `ema`.
     """
+    return min(ema, (1 + num_averaged) / (10 + num_averaged)) if num_averaged else 0.0
 
-    def update(averages: Tensors, currents: Tensors, num: Tensor | int) -> None:
-        kept = min(keep, (1 + int(num)) / (10 + int(num)))
-        for average, current in zip(averages, currents, strict=True):
-            if average.is_floating_point():
-                average.lerp_(current, 1 - kept)
-            else:
-                average.copy_(current)  # batch norm counts its batches
 
-    return update
+def update_average(averages: list[Tensor], currents: list[Tensor], decay: float) -> None:
+    """Set each average to ``decay`` times itself plus ``1 - decay`` times the current value, in place.
+
+    Integers (the number of batches that batch norm has seen) are copied.
+    """
+    floats = [pair for pair in zip(averages, currents, strict=True) if pair[0].is_floating_point()]
+    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    update([average for average, _ in floats], [current for _, current in floats], 0)
+    for average, current in zip(averages, currents, strict=True):
+        if not average.is_floating_point():
+            average.copy_(current)

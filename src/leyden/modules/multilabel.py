@@ -6,14 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics import Metric, MetricCollection
-from torchmetrics.functional.classification import (
-    multilabel_average_precision,
-    multilabel_exact_match,
-    multilabel_f1_score,
-)
 from torchmetrics.utilities import dim_zero_cat
 
+from leyden.data.datamodule import DataFacts
 from leyden.data.loaders import Batch
+from leyden.metrics.classification import average_precision
 from leyden.modules.supervised import SupervisedModule
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
@@ -24,8 +21,9 @@ class Multilabel(SupervisedModule):
     """Trains a classifier with any number of labels per sample.
 
     Logs ``train/loss``, and for ``val`` and ``test`` the loss, exact match, macro F1 and mAP. Exact match is the
-    fraction of samples with all labels correct. mAP is the mean over the labels of the average precision. The
-    thresholds are in the report and in the checkpoint.
+    fraction of samples with all labels correct. mAP is the mean over the labels of the average precision. Labels that
+    no sample of the split has are left out of both means; the report names those of the test set. The thresholds
+    are in the report and in the checkpoint.
 
     Args:
         net: float (B, ...) → logits (B, num_classes).
@@ -49,7 +47,12 @@ class Multilabel(SupervisedModule):
     ) -> None:
         super().__init__(net, optimizer, scheduler, objective, MetricCollection({"labels": LabelMetrics()}))
         self.fixed = thresholds == "fixed"
+        self.class_names = [f"label {number}" for number in range(num_classes)]
         self.register_buffer("thresholds", torch.full((num_classes,), 0.5))
+
+    def use_facts(self, facts: DataFacts) -> None:
+        if facts.classes is not None:
+            self.class_names = list(facts.classes)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss over samples and labels, (), for targets int64 (B, num_classes), 0 or 1."""
@@ -89,11 +92,14 @@ class Multilabel(SupervisedModule):
         super().on_test_epoch_end()
 
     def report(self) -> dict[str, Any]:
-        return {"thresholds": self.thresholds.tolist()}
+        labels = self.test_metrics["labels"]
+        assert isinstance(labels, LabelMetrics)
+        absent = [self.class_names[number] for number in labels.absent]
+        return {"thresholds": self.thresholds.tolist(), "absent_classes": absent}
 
 
 class LabelMetrics(Metric):
-    """Exact match, macro F1 and mAP of a whole split.
+    """Exact match, macro F1 and mAP of a whole split. The averages are over the labels that at least one sample has.
 
     Keeps all probabilities, since thresholds and average precision need all of them at once. Set `thresholds`,
     (num_classes,), before `compute`; with None, `compute` chooses the best ones and sets them.
@@ -105,6 +111,7 @@ class LabelMetrics(Metric):
     def __init__(self) -> None:
         super().__init__()
         self.thresholds: Tensor | None = None
+        self.absent: list[int] = []  # labels without a sample in the last `compute`
         self.add_state("probabilities", [], dist_reduce_fx="cat")
         self.add_state("targets", [], dist_reduce_fx="cat")
 
@@ -113,15 +120,17 @@ class LabelMetrics(Metric):
         self.targets.append(targets)
 
     def compute(self) -> dict[str, Tensor]:
-        probabilities, targets = dim_zero_cat(self.probabilities), dim_zero_cat(self.targets)
+        probabilities, targets = dim_zero_cat(self.probabilities).cpu(), dim_zero_cat(self.targets).cpu()
         if self.thresholds is None:
             self.thresholds = best_thresholds(probabilities, targets)
-        predicted, num = (probabilities >= self.thresholds).int(), targets.shape[1]
-        return {
-            "exact": multilabel_exact_match(predicted, targets, num),
-            "f1": multilabel_f1_score(predicted, targets, num, average="macro"),
-            "map": multilabel_average_precision(probabilities, targets, num, average="macro"),
-        }
+        predicted = (probabilities >= self.thresholds.cpu()).long()  # (N, K)
+        present = targets.sum(0) > 0
+        self.absent = (~present).nonzero().flatten().tolist()
+        f1 = 2 * (predicted * targets).sum(0) / (predicted.sum(0) + targets.sum(0)).clamp(min=1).double()
+        precision = average_precision(probabilities, targets)
+        exact = (predicted == targets).all(1).double().mean()
+        metrics = {"exact": exact, "f1": f1[present].mean(), "map": precision[present].mean()}
+        return {name: value.float() for name, value in metrics.items() if not value.isnan()}
 
 
 def best_thresholds(probabilities: Tensor, targets: Tensor) -> Tensor:

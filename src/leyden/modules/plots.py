@@ -9,6 +9,7 @@ from torchvision.utils import make_grid
 
 NUM_COLUMNS = 8
 NUM_IMAGES = 32  # that are shown together with their reconstructions
+MAP_IMAGES = 2000  # at most about as many latents are in a map
 MAP_SIDE = 512  # side of a map of latents in pixels
 MAP_FRACTION = 0.01  # of the latents that may lie outside at each edge
 
@@ -20,7 +21,7 @@ def grid(images: Tensor, columns: int = NUM_COLUMNS) -> Tensor:
 
 
 def pairs(images: Tensor, others: Tensor) -> Tensor:
-    """Two times (N, C, H, W), 0 to 1 → a grid in which rows of the first alternate with rows of the second."""
+    """Return a grid of two batches of images, (N, C, H, W), 0 to 1 each. Rows of both batches alternate."""
     columns = min(NUM_COLUMNS, len(images))
     num = len(images) // columns * columns  # only full rows
     rows = [x[:num].view(-1, columns, *x.shape[1:]) for x in (images, others)]  # (rows, columns, C, H, W)

@@ -101,13 +101,14 @@ class VAE(GenerativeModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        self.seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.seen: list[tuple[Tensor, Tensor, Tensor]] = []  # pixels, latents and targets for the plots
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.evaluate(batch, batch_idx)
-        images, labels = batch
-        pixels = to_pixels(self, images)
-        self.seen.append((pixels, self.net.encode(pixels)[0], labels))
+        images, targets = batch
+        if sum(len(latents) for _, latents, _ in self.seen) < plots.MAP_IMAGES:
+            pixels = to_pixels(self, images)
+            self.seen.append((pixels, self.net.encode(pixels)[0], targets))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.evaluate(batch, batch_idx)
@@ -134,6 +135,12 @@ class VAE(GenerativeModule):
         for name, value in {**means, f"{prefix}bpd": bpd, **quality}.items():
             self.log(name, value, prog_bar=name in ("val/loss", "val/fcd"))
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        # In Leyden 0.1 the optimizer also had the frozen weights of the feature extractor.
+        for state in checkpoint["optimizer_states"]:
+            drop_frozen(state, [weight.requires_grad for weight in self.parameters()])
+
     def report(self) -> dict[str, Any]:
         return {"likelihood": type(self.likelihood).__name__}
 
@@ -149,6 +156,21 @@ class VAE(GenerativeModule):
         if targets.dim() == 1:  # one class per image
             images["latents"] = plots.latent_map(latents, targets, pixels)
         return images
+
+
+def drop_frozen(state: dict[str, Any], trainable: list[bool]) -> None:
+    """Remove frozen weights from the state dict of an optimizer with one group, in place, if it has any.
+
+    Args:
+        state: state dict of an optimizer for the trainable weights, or for all of them.
+        trainable: whether each weight of the module is trainable.
+    """
+    (group,) = state["param_groups"]
+    if len(group["params"]) == sum(trainable):
+        return
+    kept = [number for number, kept in zip(group["params"], trainable, strict=True) if kept]
+    state["state"] = {new: state["state"][old] for new, old in enumerate(kept) if old in state["state"]}
+    group["params"] = list(range(len(kept)))
 
 
 def reparameterise(mean: Tensor, log_variance: Tensor, rng: torch.Generator | None = None) -> Tensor:

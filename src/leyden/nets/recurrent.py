@@ -6,11 +6,11 @@ Paliwal, 1997) concatenates the last states of both directions.
 
 The cells are those of torch, which cuDNN runs. The initialisation differs: recurrent weights are orthogonal (Saxe et
 al., 2014), and the forget gate starts open (Jozefowicz et al., 2015), so that early steps are not forgotten before the
-net has learned anything.
+net has learned anything. Dropout between layers is that of `torch.nn.Dropout`, see `LayersWithDropout`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -59,17 +59,15 @@ class Recurrent(nn.Module):
             raise ValueError(f"dropout: got {dropout}, must be at least 0 and below 1")
         features = in_shape[0] * in_shape[2] if len(in_shape) == 3 else in_shape[1]
         self.num_directions = 2 if bidirectional else 1
-        self.layers = CELLS[cell](
-            features,
-            hidden,
-            num_layers,
-            batch_first=True,
-            dropout=dropout if num_layers > 1 else 0.0,  # torch's acts between layers, and warns if there is one layer
-            bidirectional=bidirectional,
-        )
+        if dropout and num_layers > 1:
+            self.layers: nn.Module = LayersWithDropout(cell, features, hidden, num_layers, bidirectional, dropout)
+        else:
+            self.layers = CELLS[cell](features, hidden, num_layers, batch_first=True, bidirectional=bidirectional)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.num_directions * hidden, num_outputs)
-        initialise(self.layers)
+        for module in self.layers.modules():
+            if isinstance(module, nn.RNNBase):
+                initialise(module)
 
     def forward(self, x: Tensor) -> Tensor:
         _, state = self.layers(steps(x))
@@ -77,6 +75,59 @@ class Recurrent(nn.Module):
         top = last[-self.num_directions :].transpose(0, 1).flatten(1)  # (B, directions * hidden)
         outputs: Tensor = self.head(self.dropout(top))  # (B, num_outputs)
         return outputs
+
+
+class LayersWithDropout(nn.Module):
+    """Recurrent layers with dropout between them: float (B, T, F) → the outputs (B, T, ...) and the last layer's state.
+
+    cuDNN's own dropout has a random state that it builds again in every step in which torch's generator is seeded,
+    which is every step here; that is very slow. So each layer is a module, with `torch.nn.Dropout` between them.
+
+    The names of the weights in a state dict are those of one torch module with all layers, as without dropout.
+
+    Args:
+        cell, hidden, num_layers, bidirectional, dropout: see `Recurrent`.
+        features: size of a step.
+    """
+
+    def __init__(
+        self, cell: Cell, features: int, hidden: int, num_layers: int, bidirectional: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        sizes = [features, *[hidden * (2 if bidirectional else 1)] * (num_layers - 1)]
+        self.stack = nn.ModuleList(
+            CELLS[cell](size, hidden, batch_first=True, bidirectional=bidirectional) for size in sizes
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.register_state_dict_post_hook(to_flat_names)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(from_flat_names)  # type: ignore[no-untyped-call]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        for number, layer in enumerate(self.stack):
+            x, state = layer(self.dropout(x) if number else x)
+        return x, state
+
+
+def flat_names(module: nn.Module, prefix: str) -> dict[str, str]:
+    """Return the names of weights: ``stack.1.weight_ih_l0`` → ``weight_ih_l1``, both with `prefix`."""
+    names = {}
+    for name, _ in module.named_parameters():
+        _, number, weight = name.split(".")
+        names[prefix + name] = prefix + weight.replace("_l0", f"_l{number}")
+    return names
+
+
+def to_flat_names(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Rename the weights in a state dict that is saved."""
+    for nested, flat in flat_names(module, prefix).items():
+        state_dict[flat] = state_dict.pop(nested)
+
+
+def from_flat_names(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Rename the weights in a state dict that is loaded."""
+    for nested, flat in flat_names(module, prefix).items():
+        if flat in state_dict:
+            state_dict[nested] = state_dict.pop(flat)
 
 
 def steps(x: Tensor) -> Tensor:
