@@ -94,7 +94,7 @@ class TestHostileArchives:
     @pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"no tar" * 100), gzip.compress(b"")[:-3]])
     def test_damaged(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "a.tar.gz").write_bytes(content)
-        with pytest.raises(UserError, match="a.tar.gz: (is damaged|does not contain)"):
+        with pytest.raises(UserError, match=r"a\.tar\.gz: (is damaged|does not contain)"):
             self.unpack(tmp_path / "a.tar.gz")
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -236,6 +237,15 @@ class TestCache:
         assert "is damaged" in capsys.readouterr().out
         assert sorted(everything(data)) == [*range(20), *range(100, 110)]
 
+    def test_a_compressed_cache_is_not_read(self, root: Path, decoded: list[int]) -> None:
+        """It could unpack to any size."""
+        ready(root)
+        (path,) = (root.parent / "cache").rglob("*.npz")
+        with np.load(path) as arrays:
+            np.savez_compressed(path, **dict(arrays))
+        ready(root)
+        assert decoded == [30, 30]
+
     def test_of_several_at_once_one_decodes(
         self, root: Path, decoded: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -413,3 +423,13 @@ class TestFingerprint:
         assert after != before
         (root / "cat" / "new.png").rename(root / "dog" / "new.png")
         assert folder(root).fingerprint() not in (before, after)
+
+
+class TestShape:
+    def test_it_is_the_size_that_the_net_scales_images_to(self, root: Path) -> None:
+        """Otherwise photographs would be reduced to 64x64 and enlarged to 224x224 again."""
+        overrides = ["data=folder", f"data.root={root}"]
+        assert compose(*overrides, "model=cnn").data.shape == [3, 64, 64]
+        assert compose(*overrides, "model=pretrained").data.shape == [3, 224, 224]
+        assert compose(*overrides, "model=pretrained", "model.size=96").model.in_shape == [3, 96, 96]
+        assert compose(*overrides, "model=pretrained", "data.shape=[1,32,32]").data.shape == [1, 32, 32]

@@ -4,6 +4,7 @@ Training images are composed again in every epoch, validation and test images on
 splits: the validation digits are held out before anything is composed, and the test images consist of test digits.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch.nn.functional import one_hot, pad
 
 from leyden.data.datamodule import DataFacts, InMemoryData, check
 from leyden.data.digits import Digits
+from leyden.data.file_access import check_memory
 from leyden.data.images import ImageData, check_image_shape, denormalise
 from leyden.data.loaders import Augment, Batch, Normalise
 from leyden.data.mnist import MNIST
@@ -104,6 +106,8 @@ class MultiDigitData(InMemoryData):
         check(self.num_train >= 1, f"num_train: got {self.num_train}, must be at least 1")
         check(self.num_eval >= 1, f"num_eval: got {self.num_eval}, must be at least 1")
         check_image_shape(self.shape)
+        check_memory(2 * self.num_train * SIDE**2, "num_train", self.num_train)
+        check_memory(2 * self.num_eval * math.prod(self.shape), "num_eval", self.num_eval)
         kind, mean, std = SOURCES[self.source]
         covered = (self.min_digits + self.max_digits) / 2 * SIDE**2 / (self.shape[-2] * self.shape[-1])  # fraction
         spread = (covered * (std**2 + mean**2) - (covered * mean) ** 2) ** 0.5

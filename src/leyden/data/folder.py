@@ -107,7 +107,7 @@ class Folder(ImageData):
             UserError: a file is broken, unless `skip_broken`.
         """
         broken = [
-            f"{cache.files[position].path} ({reason})"
+            f"{printable(cache.files[position].path)} ({printable(reason)})"
             for cache in self.caches.values()
             for position, reason in cache.broken().items()
         ]

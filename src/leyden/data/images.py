@@ -61,7 +61,6 @@ class ImageData(InMemoryData):
             self.exclude_class is None or 0 <= self.exclude_class < self.num_classes,
             f"exclude_class: got {self.exclude_class}, must be between 0 and {self.num_classes - 1}",
         )
-        check(not isinstance(self.exclude_class, bool), f"exclude_class: got {self.exclude_class}, must be a label")
         super().__post_init__()
         self._digests: dict[Path, str] = {}  # MD5 of the files that were read
         self._reported: set[Path] = set()  # files whose checksum is not the published one
