@@ -25,7 +25,7 @@ from tests.conftest import chosen
         (["model.activation=rleu"], "model.activation: got 'rleu', did you mean relu?; allowed are relu, leaky_relu"),
         (["model.hidden=[10,x]"], "model.hidden: got [10, 'x'], expected a list of whole numbers"),
         (["model.hidden=[10,0]"], "model.hidden: got [10, 0], every size must be at least 1"),
-        (["data=synthetic", "data.shape=[1,8,8]"], "model.channels: 2 convolutions are too deep"),
+        (["data=synthetic", "data.shape=[1,8,8]"], "model.channels: got [6, 16], but images of shape [1, 8, 8]"),
         (["task.label_smoothing=2"], "task.label_smoothing: got 2"),
         (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
         (["scheduler.pct_start=2"], "scheduler.pct_start: got 2, must be between 0 and 1"),
