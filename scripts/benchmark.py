@@ -81,13 +81,9 @@ def leyden_loader(
     images: Tensor, labels: Tensor, mean: list[float], std: list[float], shift: int, flip: bool
 ) -> TrainLoader:
     """Return the loader that `ImageData` makes."""
-    shift_and_flip = ShiftAndFlip(images, shift, flip)
-
-    def augment(index: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        return shift_and_flip(index, rng), labels[index]
-
     normalise = Normalise(mean, std, images.device)
-    return TrainLoader(images, labels, BATCH, normalise, augment=augment if shift or flip else None)
+    augment = ShiftAndFlip(images, labels, shift, flip) if shift or flip else None
+    return TrainLoader(images, labels, BATCH, normalise, augment=augment)
 
 
 class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -190,7 +186,7 @@ class PlainLoop:
 
 
 def start_up(repeat: int) -> Table:
-    """Measure the answers that need no torch, relative to the time that importing Lightning takes."""
+    """Measure commands that do not import torch, relative to the time that importing Lightning takes."""
     table = Table("start-up", "seconds", "relative to import lightning")
     commands = {
         "import lightning": ["-c", "import lightning"],

@@ -34,12 +34,14 @@ def main() -> None:
 
 def compare(args: argparse.Namespace) -> None:
     """Print or write what the arguments ask for."""
+    from leyden.config.plugins import load_plugins
     from leyden.errors import UserError
     from leyden.records.run_folder import write_text
     from leyden.tools.compare import as_csv, as_markdown, default_metrics, ranked, table
     from leyden.tools.curves import plot_curves
     from leyden.tools.read_runs import find_runs
 
+    load_plugins()  # those of the environment: their choices have names, too
     runs, left_out = find_runs(args.folders)
     for line in left_out:
         print(line, file=sys.stderr)

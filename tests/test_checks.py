@@ -50,7 +50,7 @@ class TestBrokenModels:
 
     def broken(self, match: str) -> None:
         with pytest.raises(GuaranteeError, match=match):
-            check_model("mlp", "synthetic", "model.hidden=[8]", *few_samples("synthetic"))
+            check_model("mlp", "synthetic", "model.hidden=[8]", "optimizer.weight_decay=0", *few_samples("synthetic"))
 
     def test_a_weight_without_a_gradient(self, monkeypatch: pytest.MonkeyPatch) -> None:
         real = MLP.__init__

@@ -11,25 +11,27 @@ from typing import Any
 from scripts.torture_lib import exhaustive
 from scripts.torture_lib.corpus import SECRET, Case, Place
 from scripts.torture_lib.corpus_checkpoints import checkpoint_cases
+from scripts.torture_lib.corpus_configs import config_cases
 from scripts.torture_lib.corpus_data import data_cases
+from scripts.torture_lib.corpus_images import csv_cases, image_cases
 from scripts.torture_lib.corpus_runs import run_cases
 from scripts.torture_lib.corpus_sweeps import sweep_cases
 from scripts.torture_lib.forks import ROOT, Ended, Forks
 from scripts.torture_lib.same_bits import differences, end_state
-from scripts.torture_lib.shim import Fault, missing
+from scripts.torture_lib.shim import Fault, missing, read_log
 from scripts.torture_lib.summary import Part
 
 SECONDS = 10
 MEMORY = 1 << 30  # bytes in addition to what the imports take
-STOPPED_AT = 280  # file operation at which the run is killed that most cases damage
 CONTROL = [chr(code) for code in (0x1B, 0x07, 0x9B)]
 
 
 class Files:
-    """Args:
+    """Gives damaged and hostile files to every reader.
 
-    forks: where the commands run.
-    folder: each case has new folders below it.
+    Args:
+        forks: the fork server in which the commands run.
+        folder: each case has new folders below it.
     """
 
     def __init__(self, forks: Forks, folder: Path) -> None:
@@ -40,7 +42,8 @@ class Files:
 
     def cases(self, part: Part, number: int | None) -> Iterator[None]:
         """Run all cases, or `number` of them, evenly spread."""
-        found = [*run_cases(), *checkpoint_cases(), *data_cases(), *sweep_cases()]
+        makers = (run_cases, config_cases, checkpoint_cases, data_cases, image_cases, csv_cases, sweep_cases)
+        found = [case for maker in makers for case in maker()]
         found = found[:: max(1, len(found) // number)][:number] if number else found
         part.planned = len(found)
         self._templates()
@@ -50,14 +53,18 @@ class Files:
             yield
 
     def _templates(self) -> None:
-        """The runs that are copied: one that was killed in its second epoch, and one that is finished."""
-        for name in ("stopped", "finished"):
-            logs = self.folder / f"make-{name}"
-            fault = Fault(logs, self.folder / "records", "kill", STOPPED_AT)
-            options = {"fault": fault} if name == "stopped" and not missing() else {}
-            ended = self.forks.train(*exhaustive.RUN, f"paths.logs={logs}", **options)
+        """The runs that are copied: a finished one, and one that was killed shortly after a checkpoint."""
+        at = 0
+        for name, mode in (("finished", "count"), ("stopped", "kill")):
+            logs, records = self.folder / f"make-{name}", self.folder / f"records-{name}"
+            fault = None if missing() else Fault(logs, records, mode, at)
+            ended = self.forks.train(*exhaustive.RUN, f"paths.logs={logs}", fault=fault)
             assert ended.code in (0, -9), ended.output
             shutil.copytree(exhaustive.only_run(logs), self.folder / name)
+            saves = [
+                one.number for one in read_log(records) if one.name == "rename" and one.target.endswith("last.ckpt")
+            ]
+            at = saves[-2] + 4 if saves else 0
         (self.folder / "empty").mkdir()
         self.expected = end_state(self.folder / "finished")
 
@@ -96,7 +103,7 @@ class Files:
 
 
 def problems(case: Case, ended: Ended) -> list[str]:
-    """What is wrong with the end of a command."""
+    """Return what is wrong with the way in which a command ended."""
     found = []
     if "Traceback (most recent" in ended.output:
         found.append(f"a traceback, exit code {ended.code}")
@@ -113,7 +120,7 @@ def problems(case: Case, ended: Ended) -> list[str]:
 
 
 def harm(place: Place, before: dict[str, str], ended: Ended) -> list[str]:
-    """What changed outside of the run folder, and whether the secret was read."""
+    """Return what changed outside of the run folder, and whether the secret was read."""
     found = []
     after = snapshot(place)
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
@@ -122,14 +129,14 @@ def harm(place: Place, before: dict[str, str], ended: Ended) -> list[str]:
     if SECRET in ended.output:
         found.append("it printed the secret")
     for path in place.run.rglob("*"):
-        if path.is_file() and not path.is_symlink() and SECRET.encode() in path.read_bytes():
-            if path.name != "config.yaml":
-                found.append(f"the secret is in {path.name}")
+        readable = path.is_file() and not path.is_symlink() and path.name != "config.yaml"
+        if readable and SECRET.encode() in path.read_bytes():
+            found.append(f"the secret is in {path.name}")
     return found
 
 
 def snapshot(place: Place) -> dict[str, str]:
-    """Path → digest of everything outside of the run folder."""
+    """Return path → digest of everything outside of the run folder."""
     found = {}
     for path in sorted(place.run.parent.rglob("*")):
         if path == place.run or place.run in path.parents:

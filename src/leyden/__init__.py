@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from leyden.load import load
+from leyden.tools.load import load
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ from torch import Tensor
 
 from leyden.config.compose import compose
 from leyden.errors import UserError
-from leyden.load import load
 from leyden.modules.base import BaseModule
+from leyden.records.json_files import read_report
 from leyden.records.loggers import read_metrics
-from leyden.records.report import read_report
-from leyden.records.run_folder import best_checkpoint, create, last_checkpoint, new_path, unlock
+from leyden.records.run_folder import best_checkpoint, create, last_checkpoint, new_path
 from leyden.run import resume, run
 from leyden.tools.evaluate import evaluate
+from leyden.tools.load import load
 
 # A run of ten steps in two epochs, with checkpoints within the epochs.
 SMALL = (
@@ -47,7 +48,7 @@ class GuaranteeError(AssertionError):
 
 @dataclass
 class Checked:
-    """What the guarantees look at: one small run, and how to make another one."""
+    """A small run that the guarantees inspect, and the settings to repeat it."""
 
     cfg: DictConfig
     overrides: Sequence[str]
@@ -58,7 +59,7 @@ class Checked:
 
 
 class _Spy(Callback):
-    """Notes the first weights and which weights have a gradient; stops the run at `cut_at`, like a kill."""
+    """Records the initial weights and which weights have no gradient. Stops the run at step `cut_at`, like a kill."""
 
     pruned = False
 
@@ -72,12 +73,10 @@ class _Spy(Callback):
         self.initial = {name: value.clone() for name, value in pl_module.state_dict().items()}
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        weights = self.module.named_parameters()
+        self.missing = [name for name, weight in weights if weight.requires_grad and weight.grad is None]
         if trainer.global_step == self.cut_at:
             raise InterruptedError
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        weights = pl_module.named_parameters()
-        self.missing = [name for name, weight in weights if weight.requires_grad and weight.grad is None]
 
 
 def check_model(model: str, data: str = "digits", *overrides: str, processes: bool = False) -> list[str]:
@@ -86,14 +85,14 @@ def check_model(model: str, data: str = "digits", *overrides: str, processes: bo
     Args:
         model: a choice of the config group `model`, also of a plugin.
         data: a choice of the config group `data`.
-        overrides: more of the command line, such as ``plugins=[FOLDER]`` or sizes that make the net small.
+        overrides: more overrides, such as ``plugins=[FOLDER]`` or sizes that make the net small.
         processes: also check that two processes give the metrics of one, which takes 20 seconds.
 
     Returns:
         The names of the guarantees that were checked.
 
     Raises:
-        GuaranteeError: one of them does not hold; the message says which and how.
+        GuaranteeError: one of them does not hold; the message names it and what is wrong.
         UserError: the model and the data set do not fit together.
     """
     own = [override for override in overrides if override.startswith("plugins")]
@@ -114,7 +113,6 @@ def _small_run(cfg: DictConfig, overrides: Sequence[str]) -> Checked:
     create(folder)
     spy = _Spy()
     run(cfg.copy(), folder, spy)
-    unlock(folder)
     assert isinstance(spy.module, BaseModule)
     return Checked(cfg, overrides, folder, spy.module, spy.initial, spy.missing)
 
@@ -140,13 +138,10 @@ def resumes_exactly(checked: Checked) -> str:
     """A run that is stopped within an epoch and resumed ends with the same bits."""
     folder = new_path(Path(checked.cfg.paths.logs))
     create(folder)
-    try:
+    with suppress(InterruptedError):
         run(checked.cfg.copy(), folder, _Spy(cut_at=CUT_AT))
-    except InterruptedError:
-        unlock(folder)
     plugins = [f"plugins=[{','.join(checked.cfg.plugins)}]"] if checked.cfg.plugins else []
     resume(folder, plugins)
-    unlock(folder)
     for path in (last_checkpoint, best_checkpoint):
         one, other = (torch.load(path(run), weights_only=True) for run in (checked.folder, folder))
         if difference := first_difference(one, other):

@@ -8,7 +8,7 @@ class UserError(ValueError):
 
 
 class DivergedError(RuntimeError):
-    """The loss or a weight became NaN or infinite. The checkpoint before is kept."""
+    """The loss or a weight became NaN or infinite. The last good checkpoint is kept."""
 
     exit_code = 3
 

@@ -1,4 +1,4 @@
-"""Learning rate schedules as functions of the fraction of the training that is done, and their wiring to Lightning.
+"""Learning rate schedules as functions of the completed fraction of the training, and their connection to Lightning.
 
 The total number of steps comes from the Trainer. If a run is resumed with more epochs, its schedule is stretched.
 """
@@ -124,7 +124,7 @@ def step(optimizer: Optimizer, total_steps: int, milestones: Sequence[float], ga
 class OneCycle(LRScheduler):
     """1cycle (Smith and Topin, 2018): the learning rate rises to that of the optimizer, then falls to almost zero.
 
-    Momentum, or the first beta of Adam, moves the other way, from 0.95 to 0.85 and back; it is left alone if it is 0.
+    Momentum, or the first beta of Adam, moves the other way, from 0.95 to 0.85 and back; if it is 0, it stays 0.
     Both follow half cosines. The values are those of `torch.optim.lr_scheduler.OneCycleLR`, which cannot be stretched
     over more steps when a run is resumed.
 

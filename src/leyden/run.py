@@ -1,4 +1,4 @@
-"""One run from its config to its report: data, net, module, trainer, training, test of the best checkpoint."""
+"""One run, from its config to its report: data, net, module, trainer, training, test of the best checkpoint."""
 
 import gc
 import os
@@ -6,39 +6,34 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import cast
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from leyden.config.builders import build_data, build_module, load_weights
+from leyden.config.builders import build_data, build_module
 from leyden.config.stored import stored_config
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
+from leyden.records.json_files import read_origin, read_report
 from leyden.records.loggers import TensorBoard
 from leyden.records.processes import end_with, is_first_process
-from leyden.records.report import read_origin, read_report, write_origin
-from leyden.records.run_folder import FOLDER_VARIABLE, create, lock, new_path, parent, save_config
+from leyden.records.report import write_origin
+from leyden.records.run_folder import FOLDER_VARIABLE, create, lock, new_path, parent, save_config, unlock
 from leyden.seeding import seed_all
 from leyden.training.callbacks import ConfigWriter
 from leyden.training.fast_loop import use_fast_loop
 from leyden.training.launcher import shared_folder
 from leyden.training.outcome import finish, test
-from leyden.training.resume import is_done, last_good_checkpoint
+from leyden.training.resume import check_progress, check_same_data, is_done, last_good_checkpoint
 from leyden.training.signals import raise_on_signals
-from leyden.training.trainer import Training, build_training, silence_lightning
+from leyden.training.trainer import Pruner, Training, build_training, silence_lightning
 from leyden.training.transfer import initialise_weights
 
 # Rank 0 of a run sets this variable, so that the other processes can notice that it has ended.
 FIRST_PROCESS_VARIABLE = "LEYDEN_FIRST_PROCESS"
-
-
-class Pruner(Protocol):
-    """A callback that may stop a run before its end."""
-
-    pruned: bool
 
 
 def run(cfg: DictConfig, folder: Path | None = None, pruner: Pruner | None = None) -> float:
@@ -57,36 +52,27 @@ def run(cfg: DictConfig, folder: Path | None = None, pruner: Pruner | None = Non
         DivergedError: the loss or a weight became NaN or infinite.
         StoppedError: a signal ended the run; it can be resumed.
     """
-    with _process(cfg):
+    folder, is_new = folder or _new_folder(cfg), folder is None
+    with _process(folder):
         began = time.perf_counter()
-        resumes = folder is not None
-        folder = folder or shared_folder(lambda: new_path(parent(cfg.paths.logs, cfg.name)))
-        checkpoint_path, checkpoint = last_good_checkpoint(folder) if resumes else (None, None)
+        path, checkpoint = (None, None) if is_new else last_good_checkpoint(folder)
         seed_all(torch.device("cpu"), cfg.seed, "init")
-        module = build_module(cfg)
-        data = build_data(cfg)
-        extra = [pruner] if pruner else []
-        training = build_training(cfg, module, data, folder, checkpoint, cast(Any, extra))
-        if checkpoint and checkpoint_path:
-            load_weights(module, checkpoint, checkpoint_path)
-        else:
-            initialise_weights(module, cfg.init_from)
+        module, data = build_module(cfg), build_data(cfg)
+        training = build_training(cfg, module, data, folder, checkpoint, pruner)
+        if checkpoint:
+            check_progress(folder, training.position.epoch, cfg)
+        initialise_weights(module, cfg, path, checkpoint)
         data.prepare_data()
         data.setup("fit")
         module.use_facts(data.facts())
         if not checkpoint:
             module.prepare_fit(data)
+        check_same_data(folder, data, cfg)
         cfg = cast(DictConfig, OmegaConf.merge(cfg, {"data": data.measured()}))
-
-        fast = use_fast_loop(training.trainer, module, data)
-        _begin(cfg, folder, training, module, data, resumes)
-        training.trainer.fit(module, datamodule=data, ckpt_path=checkpoint_path, weights_only=True)
-        raise_on_signals("after the training", folder)
-        test(
-            training, module, data, folder, pruned=bool(pruner and pruner.pruned), limit=cfg.trainer.limit_test_batches
-        )
-        seconds = time.perf_counter() - began
-        finish(cfg, folder, training, data, seconds, pruned=bool(pruner and pruner.pruned), fast=fast)
+        _begin(cfg, folder, training, module, data, is_new)
+        training.trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+        test(training, module, data, folder, cfg)
+        finish(cfg, folder, training, data, time.perf_counter() - began)
         return training.checkpoints.best_score
 
 
@@ -107,16 +93,23 @@ def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
     report = read_report(folder)
     read_origin(folder)  # a damaged one is reported now, not after the training
     if report and report["state"] == "finished" and is_done(cfg, report):
-        print(f"{folder} is finished, after {report['epochs']} epochs. A larger trainer.max_epochs continues it.")
+        print(
+            f"{folder} is finished, after {report['epochs']} epochs. To continue it, give a larger trainer.max_epochs"
+        )
         return float(report["objective"]["best"])
     if is_first_process():
         lock(folder)
     return run(cfg, folder)
 
 
+def _new_folder(cfg: DictConfig) -> Path:
+    """Return the path of a new run folder, the same one on all processes of the run."""
+    return shared_folder(lambda: new_path(parent(cfg.paths.logs, cfg.name)))
+
+
 @contextmanager
-def _process(cfg: DictConfig) -> Iterator[None]:
-    """Set this process up for a run, and clean up after it, so that a notebook can do many."""
+def _process(folder: Path) -> Iterator[None]:
+    """Set this process up for a run, and clean up after it, so that a notebook can run several."""
     silence_lightning()
     if is_first_process():
         os.environ[FIRST_PROCESS_VARIABLE] = str(os.getpid())
@@ -128,6 +121,7 @@ def _process(cfg: DictConfig) -> Iterator[None]:
     try:
         yield
     finally:
+        unlock(folder)
         gc.unfreeze()
         os.environ.pop(FOLDER_VARIABLE, None)
         if torch.distributed.is_initialized():
@@ -135,19 +129,20 @@ def _process(cfg: DictConfig) -> Iterator[None]:
 
 
 def _begin(
-    cfg: DictConfig, folder: Path, training: Training, module: BaseModule, data: InMemoryData, resumes: bool
+    cfg: DictConfig, folder: Path, training: Training, module: BaseModule, data: InMemoryData, is_new: bool
 ) -> None:
     """Create the folder, write what is known before the training, and announce the run."""
     trainer = training.trainer
+    trainer.callbacks.append(ConfigWriter(lambda: save_config(folder, cfg)))  # type: ignore[attr-defined]
+    training.uses_fast_loop = use_fast_loop(trainer, module, data)
     if trainer.is_global_zero:
-        if not resumes:
+        if is_new:
             create(folder)
             os.environ[FOLDER_VARIABLE] = str(folder)
         if not (folder / "origin.json").exists():
-            write_origin(folder)
+            write_origin(folder, data.fingerprint())
         if not (folder / "config.yaml").exists():
             save_config(folder, cfg)
-    trainer.callbacks.append(ConfigWriter(lambda: save_config(folder, cfg)))  # type: ignore[attr-defined]
     raise_on_signals("before the first step", folder)
     if cfg.trainer.compile:
         module.net.compile()

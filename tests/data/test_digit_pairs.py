@@ -32,7 +32,8 @@ def test_targets_are_the_digits_that_an_image_was_composed_of() -> None:
     data = pairs("data.jitter=0")
     labels = torch.arange(10).repeat(5)
     images = (labels + 1).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
-    composed, targets = data.augmentation(images, labels)(torch.arange(50), torch.Generator().manual_seed(1))
+    augment = data.augmentation(images, labels)
+    composed, targets = augment(torch.arange(50), *augment.draw(50, torch.Generator().manual_seed(1)))
     for image, target, first in zip(composed, targets, labels.tolist(), strict=True):
         shown = set(image.unique().tolist()) - {0}
         assert shown == {number + 1 for number in target.nonzero().flatten().tolist()}

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from leyden.data.loaders import EvalLoader, Normalise, ShiftAndFlip, TrainLoader
 from tests.data.building import CPU, UNCHANGED, build_data, numbered
@@ -38,6 +40,29 @@ class TestTrainLoader:
             assert torch.equal(images, same_images)
             assert torch.equal(labels, same_labels)
 
+    def test_the_samples_and_their_augmentation_do_not_depend_on_the_number_of_processes(self) -> None:
+        images = torch.randint(0, 256, (24, 1, 6, 6), dtype=torch.uint8), torch.arange(24)
+        alone = list(augmented(images, 6, shift=2, flip=True, position=lambda: (3, 6)))
+        ranks = [
+            augmented(images, 3, shift=2, flip=True, rank=rank, world=2, position=lambda: (3, 6)) for rank in (0, 1)
+        ]
+        assert len(alone) == 3
+        for (inputs, labels), (first, first_labels), (second, second_labels) in zip(alone, *ranks, strict=True):
+            assert torch.equal(inputs, torch.stack([first, second], 1).flatten(0, 1))
+            assert torch.equal(labels, torch.stack([first_labels, second_labels], 1).flatten())
+
+    def test_random_numbers_are_drawn_once_per_epoch(self) -> None:
+        drawn: list[int] = []
+
+        class Counting(ShiftAndFlip):
+            def draw(self, num: int, rng: torch.Generator) -> tuple[torch.Tensor, ...]:
+                drawn.append(num)
+                return super().draw(num, rng)
+
+        augment = Counting(*numbered(40), 1, True)
+        assert len(list(TrainLoader(*numbered(40), 4, UNCHANGED, augment=augment))) == 10
+        assert drawn == [40]
+
     def test_processes_share_no_sample_and_have_equally_many_batches(self) -> None:
         shards = [TrainLoader(*numbered(20), 2, UNCHANGED, rank=rank, world=3) for rank in range(3)]
         seen = [torch.cat([labels for _, labels in shard]).tolist() for shard in shards]
@@ -62,7 +87,10 @@ class TestAugmentation:
     def test_without_shift_and_flip_it_gives_the_images_back(self) -> None:
         images = torch.randint(0, 256, (5, 3, 4, 6), dtype=torch.uint8)
         index = torch.tensor([4, 0, 2])
-        assert torch.equal(ShiftAndFlip(images, 0, False)(index, torch.Generator()), images[index])
+        augment = ShiftAndFlip(images, torch.arange(5), 0, False)
+        found, targets = augment(index, *augment.draw(3, torch.Generator()))
+        assert torch.equal(found, images[index])
+        assert targets.tolist() == [4, 0, 2]
 
     def test_every_result_is_a_shift_or_mirror_of_its_image_and_all_of_them_come(self) -> None:
         images = torch.randint(1, 256, (2, 3, 4, 5), dtype=torch.uint8)
@@ -73,7 +101,8 @@ class TestAugmentation:
             for number in range(2)
         ]  # fmt: skip
         index = torch.arange(2).repeat(400)
-        found = ShiftAndFlip(images, 1, True)(index, torch.Generator().manual_seed(0))
+        augment = ShiftAndFlip(images, torch.arange(2), 1, True)
+        found, _ = augment(index, *augment.draw(800, torch.Generator().manual_seed(0)))
         for number in range(2):
             mine = found[index == number]
             choices = torch.cat(possible[number])
@@ -85,3 +114,36 @@ class TestAugmentation:
         pixels = torch.tensor([[[[0, 255]], [[51, 102]]]], dtype=torch.uint8)
         expected = torch.tensor([[[[-1.0, 1.0]], [[0.0, 0.8]]]])
         assert torch.allclose(Normalise([0.5, 0.2], [0.5, 0.25], CPU)(pixels), expected, atol=1e-6)
+
+
+class CopiesToADevice(TorchDispatchMode):
+    """Counts the operations that create a tensor on another device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        inputs = [arg for arg in args if isinstance(arg, torch.Tensor)]
+        if isinstance(found, torch.Tensor) and inputs and found.device != inputs[0].device:
+            self.count += 1
+        return found
+
+
+@pytest.mark.parametrize("name", ["cifar10", "digits", "digit_pairs", "digit_strings"])
+def test_an_epoch_on_a_gpu_copies_only_order_and_draws_to_it(name: str) -> None:
+    """A copy in a step would block it. The tensors are fake: they have a device and a shape, but no values."""
+    data = build_data(name)
+    channels, height, width = data.shape if name in ("cifar10", "digits") else (1, 28, 28)
+    with FakeTensorMode(), CopiesToADevice() as copies:
+        images = torch.zeros((40, channels, height, width), dtype=torch.uint8, device="cuda")
+        labels = torch.zeros(40, dtype=torch.int64, device="cuda")
+        batches = iter(
+            TrainLoader(images, labels, 4, data.transform(images.device), augment=data.augmentation(images, labels))
+        )
+        next(batches)
+        assert copies.count > 0
+        copies.count = 0
+        rest = list(batches)
+    assert len(rest) == 9
+    assert {tensor.device.type for batch in rest for tensor in batch} == {"cuda"}
+    assert copies.count == 0

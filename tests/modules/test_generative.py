@@ -103,7 +103,7 @@ def test_a_classifier_makes_no_images(finished: Finished, tmp_path: Path) -> Non
         (["model=gan", "task.ema=1.0"], "task.ema: got 1.0"),
         (["model=vae", "task.beta=-1.0"], "task.beta: got -1.0"),
         (["model=vae", "data=synthetic", "data.shape=[1,30,28]"], "model.in_shape: got [1, 30, 28]"),
-        (["model=vae", "task=gan"], "task: a GaussianAutoencoder cannot be trained as gan; model=gan selects"),
+        (["model=vae", "task=gan"], "task: got gan, which cannot train a GaussianAutoencoder; use model=gan"),
         (["model=cnn", "task=vae"], "model: CNN is missing a required argument: 'num_outputs'"),
         (["model=autoencoder", "data.exclude_class=10"], "data.exclude_class: got 10, must be between 0 and 9"),
     ],

@@ -3,6 +3,7 @@
 ``python -m tests.sweep.fake_jobs SECONDS OVERRIDES…`` runs a worker of such a sweep in a process of its own.
 """
 
+import csv
 import json
 import os
 import sys
@@ -18,25 +19,27 @@ from omegaconf import DictConfig
 
 from leyden.config.compose import CONF
 from leyden.sweep.plan import Plan, read_plan
-from leyden.sweep.runners import Job
+from leyden.sweep.runners import Failure, Job
 from leyden.sweep.study import Study
 from leyden.sweep.worker import Sweep
 
 DROPOUT = "model.dropout=interval(0.0, 0.9)"
 
-Outcome = Callable[[Job], "float | str | dict[str, Any]"]
+Outcome = Callable[[Job], "float | str | Failure | dict[str, Any]"]
 
 
 def make_plan(*arguments: str) -> Plan:
     """Return the plan of ``python train.py -m <arguments>``."""
 
     def composed(overrides: Any) -> DictConfig:
-        cfg = compose("config", list(overrides), return_hydra_config=True)
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("config", list(overrides), return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
         return cfg
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return read_plan(arguments, GlobalHydra.instance().config_loader(), composed)
+        loader = GlobalHydra.instance().config_loader()
+    return read_plan(arguments, loader, composed)
 
 
 class FakeJobs:
@@ -66,22 +69,26 @@ class FakeJobs:
         self.active[job.number] = (job, time.monotonic())
         self.started.append(job)
 
-    def ended(self) -> list[tuple[Job, str | None]]:
+    def ended(self) -> list[tuple[Job, Failure | None]]:
         done = [job for job, began in self.active.values() if time.monotonic() >= began + self.seconds]
         for job in done:
             del self.active[job.number]
         return [(job, self.report(job)) for job in done]
 
-    def report(self, job: Job) -> str | None:
+    def report(self, job: Job) -> Failure | None:
+        """Write the report of a job that has ended; or return its failure."""
         outcome = self.outcome(job)
-        if isinstance(outcome, str):
+        if isinstance(outcome, Failure):
             return outcome
+        if isinstance(outcome, str):
+            return Failure(outcome)
         facts = outcome if isinstance(outcome, dict) else {"best": outcome}
         report = {
             "state": facts.get("state", "finished"),
             "objective": {"metric": "val/acc", "mode": "max", "best": facts.get("best")},
             "metrics": facts.get("metrics", {}),
             "parameters": facts.get("parameters", 0),
+            "epochs": 1,
         }
         (job.folder / "report.json").write_text(json.dumps(report))
         return None
@@ -109,8 +116,8 @@ def quadratic(job: Job) -> float:
 
 def rows(folder: Path) -> list[dict[str, str]]:
     """Return the rows of trials.csv in a sweep's folder."""
-    lines = [line.split(",") for line in (folder / "trials.csv").read_text().splitlines()]
-    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    with (folder / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def folder(logs: Path) -> Path:

@@ -6,8 +6,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 
 from leyden.config.compose import CONF, groups
-from leyden.sweep.runners import quote
-from leyden.sweep.space import Choice, Number, Space, parse, parse_value, read_axes, read_axis
+from leyden.sweep.space import Choice, Number, Space, parse, read_axes, read_axis
 
 
 @pytest.fixture
@@ -76,8 +75,3 @@ def test_points_under_a_condition(loader: ConfigLoader) -> None:
 def test_a_point_is_found_by_its_values_not_their_spelling() -> None:
     space = Space((Choice("model.hidden", (), ("[64]", "[256,128]")), Number("lr", (), 0, 1, 0, False, False)), {})
     assert space.point_at({"model.hidden": [256, 128], "lr": 1e-1}) == {"model.hidden": "[256,128]", "lr": 0.1}
-
-
-@pytest.mark.parametrize("text", ['{"a": "b\'c\\\\d"}', "${x}", ""])
-def test_quoted_for_hydra_a_text_stays_what_it_is(text: str) -> None:
-    assert parse_value(quote(text)) == text

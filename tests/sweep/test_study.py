@@ -101,7 +101,7 @@ def test_a_trial_that_kills_its_workers_fails(logs: str) -> None:
         kill(study)
     study = Study(plan)
     assert study.claim() is None
-    assert study.trials()[0].user_attrs["reason"] == f"its worker died {MAX_STARTS} times"
+    assert study.trials()[0].user_attrs["reason"] == f"killed {MAX_STARTS} times without a new checkpoint"
 
 
 def test_a_released_trial_does_not_count_as_a_start(logs: str) -> None:

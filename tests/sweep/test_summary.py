@@ -8,13 +8,13 @@ from tests.sweep.fake_jobs import DROPOUT, folder, quadratic, sweep, values
 
 
 def test_several_objectives_give_the_pareto_front(tmp_path: Path, logs: str) -> None:
-    results = {"0": (0.9, 100), "1": (0.8, 50), "2": (0.7, 70)}
+    results = {"0.0": (0.9, 100), "0.1": (0.8, 50), "0.2": (0.7, 70)}
 
     def outcome(job: Job) -> dict[str, object]:
-        accuracy, size = results[values(job)["seed"]]
+        accuracy, size = results[values(job)["model.dropout"]]
         return {"best": accuracy, "parameters": size}
 
-    sweep(outcome, logs, "seed=0,1,2", "sweep.objectives={val/acc: max, parameters: min}")
+    sweep(outcome, logs, "model.dropout=0.0,0.1,0.2", "sweep.objectives={val/acc: max, parameters: min}")
     best = json.loads((folder(tmp_path) / "sweep.json").read_text())["best"]
     assert [entry["values"] for entry in best] == [
         {"val/acc": 0.9, "parameters": 100},

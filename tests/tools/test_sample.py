@@ -26,6 +26,6 @@ def test_a_seed_gives_the_same_grid_again(finished: Callable[..., Path], tmp_pat
 
 
 def test_a_classifier_does_not_generate_images(finished: Callable[..., Path], tmp_path: Path) -> None:
-    folder = finished("model=mlp", "trainer=smoke", "trainer.max_epochs=1")
+    folder = finished("model=mlp", "model.hidden=[8]", "trainer.max_epochs=1")
     with pytest.raises(UserError, match="does not generate images"):
         sample(folder, tmp_path / "none.png")

@@ -50,7 +50,7 @@ def test_a_run_starts_from_another_ones_weights(finished: Finished, capsys: pyte
     first = finished("model=mlp", *TINY)
     capsys.readouterr()
     second = finished("model=mlp", *TINY, "optimizer=sgd", "optimizer.lr=1e-12", f"init_from={first}", "seed=5")
-    assert f"init_from: {first}: weights taken; drawn anew none" in capsys.readouterr().out
+    assert f"init_from: {first}: weights loaded\n" in capsys.readouterr().out
     one, other = start_weights(first), start_weights(second)
     assert all(other[name].allclose(weight, atol=1e-6) for name, weight in one.items())
 
@@ -60,7 +60,7 @@ def test_a_head_of_another_size_is_left_out_and_named(finished: Finished, capsys
     capsys.readouterr()
     sgd = ("optimizer=sgd", "optimizer.lr=1e-12", "model.hidden=[256,128]")
     second = finished("model=mlp", *TINY, "data.num_classes=4", *sgd, f"init_from={first}")
-    assert "drawn anew net.layers.6.weight, net.layers.6.bias\n" in capsys.readouterr().out
+    assert "re-initialised: net.layers.6.weight, net.layers.6.bias\n" in capsys.readouterr().out
     one, other = start_weights(first), start_weights(second)
     assert other["net.layers.0.weight"].allclose(one["net.layers.0.weight"], atol=1e-6)
     assert other["net.layers.6.weight"].shape == (4, 128)
@@ -72,18 +72,18 @@ def test_a_run_with_init_from_is_resumed_without_the_other(finished: Finished) -
     best_checkpoint(first).unlink()
     resume(second, ["trainer.max_epochs=3"])
     assert json.loads((second / "report.json").read_text())["epochs"] == 3
-    with pytest.raises(UserError, match="init_from: a resumed run keeps its own"):
+    with pytest.raises(UserError, match="init_from: cannot change when a run is resumed"):
         resume(second, ["init_from=null"])
 
 
 def test_weights_of_another_net_do_not_fit(finished: Finished) -> None:
     first = finished("model=mlp", *TINY)
-    with pytest.raises(UserError, match=r"^init_from: .* has no weight of the name and shape"):
+    with pytest.raises(UserError, match=r"^init_from: .* has no weight with the name and shape"):
         finished("model=cnn", *TINY, f"init_from={first}")
 
 
 def test_no_folder_to_start_from(finished: Finished, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^init_from: .*nowhere is no run folder"):
+    with pytest.raises(UserError, match=r"^init_from: .*nowhere is not a run folder"):
         finished(f"init_from={tmp_path / 'nowhere'}")
     assert not list((tmp_path / "logs").glob("runs/*/*")), "no folder may be made"
 
@@ -91,7 +91,7 @@ def test_no_folder_to_start_from(finished: Finished, tmp_path: Path) -> None:
 def test_a_state_dict_becomes_the_body(finished: Finished, generated: Path, capsys: pytest.CaptureFixture[str]) -> None:
     still = ("optimizer=sgd", "optimizer.lr=1e-12")
     folder = finished(*PRETRAINED, f"model.weights={generated}", "model.freeze_epochs=9", *still, *TINY)
-    assert "drawn anew fc.weight, fc.bias\n" in capsys.readouterr().out
+    assert "re-initialised: fc.weight, fc.bias\n" in capsys.readouterr().out
     generated.rename(generated.with_suffix(".away"))  # the folder is the model
     found = leyden.load(folder).net.model.state_dict()
     wanted = torch.load(generated.with_suffix(".away"), weights_only=True)

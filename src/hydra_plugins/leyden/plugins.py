@@ -3,6 +3,7 @@
 Hydra imports this file at every start. Therefore it imports neither Optuna nor torch.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,7 @@ for group, node in (("sweeper", OptunaSweeperConf), ("launcher", SubprocessLaunc
 
 
 class SubprocessLauncher(Launcher):
-    """Selects processes of this machine for the jobs. The sweeper starts them itself, one as soon as another ends.
+    """Runs the jobs as processes of this machine. The sweeper starts them itself: the next as soon as one has ended.
 
     Args:
         n_jobs: jobs at the same time.
@@ -57,6 +58,14 @@ class SubprocessLauncher(Launcher):
         raise HydraException("hydra/launcher=subprocess works only with hydra/sweeper=optuna")
 
 
+def check_platform(platform: str) -> None:
+    """Raise UserError on Windows, which has neither the file locks nor the process groups that sweeps use."""
+    if platform == "win32":
+        from leyden.errors import UserError
+
+        raise UserError("-m: sweeps need Linux or macOS. On Windows use single runs or the Windows Subsystem for Linux")
+
+
 class OptunaSweeper(Sweeper):
     """Runs grids and searches, see `leyden.sweep`."""
 
@@ -64,6 +73,7 @@ class OptunaSweeper(Sweeper):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> Any:
+        check_platform(sys.platform)
         from leyden.sweep.command import run
 
         assert self.config is not None

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
 
 from leyden.config.plugins import conf_folders, load_plugins
-from leyden.config.quoting import quote_paths
+from leyden.config.quoting import is_other_type, quote_paths
 from leyden.config.rules import REPLACED, check_config, metric_mode
 from leyden.config.suggest import dotted, nearest
 from leyden.data.image_files.listing import class_names
@@ -67,7 +67,7 @@ def plain(cfg: DictConfig) -> DictConfig:
 def _cause(error: InterpolationResolutionError) -> BaseException:
     """Return the error to show: for a missing key, the key that refers to it; otherwise the UserError in the chain.
 
-    OmegaConf wraps an error that a resolver raises once for each interpolation that led to it.
+    If a resolver raises an error, OmegaConf wraps it once for each interpolation that refers to it.
     """
     if isinstance(error, InterpolationKeyError) and (
         missing := re.search(r"Interpolation key '(.*)' not found", str(error))
@@ -86,13 +86,13 @@ def _cause(error: InterpolationResolutionError) -> BaseException:
 
 
 def check_choices(overrides: Iterable[str]) -> None:
-    """Raise UserError if an override gives a group no choice, or one that is only a part of others."""
+    """Raise UserError if an override gives a group no choice, or a file that only other choices use (``_…``)."""
     listed = groups()
     for override in overrides:
         group, equals, choice = override.partition("=")
         if not equals or group not in listed or group in ("experiment", "logger", "callbacks"):
             continue
-        if choice in ("null", "") or choice.startswith("_"):
+        if not choice or choice.startswith("_") or is_other_type(choice):
             got = choice or "nothing"
             raise UserError(f"{group}: got {got}, must be one of {', '.join(listed[group])}")
 
@@ -103,7 +103,7 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
 
 
 def groups() -> dict[str, dict[str, str]]:
-    """Return config group → choice → its description (the first comment of its file), those of plugins included."""
+    """Return config group → choice → its description (the first comment of its file), including plugins."""
     found: dict[str, dict[str, str]] = {}
     for conf in (CONF, *conf_folders()):
         for folder in sorted(path for path in conf.iterdir() if path.is_dir()):
@@ -122,7 +122,7 @@ def _headline(file: Path) -> str:
 
 
 def explain(error: CompactHydraException, overrides: Iterable[str] = ()) -> str:
-    """Return one line for an error of Hydra's: the key, the value, and the nearest one that is allowed.
+    """Return one line for an error of Hydra: the key, the value, and the nearest one that is allowed.
 
     Args:
         error: what composing raised.
@@ -142,7 +142,7 @@ def explain(error: CompactHydraException, overrides: Iterable[str] = ()) -> str:
 
 
 def _parse_error(error: BaseException | None) -> OverrideParseException | None:
-    """Return the error of Hydra's override parser among `error` and its causes."""
+    """Return the error of Hydra's override parser that caused `error`, None if there is none."""
     while error:
         if isinstance(error, OverrideParseException):
             return error
@@ -166,7 +166,7 @@ def unknown_key(key: str, overrides: Iterable[str]) -> str:
 
 
 def _keys(overrides: Iterable[str]) -> Iterator[str]:
-    """Return every dotted key of the config that the valid choices of groups among `overrides` give."""
+    """Return every dotted key of the config that is composed with the valid group choices in `overrides`."""
     choices = groups()
     kept = []
     for override in overrides:

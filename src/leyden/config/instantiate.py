@@ -118,7 +118,7 @@ def _is_plugin(module: str) -> bool:
 
 
 def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return `arguments` with lists as tuples where the signature of `target` wants those.
+    """Return `arguments`, with a tuple instead of a list where the signature of `target` requires one.
 
     Raises:
         UserError: `target` does not have such an argument, or the value has the wrong type.
@@ -138,7 +138,7 @@ def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], ke
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """Return argument → type."""
+    """Return the annotated type of each argument of the target."""
     function = target.__init__ if inspect.isclass(target) else target
     parameters = inspect.signature(function).parameters
     try:

@@ -56,7 +56,9 @@ def load_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"plugins: there is no folder {folder}")
     for name in _modules(folder):
-        if name in sys.stdlib_module_names or importlib.machinery.PathFinder.find_spec(name):
+        found = importlib.machinery.PathFinder.find_spec(name)
+        taken = found is not None and not str(found.origin).startswith(str(folder))
+        if name in sys.stdlib_module_names or taken:
             raise UserError(f"plugins: {folder / name} has the name of another Python module. Rename it")
         trust(name)
     sys.path.insert(0, str(folder))

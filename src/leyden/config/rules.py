@@ -76,7 +76,7 @@ class CheckpointSettings:
 
 @dataclass(kw_only=True)
 class EarlyStoppingSettings:
-    """When a run stops that no longer improves."""
+    """When to stop a run that no longer improves."""
 
     patience: int
     min_delta: float
@@ -224,7 +224,7 @@ def check_config(cfg: DictConfig) -> None:
     assert isinstance(values, dict)
     for group in (*BUILT, *LISTED):
         if not isinstance(values.get(group), dict):
-            raise UserError(f"{group}: got {values.get(group)!r}, must be one of the choices of --help")
+            raise UserError(f"{group}: got {values.get(group)!r}, must be a choice that --help lists")
     for group in BUILT:
         if not isinstance(values[group].get("_target_"), str):
             raise UserError(
@@ -278,7 +278,7 @@ RESUMABLE_GROUPS = ("callbacks", "logger")  # a run folder cannot bring its own,
 
 
 def check_resumable(keys: Iterable[str]) -> None:
-    """Raises UserError if one of `keys` must stay as it is when a run is resumed."""
+    """Raise UserError if one of `keys` must stay as it is when a run is resumed."""
     for key in keys:
         if key not in RESUMABLE and not key.startswith(tuple(f"{group}." for group in RESUMABLE_GROUPS)):
             raise UserError(f"{key}: cannot change when a run is resumed. These keys can: {', '.join(RESUMABLE)}")

@@ -1,4 +1,4 @@
-"""The config of a run folder: brought to today's keys, and checked before anything is built from it."""
+"""The config of a run folder: keys of earlier versions are converted, and all are checked before anything is built."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

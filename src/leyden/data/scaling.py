@@ -1,4 +1,4 @@
-"""Statistics of the training split that standardise raw features, and return a net's outputs to the targets' units.
+"""Statistics of the training split. They standardise raw features, and convert a net's outputs to the targets' units.
 
 They are buffers, so they are stored in every checkpoint, and a loaded model accepts raw features. A data set fits them
 in `InMemoryData.fit_scaling`, on its training split only.
@@ -58,7 +58,7 @@ class Scaling(nn.Module):
         self.std.copy_(spread(self._complete(values)))
 
     def fit_targets(self, targets: Tensor) -> None:
-        """Compute mean and standard deviation of targets: (N, num_outputs), or (N, 1) if all outputs share them."""
+        """Compute mean and standard deviation of targets (N, num_outputs). With (N, 1), all outputs share them."""
         self.target_mean.copy_(targets.mean(0))
         self.target_std.copy_(spread(targets))
 

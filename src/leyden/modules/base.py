@@ -51,7 +51,7 @@ class BaseModule(LightningModule):
         """Do what has to be done once before a new training, on the CPU; not called when a run is resumed."""
 
     def report(self) -> dict[str, Any]:
-        """Return additional entries for report.json, plain values under new names. Called after the test."""
+        """Return additional entries for report.json, as plain values. The names must be new. Called after the test."""
         return {}
 
     def images(self) -> dict[str, Tensor]:
@@ -74,4 +74,6 @@ class BaseModule(LightningModule):
 
 def wrong_net(net: nn.Module, task: str) -> UserError:
     """Return the error for a net that lacks the parts which a task needs."""
-    return UserError(f"task: a {type(net).__name__} cannot be trained as {task}; model={task} selects net and task")
+    return UserError(
+        f"task: got {task}, which cannot train a {type(net).__name__}; use model={task}, which selects net and task"
+    )

@@ -27,7 +27,7 @@ def mix(batch: Batch, num_classes: int, mixup_alpha: float, cutmix_alpha: float)
     Args:
         batch: inputs, float (B, ...), and labels, int64 (B,).
         num_classes: K.
-        mixup_alpha, cutmix_alpha: larger values give weights nearer to one half; 0 turns this way off.
+        mixup_alpha, cutmix_alpha: larger values give weights nearer to one half; 0 turns this method off.
 
     Returns:
         Inputs, float (B, ...), and class probabilities, float (B, K).
@@ -76,7 +76,7 @@ def cutmix(images: Tensor, weight: float) -> tuple[Tensor, float]:
 
 
 def _span(size: int, fraction: float) -> slice:
-    """Return `fraction` of `size` pixels around a random one, cut off at 0 and `size`."""
+    """Return a slice: `fraction` of `size` pixels around a random one, within the image."""
     middle, length = int(torch.randint(size, ())), round(fraction * size)
     start = middle - length // 2
     return slice(max(start, 0), min(start + length, size))

@@ -21,7 +21,7 @@ def grid(images: Tensor, columns: int = NUM_COLUMNS) -> Tensor:
 
 
 def pairs(images: Tensor, others: Tensor) -> Tensor:
-    """Two times (N, C, H, W), 0 to 1 → a grid in which rows of the first alternate with rows of the second."""
+    """Return a grid of two batches of images, (N, C, H, W), 0 to 1 each. Rows of both batches alternate."""
     columns = min(NUM_COLUMNS, len(images))
     num = len(images) // columns * columns  # only full rows
     rows = [x[:num].view(-1, columns, *x.shape[1:]) for x in (images, others)]  # (rows, columns, C, H, W)

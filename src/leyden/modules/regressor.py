@@ -54,7 +54,7 @@ class Regressor(SupervisedModule):
         return self.scaling.outputs(self.net(self.scaling.inputs(inputs)))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss of a batch, (), of standardised targets."""
+        """Return the mean loss of a batch, (), in standard deviations of the targets."""
         return regression_loss(outputs, targets, self.scaling.target_std, self.loss_name)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -90,7 +90,7 @@ def lock(folder: Path, *, wait: bool = False) -> None:
 
 
 def unlock(folder: Path) -> None:
-    """Release the lock of `folder`, for processes that go on after the run, such as notebooks."""
+    """Release the lock of `folder`, for processes that continue after the run, such as notebooks."""
     if held := _held.pop(folder.resolve(), None):
         held.release()
 
@@ -106,12 +106,12 @@ def last_checkpoint(folder: Path) -> Path:
 
 
 def previous_checkpoint(folder: Path) -> Path:
-    """The last checkpoint but one. A run resumes from it if last.ckpt is damaged."""
+    """The checkpoint before the last one. A run resumes from it if last.ckpt is damaged."""
     return folder / "checkpoints" / "previous.ckpt"
 
 
 def refuse_link(path: Path) -> None:
-    """Raise UserError if `path` is a symbolic link: whatever is written there would end up elsewhere."""
+    """Raise UserError if `path` is a symbolic link: the data would be written to another place."""
     if path.is_symlink():
         raise UserError(f"{path}: is a symbolic link. Leyden does not write through links; replace it by a real file")
 
@@ -178,7 +178,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def save_config(folder: Path, cfg: "DictConfig") -> None:
-    """Write the resolved config. The run can be repeated and its model be built from it."""
+    """Write the resolved config. It is sufficient to repeat the run and to build its model."""
     from omegaconf import OmegaConf
 
     write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
@@ -216,7 +216,7 @@ def read_config(folder: Path) -> "DictConfig":
             raise UserError(f"{path}: is larger than 1 MB, so it is not a config of Leyden")
         text = path.read_text(encoding="utf-8")
         if "${" in text:
-            raise UserError(f"{path}: contains an interpolation, ${{…}}. Stored configs must not have any")
+            raise UserError(f"{path}: contains an interpolation, ${{…}}, which a stored config must not have")
         values = yaml.load(text, _PlainLoader)
         if not isinstance(values, dict):
             raise UserError(f"{path}: is not a config, which is a mapping of keys to values")
@@ -228,6 +228,6 @@ def read_config(folder: Path) -> "DictConfig":
 
 
 def one_line(error: BaseException) -> str:
-    """The text of `error` in one line, without control characters, at most 200 characters long."""
+    """Return the text of `error` in one line, without control characters, at most 200 characters long."""
     text = " ".join(str(error).split()) or type(error).__name__
     return "".join(character if character.isprintable() else "?" for character in text)[:200]

@@ -13,6 +13,7 @@ from leyden.errors import UserError
 from leyden.sweep.plan import Plan, read_plan
 from leyden.sweep.resources import threads_prefix
 from leyden.sweep.runners import LauncherRunner, ProcessRunner, Runner
+from leyden.sweep.storage import storage_errors
 from leyden.sweep.worker import Sweep
 
 
@@ -37,16 +38,16 @@ def run(arguments: list[str], config: DictConfig, context: HydraContext, task: T
     plan = read_plan(arguments, context.config_loader, compose)
     launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
     runner, environment = make_runner(launcher, plan)
-    Sweep(plan, runner, environment).run()
+    with storage_errors(plan.settings["storage"]):
+        Sweep(plan, runner, environment).run()
 
 
 def make_runner(launcher: Launcher, plan: Plan) -> tuple[Runner, str]:
-    """Return the runner of the jobs, and what a shell command starts with in order to have a job's environment."""
+    """Return the runner of the jobs, and the prefix that gives a shell command the environment of a job."""
     if not isinstance(launcher, SubprocessLauncher):
         return LauncherRunner(launcher, plan.settings["batch"]), ""
     n_jobs, trainer = launcher.n_jobs, plan.config.trainer
     if n_jobs is not None and n_jobs < 1:
         raise UserError(f"hydra.launcher.n_jobs: got {n_jobs}, expected a whole number from 1")
-    devices = trainer.devices if isinstance(trainer.devices, int) and trainer.devices > 0 else 1
-    runner = ProcessRunner(n_jobs, devices, uses_gpu=trainer.accelerator in ("auto", "gpu", "cuda"))
+    runner = ProcessRunner(n_jobs, trainer.devices, uses_gpu=trainer.accelerator in ("auto", "gpu", "cuda"))
     return runner, threads_prefix(runner.slots[0].environment)

@@ -4,7 +4,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from leyden.sweep.plan import Plan
+from leyden.sweep.ranking import Configuration, best_configurations
 from leyden.sweep.runners import Job, read_output
 from leyden.sweep.study import Study
 
@@ -80,8 +81,8 @@ class SweepDisplay:
             lines = [line for line in read_output(job.folder).splitlines() if line.strip()]
             overrides = brief(job.overrides[len(self.plan.base) :])
             table.add_row(f"{job.number}", overrides, lines[-1][:100] if lines else "starting")
-        best = best_trial(trials, self.plan)
-        return Group(top, f"best: {describe(best, self.plan)}" if best else "", table)
+        best = best_configurations(trials, self.plan) if len(self.plan.objectives) == 1 else []
+        return Group(top, f"best: {describe_configuration(best[0], self.plan)}" if best else "", table)
 
     def _counts(self, trials: "Sequence[FrozenTrial]") -> str:
         counts = Counter(trial.state.name for trial in trials)
@@ -108,6 +109,7 @@ def describe(trial: "FrozenTrial", plan: Plan) -> str:
     seconds = f" in {attributes['seconds']:.1f} s" if "seconds" in attributes else ""
     if trial.state.name == "COMPLETE":
         result = named_values(plan.objectives, trial.values)
+        result += f", the same point as trial {attributes['same_as']}" if "same_as" in attributes else ""
     elif trial.state.name == "PRUNED":
         last = trial.last_step
         result = "pruned" + ("" if last is None else f" at {number_text(trial.intermediate_values[last])}")
@@ -116,9 +118,19 @@ def describe(trial: "FrozenTrial", plan: Plan) -> str:
     return f"trial {trial.number}: {result}{seconds} ({overrides})"
 
 
-def named_values(names: "Sequence[str] | dict[str, str]", values: Sequence[float]) -> str:
-    """Return ``val/acc 0.9812, parameters 50,890``."""
-    return ", ".join(f"{name} {number_text(value)}" for name, value in zip(names, values, strict=True))
+def describe_configuration(configuration: Configuration, plan: Plan) -> str:
+    """Return ``val/acc 0.9812 ± 0.0021 (n=3) (optimizer.lr=0.01)``, without ``±`` and n for one run."""
+    values = named_values(plan.objectives, configuration.means, configuration.deviations)
+    number = f" (n={len(configuration.runs)})" if len(configuration.runs) > 1 else ""
+    return f"{values}{number} ({brief(configuration.overrides)})"
+
+
+def named_values(names: Iterable[str], values: Sequence[float], deviations: Sequence[float] | None = None) -> str:
+    """Return ``val/acc 0.9812 ± 0.0021, parameters 50,890``."""
+    texts = [f"{name} {number_text(value)}" for name, value in zip(names, values, strict=True)]
+    if deviations:
+        texts = [f"{text} ± {number_text(deviation)}" for text, deviation in zip(texts, deviations, strict=True)]
+    return ", ".join(texts)
 
 
 def number_text(value: float) -> str:
@@ -137,13 +149,3 @@ def brief(overrides: Sequence[str]) -> str:
 def short(value: str) -> str:
     """Return `value` with four significant digits if it is a number with a fraction or an exponent."""
     return f"{float(value):.4g}" if re.fullmatch(r"-?\d+(\.\d+(e-?\d+)?|e-?\d+)", value) else value
-
-
-def best_trial(trials: "Sequence[FrozenTrial]", plan: Plan) -> "FrozenTrial | None":
-    """Return the best complete trial; None if there is none, or if there are several objectives."""
-    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    if not complete or len(plan.objectives) > 1:
-        return None
-    (mode,) = plan.objectives.values()
-    choose = max if mode == "max" else min
-    return choose(complete, key=lambda trial: trial.values[0])

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leyden.errors import UserError
 from leyden.records.processes import end_with, is_first_process
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class Pruning:
         storage: URL of the Optuna storage, see `leyden.sweep.storage.storage_url`.
         study: name of the study.
         number: number of the trial.
-        pruner: name of the pruner, see `make_pruner`.
+        pruner: name of the pruner, see `leyden.sweep.samplers.make_pruner`.
         arguments: arguments of the pruner.
         max_epochs: length of a full training.
     """
@@ -44,6 +43,7 @@ class Pruning:
         """Return Optuna's trial of this job, for reporting."""
         import optuna
 
+        from leyden.sweep.samplers import make_pruner
         from leyden.sweep.storage import open_storage, running_trial
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -95,7 +95,7 @@ def run_job(cfg: "DictConfig", spec: JobSpec) -> float:
     """
     if spec.parent and is_first_process():
         end_with(spec.parent)
-    from leyden.records.report import read_report
+    from leyden.records.json_files import read_report
     from leyden.records.run_folder import lock
     from leyden.run import run
     from leyden.sweep.pruning import Pruner
@@ -108,33 +108,3 @@ def run_job(cfg: "DictConfig", spec: JobSpec) -> float:
     if report:
         return float(report["objective"]["best"])
     return run(cfg, folder=folder, pruner=Pruner(spec.pruning, cfg.objective.metric) if spec.pruning else None)
-
-
-def make_pruner(name: str, arguments: Mapping[str, Any], max_epochs: int) -> "optuna.pruners.BasePruner":
-    """Return Optuna's pruner with the given name.
-
-    Args:
-        name: one of `leyden.sweep.settings.PRUNERS`.
-        arguments: arguments of Optuna's class.
-        max_epochs: length of a full training.
-
-    Raises:
-        UserError: Optuna's class does not accept `arguments`.
-    """
-    from optuna import pruners
-
-    classes: dict[str, Any] = {
-        "none": pruners.NopPruner,
-        "median": pruners.MedianPruner,
-        "hyperband": pruners.HyperbandPruner,
-        "asha": pruners.SuccessiveHalvingPruner,
-        "wilcoxon": pruners.WilcoxonPruner,
-    }
-    if name == "hyperband":
-        arguments = {"max_resource": max_epochs, **arguments}
-    if name == "asha":
-        arguments = {"min_resource": 1, **arguments}
-    try:
-        return classes[name](**arguments)  # type: ignore[no-any-return]
-    except (TypeError, ValueError) as error:
-        raise UserError(f"sweep.pruner_args: {error}") from error

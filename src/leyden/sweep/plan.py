@@ -13,11 +13,30 @@ from omegaconf import DictConfig, OmegaConf
 
 from leyden.config.compose import plain
 from leyden.errors import UserError
+from leyden.sweep.identity import digest, flat_config
 from leyden.sweep.settings import read_settings
 from leyden.sweep.space import Axis, Point, Space, Value, parse, read_axes, read_axis
 
 Compose = Callable[[Sequence[str]], DictConfig]
 EnqueuedPoint = tuple[Point, dict[str, Any]]  # a point and the attributes of its trial
+
+# Keys whose values are repetitions of one configuration.
+REPLICATES = ("seed", "data.seed", "data.fold")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Properties of the config that one choice of a config group gives.
+
+    Args:
+        objective: its metric and mode.
+        choices: its group choices: group → choice.
+        digest: a digest of its values.
+    """
+
+    objective: tuple[str, str]
+    choices: Mapping[str, str]
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -30,6 +49,9 @@ class Plan:
         space: what differs between the trials.
         config: the config with `base`, but without any override of the space.
         choices: the group choices of `config`: group → choice.
+        variants: override that selects a choice of a config group → the properties of that config.
+        values: the values of `config` before interpolation, see `flat_config`.
+        compose: returns the config of a run.
     """
 
     settings: Mapping[str, Any]
@@ -37,6 +59,9 @@ class Plan:
     space: Space
     config: DictConfig
     choices: Mapping[str, str]
+    variants: Mapping[str, Variant]
+    values: Mapping[str, str]
+    compose: Compose
 
     @cached_property
     def objectives(self) -> dict[str, str]:
@@ -93,27 +118,52 @@ class Plan:
         base = [override for override in self.base if not override.startswith("seed=")]
         return (*base, *overrides, f"seed={self.seeds[run]}")
 
+    def run_folders(self, number: int) -> list[Path]:
+        """Return the run folders of the trial folder `number`, one per seed."""
+        folder = self.folder / str(number)
+        return [folder] if len(self.seeds) == 1 else [folder / f"seed-{seed}" for seed in self.seeds]
+
+    def run_identity(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """Return what identifies a run: its overrides and the values of its config, see `leyden.sweep.identity`.
+
+        Raises:
+            hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: the config cannot be composed.
+        """
+        kept = sorted(override for override in overrides if not override.startswith("paths."))
+        return {"overrides": kept, "config": flat_config(self.compose(overrides))}
+
     @cached_property
-    def identity(self) -> str:
-        """Text that is equal for two commands if and only if the second one continues the sweep of the first one.
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for two commands if the second one continues the sweep of the first one.
 
         The location of the files, the number of trials and the number of jobs are not part of it.
         """
+        digests = {label: variant.digest for label, variant in self.variants.items()}
+        return {"content": self.content, "config": dict(self.values), "choices": digests}
+
+    @cached_property
+    def content(self) -> list[str]:
+        """The settings of the sweep as far as they decide which trials it has."""
         parts = [f"{name}: {self.settings[name]}" for name in ("seeds", "sampler", "sampler_args", "pruner")]
         parts += [f"{name}: {self.settings[name]}" for name in ("pruner_args", "enqueue")]
         parts += [str(self.objectives), "search" if self.search else "grid"]
         parts += sorted(override for override in self.base if not override.startswith("paths."))
-        return "\n".join([*parts, *map(str, self.space.axes)])
+        return [*parts, *map(str, self.space.axes)]
 
     @cached_property
     def name(self) -> str:
-        """``sweep.name``, or a name from the sweep's file in conf/sweep, its data, its model and its identity."""
+        """``sweep.name``; if it is null, a name made of the file in conf/sweep, the data, the model and a digest."""
         if self.settings["name"]:
             return str(self.settings["name"])
-        swept = {axis.key for axis in self.space.axes}
-        recipe = [] if self.choices["sweep"] == "default" else [self.choices["sweep"]]
-        label = "-".join([*recipe, *(self.choices[key] for key in ("data", "model") if key not in swept)])
-        return f"{label}-{blake2b(self.identity.encode(), digest_size=4).hexdigest()}".lstrip("-")
+        swept = [axis.key for axis in self.space.axes]
+        parts = [self.choices["sweep"]] if self.choices["sweep"] != "default" else []
+        parts += ["experiment"] if "experiment" in swept else []
+        for group in ("data", "model"):
+            chosen = {variant.choices[group] for variant in self.variants.values()}
+            parts += chosen if len(chosen) == 1 else []
+        label = "-".join(parts or [key.strip("+").rpartition(".")[2] for key in swept])
+        content = "\n".join(self.content).encode()
+        return f"{label}-{blake2b(content, digest_size=4).hexdigest()}"
 
     @cached_property
     def folder(self) -> Path:
@@ -153,9 +203,11 @@ def read_plan(arguments: Sequence[str], loader: ConfigLoader, compose: Compose) 
     config = compose([*(_text(override) for override in of_sweep if override.key_or_group == "sweep"), *base])
     choices = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
     known = {**choices, **{o.key_or_group: _text(o).partition("=")[2] for o in fixed}}
-    plan = Plan(settings, base, Space(tuple(axes), known), plain(config), choices)
+    values, space, plain_config = flat_config(config), Space(tuple(axes), known), plain(config)
+    variants = compose_variants(space, base, choices, compose)
+    plan = Plan(settings, base, space, plain_config, choices, variants, values, compose)
     check_combinations(plan)
-    check_composes(plan, compose)
+    check_objectives(plan)
     return plan
 
 
@@ -184,27 +236,38 @@ def check_combinations(plan: Plan) -> None:
         raise UserError("sweep.n_trials: the space contains no point")
 
 
-def check_composes(plan: Plan, compose: Compose) -> None:
-    """Raise an error if a key is unknown, a group has no such choice, or the objectives of two trials differ.
-
-    Not every combination is composed: only the first value of each axis, and every other choice of each config group.
-    """
-
-    def check(overrides: list[str]) -> None:
-        if plan.settings["objectives"]:
-            return
-        objective = compose([*plan.base, *overrides]).objective
-        if {objective.metric: objective.mode} != plan.objectives:
+def check_objectives(plan: Plan) -> None:
+    """Raise UserError if the trials have different objectives and ``sweep.objectives`` is not given."""
+    for label, variant in plan.variants.items():
+        metric, mode = variant.objective
+        if not plan.settings["objectives"] and {metric: mode} != plan.objectives:
             others = " and ".join(f"{metric} ({mode})" for metric, mode in plan.objectives.items())
             raise UserError(
-                f"sweep.objectives: {' '.join(overrides)} has the objective {objective.metric} ({objective.mode}), "
-                f"other trials have {others}; name an objective that all of them have"
+                f"sweep.objectives: {label} has the objective {metric} ({mode}), other trials have {others}; "
+                "name an objective that all of them have"
             )
 
-    def point(group: Axis | None, value: Value | None) -> Point:
-        return plan.space.walk(lambda axis: value if axis is group else axis.first)
 
-    check(plan.space.overrides(point(None, None)))
-    for group in (axis for axis in plan.space.axes if axis.key in plan.choices):
-        for value in group.values()[1:]:
-            check(plan.space.overrides(point(group, value)))
+def compose_variants(
+    space: Space, base: Sequence[str], choices: Mapping[str, str], compose: Compose
+) -> dict[str, Variant]:
+    """Compose the config of the first value of each axis, and that of every other choice of each config group.
+
+    Composing all combinations would take too long.
+
+    Raises:
+        UserError, hydra.errors.CompactHydraException: a key is unknown, or a group has no such choice.
+    """
+
+    def variant(overrides: list[str]) -> Variant:
+        config = compose([*base, *overrides])
+        made = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
+        return Variant((config.objective.metric, config.objective.mode), made, digest(flat_config(config)))
+
+    def point(group: Axis | None, value: Value | None) -> Point:
+        return space.walk(lambda axis: value if axis is group else axis.first)
+
+    all_overrides = [space.overrides(point(None, None))]
+    for group in (axis for axis in space.axes if axis.key in choices):
+        all_overrides += [space.overrides(point(group, value)) for value in group.values()[1:]]
+    return {" ".join(overrides): variant(overrides) for overrides in all_overrides}

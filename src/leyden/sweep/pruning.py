@@ -1,8 +1,11 @@
 """The callback that stops a trial whose metric is worse than that of other trials at the same epoch."""
 
+from typing import TYPE_CHECKING
+
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from leyden.sweep.job import Pruning
+if TYPE_CHECKING:
+    from leyden.sweep.job import Pruning
 
 
 class Pruner(Callback):
@@ -16,7 +19,7 @@ class Pruner(Callback):
         metric: name of the objective.
     """
 
-    def __init__(self, pruning: Pruning, metric: str) -> None:
+    def __init__(self, pruning: "Pruning", metric: str) -> None:
         self.pruning, self.metric = pruning, metric
         self.pruned = False
 

@@ -1,4 +1,4 @@
-"""Run jobs: as processes of this machine, or in batches by another launcher of Hydra's."""
+"""Run jobs: as processes of this machine, or in batches by another launcher of Hydra."""
 
 import os
 import signal
@@ -6,21 +6,38 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
 from leyden.config.compose import CONF
-from leyden.errors import DivergedError, UserError
+from leyden.config.quoting import quoted
+from leyden.errors import DivergedError, StoppedError
 from leyden.sweep.job import VARIABLE, JobSpec, Pruning
-from leyden.sweep.resources import divide, gpus
+from leyden.sweep.resources import gpus, job_environments
 
 OUTPUT = "output.log"
 GRACE = 60  # seconds that a job has to save its checkpoint when the sweep is stopped
+
+# Signals that come from outside: from a user, the scheduler of a cluster, or the kernel if the memory is full.
+EXTERNAL_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job failed.
+
+    Args:
+        reason: in one line.
+        killed: whether a signal from outside ended it, so that it can be started again.
+    """
+
+    reason: str
+    killed: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,8 +75,8 @@ class Runner(Protocol):
     def start(self, job: Job) -> None:
         """Start a job."""
 
-    def ended(self) -> list[tuple[Job, str | None]]:
-        """Return the jobs that ended since the last call, each with the reason of its failure or None."""
+    def ended(self) -> list[tuple[Job, Failure | None]]:
+        """Return the jobs that ended since the last call, each with its failure or None."""
 
     def stop(self) -> None:
         """Stop all jobs."""
@@ -79,19 +96,16 @@ class ProcessRunner:
 
     Args:
         n_jobs: jobs at the same time; None for one per GPU, or one if there is no GPU.
-        devices: devices of each job.
+        devices: ``trainer.devices``, see `job_environments`.
         uses_gpu: whether the jobs use GPUs if there are any.
 
     Raises:
         UserError: there are fewer GPUs than one job needs.
     """
 
-    def __init__(self, n_jobs: int | None, devices: int, uses_gpu: bool) -> None:
-        found = gpus() if uses_gpu else []
-        if found and len(found) < devices:
-            raise UserError(f"trainer.devices: a trial needs {devices} GPUs, but this machine has {len(found)}")
-        n_jobs = n_jobs or max(1, len(found) // devices)
-        self.slots = [Slot(divide(found, devices, index, n_jobs)) for index in range(n_jobs)]
+    def __init__(self, n_jobs: int | None, devices: int | Sequence[int] | str, uses_gpu: bool) -> None:
+        environments = job_environments(n_jobs, devices, gpus() if uses_gpu else [])
+        self.slots = [Slot(environment) for environment in environments]
 
     def capacity(self) -> int:
         return sum(slot.process is None for slot in self.slots)
@@ -115,7 +129,7 @@ class ProcessRunner:
             )
         slot.job = job
 
-    def ended(self) -> list[tuple[Job, str | None]]:
+    def ended(self) -> list[tuple[Job, Failure | None]]:
         done = []
         for slot in self.slots:
             if slot.job and slot.process and slot.process.poll() is not None:
@@ -165,12 +179,12 @@ class LauncherRunner:
         """Add a job to the next batch."""
         self.jobs.append(job)
 
-    def ended(self) -> list[tuple[Job, str | None]]:
+    def ended(self) -> list[tuple[Job, Failure | None]]:
         """Run the batch."""
         jobs, self.jobs = self.jobs, []
         if not jobs:
             return []
-        overrides = [[*job.overrides, f"+hydra.job.env_set.{VARIABLE}={quote(job.spec(None))}"] for job in jobs]
+        overrides = [[*job.overrides, f"+hydra.job.env_set.{VARIABLE}={quoted(job.spec(None))}"] for job in jobs]
         results = self.launcher.launch(overrides, initial_job_idx=self.launched)
         self.launched += len(jobs)
         return [(job, launcher_failure(job, result)) for job, result in zip(jobs, results, strict=True)]
@@ -187,19 +201,22 @@ def kill_group(process: "subprocess.Popen[bytes]") -> None:
         return  # all have ended already, which is the usual case
 
 
-def process_failure(folder: Path, code: int) -> str | None:
-    """Return the reason of a failure in one line, or None if the exit code is 0."""
+def process_failure(folder: Path, code: int) -> Failure | None:
+    """Return the failure of a job with an exit code (negative: killed by this signal), or None if it is 0."""
     if code == 0:
         return None
+    signum = -code if code < 0 else code - 128  # a job that saves a checkpoint first exits with 128 + signal
+    if signum in EXTERNAL_SIGNALS:
+        return Failure(f"killed by {signal.Signals(signum).name}", killed=True)
     if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
+        return Failure(f"crashed with {signal.Signals(signum).name}")
     lines = [line for line in read_output(folder).splitlines() if line.strip()]
     reason = lines[-1].removeprefix("error: ").strip() if lines else "no output"
-    return f"diverged: {reason}" if code == DivergedError.exit_code else reason
+    return Failure(f"diverged: {reason}" if code == DivergedError.exit_code else reason)
 
 
-def launcher_failure(job: Job, result: JobReturn) -> str | None:
-    """Return the reason of a failure in one line, or None. The traceback is written to the job's folder."""
+def launcher_failure(job: Job, result: JobReturn) -> Failure | None:
+    """Return the failure of a job, or None. The traceback is written to the job's folder."""
     try:
         _ = result.return_value
     except Exception as error:  # whatever the job raised, in another process
@@ -207,7 +224,8 @@ def launcher_failure(job: Job, result: JobReturn) -> str | None:
         with (job.folder / OUTPUT).open("a") as output:
             output.writelines(traceback.format_exception(error))
         reason = " ".join(str(error).split()) or type(error).__name__
-        return f"diverged: {reason}" if isinstance(error, DivergedError) else reason
+        diverged = "diverged: " if isinstance(error, DivergedError) else ""
+        return Failure(f"{diverged}{reason}", killed=isinstance(error, StoppedError))
     return None
 
 
@@ -215,8 +233,3 @@ def read_output(folder: Path) -> str:
     """Return what a job has printed so far."""
     path = folder / OUTPUT
     return path.read_text(errors="replace") if path.exists() else ""
-
-
-def quote(text: str) -> str:
-    """Return `text` as a quoted string of Hydra's override grammar."""
-    return QuotedString(text, Quote.single).with_quotes()

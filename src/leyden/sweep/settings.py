@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from leyden.config.rules import metric_mode
 from leyden.config.suggest import nearest
 from leyden.errors import UserError
 
@@ -39,6 +40,17 @@ def read_settings(sweep: DictConfig) -> dict[str, Any]:
     for key in ("objectives", "sampler_args", "pruner_args", "space"):
         settings[key] = {} if settings[key] is None else settings[key]
         require(key, isinstance(settings[key], dict), "a mapping")
-    modes = settings["objectives"].values()
-    require("objectives", all(mode in MODES for mode in modes), "names of metrics, each with min or max")
+    require("retry_failed", isinstance(settings["retry_failed"], bool), "true or false")
+    for objective, mode in settings["objectives"].items():
+        check_objective(str(objective), mode)
     return {str(key): value for key, value in settings.items()}
+
+
+def check_objective(name: str, mode: Any) -> None:
+    """Raise UserError if an objective is a metric of the test set, or if its mode is not allowed."""
+    if re.search(r"(^|\.)test/", name):
+        raise UserError(f"sweep.objectives: {name} is a metric of the test set; use a validation metric (val/…)")
+    if mode not in MODES:
+        raise UserError(f"sweep.objectives: got {name}: {mode}, expected min or max")
+    if "/" in name and metric_mode(name) == "min" and mode == "max":
+        raise UserError(f"sweep.objectives: got {name}: max, but {name} is better if it is smaller; type {name}: min")

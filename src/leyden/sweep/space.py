@@ -262,7 +262,8 @@ def read_axis(override: Override, conditions: tuple[Condition, ...] = ()) -> Axi
     if not values:
         raise UserError(f"{key}: {override.input_line} contains no value")
     if isinstance(sweep, RangeSweep) and len(values) > 1 and not sweep.shuffle:
-        low, high = sorted((parse_value(values[0]), parse_value(values[-1])))
+        # Rounded, because Hydra adds the steps up: 0.1 + 0.1 + 0.1 is 0.30000000000000004.
+        low, high = sorted(round(parse_value(value), 12) for value in (values[0], values[-1]))
         integer = isinstance(low, int) and isinstance(high, int)
         return Number(key, conditions, low, high, abs(sweep.step), integer, "log" in sweep.tags)
     return Choice(key, conditions, tuple(values))

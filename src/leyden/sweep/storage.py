@@ -1,9 +1,9 @@
 """Where studies are stored: a journal file, SQLite or PostgreSQL."""
 
-import fcntl
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from leyden.errors import UserError
 
@@ -36,15 +36,47 @@ def storage_url(storage: str, folder: Path) -> str:
 
 
 def open_storage(url: str) -> "BaseStorage":
-    """Open Optuna's storage at a URL from `storage_url`. It is created if it does not exist."""
-    from optuna.storages import RDBStorage
-    from optuna.storages.journal import JournalFileBackend, JournalStorage
+    """Open Optuna's storage at a URL from `storage_url`. It is created if it does not exist.
 
+    Raises:
+        UserError: the journal is damaged or cannot be created.
+    """
     if url.startswith("journal:///"):
-        path = url.removeprefix("journal:///")
-        return JournalStorage(JournalFileBackend(path, JournalLock(Path(path))))  # type: ignore[arg-type]
+        from optuna.storages.journal import JournalStorage
+
+        from leyden.sweep.journal import CheckedJournal
+
+        path = Path(url.removeprefix("journal:///"))
+        try:
+            return JournalStorage(CheckedJournal(path))
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError) as error:
+            # What Optuna raises when it applies lines without a checksum that are no operations of a study.
+            raise UserError(f"{path}: is damaged ({type(error).__name__} when it is read)") from error
+    from optuna.storages import RDBStorage
+
     # SQLAlchemy selects psycopg 3 for plain postgresql:// from version 2.1 on. Older versions need its name.
     return RDBStorage(url.replace("postgresql://", "postgresql+psycopg://"))
+
+
+@contextmanager
+def storage_errors(storage: str) -> Iterator[None]:
+    """Turn the errors of a database into a UserError with one line.
+
+    Args:
+        storage: the value of ``sweep.storage``.
+    """
+    if storage == "journal":
+        yield
+        return
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        cause = error.__cause__ or error
+        text = str(getattr(cause, "orig", None) or cause)
+        raise UserError(f"sweep.storage: the database has an error: {' '.join(text.split())}") from error
 
 
 def running_trial(study: "Study", number: int) -> "Trial":
@@ -56,38 +88,3 @@ def running_trial(study: "Study", number: int) -> "Trial":
     from optuna.trial import Trial
 
     return Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
-
-
-class JournalLock:
-    """A lock of the kernel on the journal, for one writer at a time. It is free as soon as its process is gone.
-
-    Optuna's own lock is a symbolic link. It remains after kill -9, and then all writers wait for 30 seconds.
-    """
-
-    def __init__(self, journal: Path) -> None:
-        self.journal = journal
-        self.file: IO[str] | None = None
-
-    def acquire(self) -> bool:
-        """Wait for the lock. Optuna requires the return value True."""
-        self.file = self.journal.with_name(f".{self.journal.name}.lock").open("a")
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-        drop_incomplete_line(self.journal)
-        return True
-
-    def release(self) -> None:
-        assert self.file is not None
-        self.file.close()
-        self.file = None
-
-
-def drop_incomplete_line(path: Path) -> None:
-    """Remove an incomplete last line, which a writer leaves that was killed or whose disk was full."""
-    with path.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        if not end:
-            return
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)

@@ -1,23 +1,32 @@
 """The Optuna study of a sweep: choose the next trial, and continue the trials of workers that died."""
 
 import random
+import secrets
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from leyden.errors import UserError
-from leyden.sweep.job import make_pruner
+from leyden.records.run_folder import last_checkpoint
+from leyden.sweep.identity import check_new_study, check_sweep, check_sweep_folder, mark_sweep_folder
 from leyden.sweep.locks import FileLocks, Lock, Locks, PostgresLocks
 from leyden.sweep.plan import Plan
-from leyden.sweep.storage import open_storage, running_trial, storage_url
+from leyden.sweep.samplers import make_pruner, make_sampler
+from leyden.sweep.storage import JOURNAL, open_storage, running_trial, storage_url
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial, Trial
 
-# A trial whose workers died this often is probably the cause of it.
+# A trial whose process was killed this often without a new checkpoint is probably the cause of it.
 MAX_STARTS = 5
+
+# Attributes of a trial in the study:
+STARTS = "starts"  # number of its starts since its last progress
+PROGRESS = "progress"  # time of its last checkpoint, in nanoseconds
+FOLDER = "folder"  # number of its folder, if it retries a failed trial
+REPLACES = "replaces"  # number of the failed trial that it retries
 
 
 @dataclass
@@ -38,6 +47,11 @@ class ClaimedTrial:
     def number(self) -> int:
         return self.trial.number
 
+    @property
+    def folder(self) -> int:
+        """Number of the trial's folder."""
+        return folder_number(self.trial)
+
 
 class Study:
     """One worker's view of the Optuna study that all workers of a sweep share.
@@ -53,16 +67,18 @@ class Study:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        # Optuna's warnings are for people who write their own searches. Python 3.12 attributes them to our lines.
+        warnings.filterwarnings("ignore", module=r"optuna\.|leyden\.sweep\.")
         self.plan = plan
         pruner = make_pruner(plan.settings["pruner"], plan.settings["pruner_args"], plan.config.trainer.max_epochs)
         sampler = self._sampler(0)
-        plan.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(plan)
         self.url = storage_url(plan.settings["storage"], plan.folder)
         postgres = self.url.startswith("postgresql://")
         self.locks: Locks = PostgresLocks(self.url, plan.name, plan.folder) if postgres else FileLocks(plan.folder)
         self.claimed: dict[int, ClaimedTrial] = {}
         with self.locks.all():
+            check_sweep_folder(plan.folder, plan.identity, JOURNAL if plan.settings["storage"] == "journal" else None)
             self.optuna = optuna.create_study(
                 storage=open_storage(self.url),
                 study_name=plan.name,
@@ -71,19 +87,24 @@ class Study:
                 pruner=pruner,
                 sampler=sampler,
             )
-            self._check_identity()
+            self._identify()
             self._enqueue()
+            if plan.settings["retry_failed"]:
+                self._enqueue_failed()
 
-    def _check_identity(self) -> None:
-        """Store the sweep's identity in a new study. Raises UserError if an existing study has another identity."""
-        attributes = self.optuna.user_attrs
-        if "identity" not in attributes:
-            self.optuna.set_user_attr("identity", self.plan.identity)
+    def _identify(self) -> None:
+        """Store the sweep's identity in a new study and in a new folder.
+
+        Raises:
+            UserError: the study contains another sweep, or the folder belongs to another study.
+        """
+        if "identity" not in self.optuna.user_attrs:
+            check_new_study(self.plan.folder)
             self.optuna.set_metric_names([*self.plan.objectives])
-        elif attributes["identity"] != self.plan.identity:
-            stored, own = attributes["identity"].splitlines(), self.plan.identity.splitlines()
-            changed = next((line for line in [*own, *stored] if (line in own) != (line in stored)), "")
-            raise UserError(f"sweep.name: {self.plan.name} exists and is another sweep; they differ in {changed}")
+            self.optuna.set_user_attr("identity", {**self.plan.identity, "token": secrets.token_hex(8)})
+        identity = self.optuna.user_attrs["identity"]
+        check_sweep(self.plan.folder, identity, self.plan.identity)
+        mark_sweep_folder(self.plan.folder, identity)
 
     def _enqueue(self) -> None:
         """Enqueue the points that must be tried, except those that an earlier start has enqueued."""
@@ -92,9 +113,19 @@ class Study:
             if index not in enqueued:
                 self.optuna.enqueue_trial(point, user_attrs={"queued": index, **attributes})
 
+    def _enqueue_failed(self) -> None:
+        """Enqueue each failed trial again. The new trial uses the folder of the failed one, with its checkpoint."""
+        for trial in self.trials():
+            if trial.state.name == "FAIL":
+                attributes: dict[str, Any] = {REPLACES: trial.number, FOLDER: folder_number(trial)}
+                attributes |= {
+                    name: trial.user_attrs[name] for name in ("queued", "default") if name in trial.user_attrs
+                }
+                self.optuna.enqueue_trial(trial.params, user_attrs=attributes)
+
     def trials(self) -> list["FrozenTrial"]:
-        """Return all trials by number."""
-        return self.optuna.get_trials(deepcopy=False)
+        """Return all trials by number, without the failed ones that are retried."""
+        return current(self.optuna.get_trials(deepcopy=False))
 
     def claim(self) -> ClaimedTrial | None:
         """Return the next trial: one whose worker died, or a new one. None if no trial can be started now."""
@@ -104,12 +135,12 @@ class Study:
             trials = self.trials()
             for frozen in trials:
                 orphan = frozen.state == TrialState.RUNNING and frozen.number not in self.claimed
-                if orphan and (lock := self.locks.trial(frozen.number)):
+                if orphan and (lock := self.locks.trial(folder_number(frozen))):
                     self.optuna.sampler = self._sampler(frozen.number)
                     trial = running_trial(self.optuna, frozen.number)
-                    if starts(trial) < MAX_STARTS:
+                    if self._count_start(trial):
                         return self._take(trial, lock)
-                    trial.set_user_attr("reason", f"its worker died {MAX_STARTS} times")
+                    trial.set_user_attr("reason", f"killed {MAX_STARTS} times without a new checkpoint")
                     self.optuna.tell(trial, state=TrialState.FAIL)
                     lock.release()
             started = sum(one.state != TrialState.WAITING for one in trials)
@@ -117,9 +148,30 @@ class Study:
                 return None
             self.optuna.sampler = self._sampler(started)
             fresh = self.optuna.ask()
-            taken = self.locks.trial(fresh.number)
+            taken = self.locks.trial(folder_number(fresh))
             assert taken, "no other worker can hold the lock of a new trial"
+            self._count_start(fresh)
             return self._take(fresh, taken)
+
+    def restart(self, claimed: ClaimedTrial) -> bool:
+        """Return whether a trial whose job was killed may be started again, and count this start."""
+        return self._count_start(claimed.trial)
+
+    def _count_start(self, trial: "Trial") -> bool:
+        """Count a start of a trial; return False if there were `MAX_STARTS` already since its last new checkpoint."""
+        attributes, progress = trial.user_attrs, self._progress(folder_number(trial))
+        advanced = PROGRESS not in attributes or progress > attributes[PROGRESS]
+        starts = 0 if advanced else attributes[STARTS]
+        if starts >= MAX_STARTS:
+            return False
+        trial.set_user_attr(PROGRESS, progress)
+        trial.set_user_attr(STARTS, starts + 1)
+        return True
+
+    def _progress(self, number: int) -> int:
+        """Return when the last checkpoint in a trial's folder was written, in nanoseconds; 0 if there is none."""
+        paths = [last_checkpoint(folder) for folder in self.plan.run_folders(number)]
+        return max((path.stat().st_mtime_ns for path in paths if path.exists()), default=0)
 
     def _take(self, trial: "Trial", lock: Lock) -> ClaimedTrial:
         """Register `trial` as this worker's, and ask the sampler for its values unless it has them already."""
@@ -128,13 +180,20 @@ class Study:
         point = space.walk(lambda axis: axis.suggest(trial) if default is None or axis.name in default else None)
         overrides = space.overrides(point) if default is None else []
         trial.set_user_attr("overrides", overrides)
-        trial.set_user_attr("starts", starts(trial) + 1)
         self.claimed[trial.number] = ClaimedTrial(trial, overrides, lock)
         return self.claimed[trial.number]
 
+    def same_point(self, claimed: ClaimedTrial) -> "FrozenTrial | None":
+        """Return a complete trial with the same overrides, None if there is none.
+
+        Samplers such as TPE can suggest a point twice. A second training would have the same result, bit by bit.
+        """
+        complete = [trial for trial in self.trials() if trial.state.name == "COMPLETE"]
+        return next((one for one in complete if one.user_attrs["overrides"] == claimed.overrides), None)
+
     def reported(self, number: int) -> dict[int, float]:
         """Return the intermediate values of a trial."""
-        return self.trials()[number].intermediate_values
+        return self.optuna.get_trials(deepcopy=False)[number].intermediate_values
 
     def finished(self) -> int:
         """Return how many trials have ended, with or without success."""
@@ -154,7 +213,7 @@ class Study:
 
     def release(self, claimed: ClaimedTrial) -> None:
         """Leave an interrupted trial to the next worker. This start does not count for `MAX_STARTS`."""
-        claimed.trial.set_user_attr("starts", starts(claimed.trial) - 1)
+        claimed.trial.set_user_attr(STARTS, claimed.trial.user_attrs[STARTS] - 1)
         self._forget(claimed)
 
     def _forget(self, claimed: ClaimedTrial) -> None:
@@ -170,37 +229,20 @@ class Study:
         return make_sampler(settings["sampler"], settings["sampler_args"], seed)
 
 
-def starts(trial: "Trial") -> int:
-    """Return how often a trial was started, not counting the times that its worker released it."""
-    return int(trial.user_attrs["starts"]) if "starts" in trial.user_attrs else 0
-
-
-def make_sampler(name: str, arguments: Mapping[str, Any], seed: int) -> "optuna.samplers.BaseSampler":
-    """Return Optuna's sampler with the given name.
-
-    Args:
-        name: one of `leyden.sweep.settings.SAMPLERS`.
-        arguments: arguments of Optuna's class.
-        seed: seed of the sampler.
-
-    Raises:
-        UserError: Optuna's class does not accept `arguments`.
-    """
-    from optuna import samplers
-
-    classes: dict[str, Any] = {
-        "tpe": samplers.TPESampler,
-        "gp": samplers.GPSampler,
-        "cmaes": samplers.CmaEsSampler,
-        "nsgaii": samplers.NSGAIISampler,
-        "qmc": samplers.QMCSampler,
-        "random": samplers.RandomSampler,
-        "brute_force": samplers.RandomSampler,  # is never asked, because every combination is enqueued
-    }
-    defaults: dict[str, Any] = {"warn_independent_sampling": False} if name in ("gp", "cmaes", "qmc") else {}
-    if name == "qmc":
-        defaults |= {"warn_asynchronous_seeding": False, "scramble": True}
+def make_folder(plan: Plan) -> None:
+    """Create the sweep's folder. Raises UserError if that is not possible."""
     try:
-        return classes[name](seed=seed, **{**defaults, **arguments})  # type: ignore[no-any-return]
-    except (TypeError, ValueError) as error:
-        raise UserError(f"sweep.sampler_args: {error}") from error
+        plan.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"paths.logs: cannot create {plan.folder} ({error.strerror})") from error
+
+
+def current(trials: "Sequence[FrozenTrial]") -> "list[FrozenTrial]":
+    """Return the trials without the failed ones that are retried by another trial."""
+    replaced = {trial.user_attrs[REPLACES] for trial in trials if REPLACES in trial.user_attrs}
+    return [trial for trial in trials if trial.number not in replaced]
+
+
+def folder_number(trial: "Trial | FrozenTrial") -> int:
+    """Return the number of a trial's folder."""
+    return int(trial.user_attrs[FOLDER]) if FOLDER in trial.user_attrs else int(trial.number)

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from leyden.config.quoting import command
 from leyden.records.run_folder import write_text
-from leyden.sweep.display import best_trial, describe, named_values
+from leyden.sweep.display import describe, named_values
+from leyden.sweep.importance import importances
 from leyden.sweep.plan import Plan
+from leyden.sweep.ranking import Configuration, best_configurations
+from leyden.sweep.study import current, folder_number
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-MIN_TRIALS = 8  # with fewer trials, importances would be noise
 STATES = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}
 
 
@@ -30,13 +32,13 @@ def summarise(plan: Plan, study: "optuna.Study", environment: str, already: bool
     Args:
         plan: the sweep.
         study: its trials.
-        environment: what a shell command starts with in order to have a job's environment.
+        environment: prefix that gives a shell command the environment of a job.
         already: whether all trials had ended before this start.
 
     Returns:
         The failed trials, one per line; empty if there are none.
     """
-    trials = study.get_trials(deepcopy=False)
+    trials = current(study.get_trials(deepcopy=False))
     finished = [trial for trial in trials if trial.state.is_finished()]
     summary = {
         "name": plan.name,
@@ -47,8 +49,8 @@ def summarise(plan: Plan, study: "optuna.Study", environment: str, already: bool
         "pruner": plan.settings["pruner"],
         "seeds": plan.settings["seeds"],
         "base": list(plan.base),
-        "best": [entry(trial, plan, environment) for trial in best_trials(study, plan)],
-        "importances": importances(study, plan),
+        "best": [entry(one, plan, environment) for one in best_configurations(trials, plan)],
+        "importances": importances(study, trials, plan),
     }
     write_text(plan.folder / "sweep.json", json.dumps(summary, indent=2) + "\n")
     write_text(plan.folder / "trials.csv", trials_csv(finished, plan))
@@ -59,41 +61,29 @@ def summarise(plan: Plan, study: "optuna.Study", environment: str, already: bool
     return failures(failed, plan) if failed else ""
 
 
-def best_trials(study: "optuna.Study", plan: Plan) -> "list[FrozenTrial]":
-    """Return the best trial, or with several objectives all trials that no other trial beats in every objective."""
-    if len(plan.objectives) > 1:
-        return study.best_trials
-    best = best_trial(study.get_trials(deepcopy=False), plan)
-    return [best] if best else []
-
-
-def entry(trial: "FrozenTrial", plan: Plan, environment: str) -> dict[str, Any]:
-    """Return the entry of a trial in sweep.json."""
+def entry(configuration: Configuration, plan: Plan, environment: str) -> dict[str, Any]:
+    """Return the entry of a configuration in sweep.json."""
+    numbers = [trial.number for trial in configuration.trials]
+    folders = [str(plan.folder / str(folder_number(trial))) for trial in configuration.trials]
+    names, deviations = list(plan.objectives), configuration.deviations
     return {
-        "trial": trial.number,
-        "values": dict(zip(plan.objectives, trial.values, strict=True)),
-        "overrides": trial.user_attrs["overrides"],
-        "folder": str(plan.folder / str(trial.number)),
-        "commands": commands(trial, plan, environment),
+        "trial": numbers[0],
+        "trials": numbers,
+        "runs": len(configuration.runs),
+        "values": dict(zip(names, configuration.means, strict=True)),
+        "std": dict(zip(names, deviations, strict=True)) if deviations else None,
+        "overrides": list(configuration.overrides),
+        "folder": folders[0],
+        "folders": folders,
+        "commands": commands(configuration, plan, environment),
     }
 
 
-def commands(trial: "FrozenTrial", plan: Plan, environment: str) -> list[str]:
-    """Return shell commands that repeat a trial as single runs, one per seed, with bit-identical results."""
-    runs = [plan.run_overrides(trial.user_attrs["overrides"], run) for run in range(len(plan.seeds))]
-    return [f"{environment}{shlex.join(['python', 'train.py', *overrides])}" for overrides in runs]
-
-
-def importances(study: "optuna.Study", plan: Plan) -> dict[str, float]:
-    """Return the importance of each parameter (PED-ANOVA), from 0 to 1; empty if there are too few trials."""
-    import optuna
-
-    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
-    values = {trial.values[0] for trial in complete}
-    if len(plan.objectives) > 1 or len(complete) < MIN_TRIALS or len(values) == 1:
-        return {}
-    found = optuna.importance.get_param_importances(study)
-    return {name: round(value, 4) for name, value in found.items()}
+def commands(configuration: Configuration, plan: Plan, environment: str) -> list[str]:
+    """Return shell commands that repeat the runs of a configuration, each with bit-identical results."""
+    overrides = [trial.user_attrs["overrides"] for trial in configuration.trials]
+    runs = [plan.run_overrides(one, run) for one in overrides for run in range(len(plan.seeds))]
+    return [f"{environment}{command(*run)}" for run in runs]
 
 
 def trials_csv(trials: "list[FrozenTrial]", plan: Plan) -> str:
@@ -115,15 +105,19 @@ def show(summary: Mapping[str, Any], plan: Plan) -> None:
     counts = ", ".join(f"{summary[name]} {name}" for name in STATES.values())
     console.print(f"{plan.name}: {counts} of {plan.n_trials}")
     if summary["importances"]:
-        table = Table("parameter", "importance", title="Importance of the parameters", title_justify="left")
+        title = "Importance (PED-ANOVA)" if plan.search else "Importance (fraction of the variance)"
+        table = Table("parameter", "importance", title=title, title_justify="left")
         for name, value in summary["importances"].items():
             table.add_row(name, f"{value:.2f}")
         console.print(table)
     for best in summary["best"]:
-        values = named_values(list(best["values"]), list(best["values"].values()))
-        print(f"best: trial {best['trial']}, {values}; repeat it with:")
-        for command in best["commands"]:
-            print(f"  {command}")
+        std = list(best["std"].values()) if best["std"] else None
+        values = named_values(best["values"], list(best["values"].values()), std)
+        number = f" (n={best['runs']})" if best["runs"] > 1 else ""
+        trials = ", ".join(map(str, best["trials"]))
+        print(f"best: trial{'s' * (len(best['trials']) > 1)} {trials}, {values}{number}; repeat with:")
+        for line in best["commands"]:
+            print(f"  {line}")
     print(str(plan.folder))
 
 

@@ -8,19 +8,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from leyden.errors import StoppedError, TrialsFailedError
-from leyden.records.report import read_report
+from hydra.errors import CompactHydraException
+
+from leyden.config.compose import explain
+from leyden.errors import StoppedError, TrialsFailedError, UserError
+from leyden.records.json_files import read_report
 from leyden.sweep.display import SweepDisplay
+from leyden.sweep.identity import check_run_folder
 from leyden.sweep.job import Pruning
 from leyden.sweep.plan import Plan
-from leyden.sweep.runners import OUTPUT, Job, Runner
-from leyden.sweep.study import ClaimedTrial, Study
+from leyden.sweep.runners import OUTPUT, Failure, Job, Runner
+from leyden.sweep.study import MAX_STARTS, ClaimedTrial, Study
 from leyden.sweep.summary import objectives, summarise
 
 # Intervals in seconds:
 POLL = 0.05  # between two looks at the jobs
 IDLE = 1.0  # between two looks at the study, if only other workers' trials are left
 CHECK = 5.0  # between two checks of the locks
+
+
+class TrialFailedError(RuntimeError):
+    """A trial has no result."""
 
 
 @dataclass
@@ -44,7 +52,7 @@ class Sweep:
     Args:
         plan: the sweep.
         runner: runs the jobs.
-        environment: what a shell command starts with in order to have a job's environment.
+        environment: prefix that gives a shell command the environment of a job.
     """
 
     def __init__(self, plan: Plan, runner: Runner, environment: str) -> None:
@@ -58,7 +66,7 @@ class Sweep:
         """Work until all trials have ended, including those of other workers.
 
         Raises:
-            StoppedError: SIGTERM or Ctrl-C was received; the running trials can be resumed.
+            StoppedError: SIGTERM, SIGHUP or Ctrl-C was received; the running trials can be resumed.
             TrialsFailedError: all trials have ended and at least one has failed.
         """
         already = self.study.finished() >= self.plan.n_trials
@@ -66,8 +74,12 @@ class Sweep:
             try:
                 while not self.signum and self._step(display):
                     pass
-            finally:
+            except BaseException:  # the storage may be the cause, so the study is left as it is
                 self.runner.stop()
+                for trial in self.running.values():
+                    trial.claimed.lock.file.close()
+                raise
+            self.runner.stop()
         if self.signum:
             for trial in self.running.values():
                 self.study.release(trial.claimed)
@@ -84,8 +96,8 @@ class Sweep:
         self._check_locks()
         self._claim()
         ended = self.runner.ended()
-        for job, reason in ended:
-            self._run_ended(self.running[job.number], job, reason)
+        for job, failure in ended:
+            self._run_ended(self.running[job.number], job, failure)
         display.update(self.runner.running())
         if ended:
             self.idle_until = 0.0
@@ -101,55 +113,95 @@ class Sweep:
             claimed = self.study.claim()
             if claimed:
                 self.running[claimed.number] = RunningTrial(claimed)
-                self._next_run(self.running[claimed.number])
+                self._begin(self.running[claimed.number])
             else:
                 self.idle_until = time.monotonic() + IDLE
 
-    def _next_run(self, trial: RunningTrial) -> None:
-        """Start the first run of the trial that has no report yet; end the trial if all runs have one."""
-        while trial.run < self.plan.settings["seeds"]:
-            report = read_report(self._folders(trial)[trial.run])
-            if not report:
-                self.runner.start(self._job(trial))
-                return
-            if self._ends_early(trial, report):
-                return
-            trial.run += 1
-        self._complete(trial)
-
-    def _run_ended(self, trial: RunningTrial, job: Job, reason: str | None) -> None:
-        if not reason and read_report(job.folder):
+    def _begin(self, trial: RunningTrial) -> None:
+        """Start the trial's first run, or take the result of an earlier trial of the same point."""
+        twin = self.study.same_point(trial.claimed) if self.plan.search else None
+        if twin is None:
             self._next_run(trial)
             return
-        self._end(trial, "fail", None, reason=reason or "it ended without a report", log=str(job.folder / OUTPUT))
+        copied = {name: twin.user_attrs[name] for name in ("runs", "val_loss") if name in twin.user_attrs}
+        self._end(trial, "complete", twin.values, same_as=twin.number, **copied)
 
-    def _ends_early(self, trial: RunningTrial, report: dict[str, Any]) -> bool:
-        """Return whether the current run's report ends the trial, although further seeds may be left."""
+    def _next_run(self, trial: RunningTrial) -> None:
+        """Start the first run of the trial that has no report yet; end the trial if all runs have one."""
+        try:
+            reports = []
+            for trial.run in range(len(self.plan.seeds)):
+                report = self._report(trial)
+                if not report:
+                    self.runner.start(self._job(trial))
+                    return
+                if self._is_pruned(trial, report):
+                    self._end(trial, "pruned", None)
+                    return
+                reports.append(report)
+            self._complete(trial, reports)
+        except TrialFailedError as error:
+            self._end(trial, "fail", None, reason=str(error))
+
+    def _report(self, trial: RunningTrial) -> dict[str, Any] | None:
+        """Return the report of the trial's current run, None if it has none yet.
+
+        Raises:
+            TrialFailedError: the config cannot be composed, or the report is damaged.
+            UserError: the folder belongs to another run.
+        """
+        overrides = self.plan.run_overrides(trial.claimed.overrides, trial.run)
+        try:
+            identity = self.plan.run_identity(overrides)
+        except CompactHydraException as error:
+            raise TrialFailedError(explain(error, overrides)) from error
+        folder = self._folders(trial)[trial.run]
+        check_run_folder(folder, identity)
+        try:
+            return read_report(folder)
+        except UserError as error:
+            raise TrialFailedError(str(error)) from error
+
+    def _run_ended(self, trial: RunningTrial, job: Job, failure: Failure | None) -> None:
+        """Continue the trial after one of its jobs has ended."""
+        if not failure and not (job.folder / "report.json").exists():
+            failure = Failure("it ended without a report")
+        if not failure:
+            self._next_run(trial)
+        elif not failure.killed:
+            self._end(trial, "fail", None, reason=failure.reason, log=str(job.folder / OUTPUT))
+        elif not self.signum:  # with a signal, the whole sweep ends and `run` releases the trial
+            if self.study.restart(trial.claimed):
+                self.runner.start(job)
+            else:
+                reason = f"{failure.reason} {MAX_STARTS} times without a new checkpoint"
+                self._end(trial, "fail", None, reason=reason, log=str(job.folder / OUTPUT))
+
+    def _is_pruned(self, trial: RunningTrial, report: dict[str, Any]) -> bool:
+        """Return whether the trial ends with its current run, although further seeds may be left."""
         if report["state"] == "pruned":
-            self._end(trial, "pruned", None)
             return True
-        if self.plan.settings["pruner"] != "wilcoxon" or trial.run + 1 == self.plan.settings["seeds"]:
+        if self.plan.settings["pruner"] != "wilcoxon" or trial.run + 1 == len(self.plan.seeds):
             return False
         optuna_trial = trial.claimed.trial
-        try:
-            (value,) = objectives([report], self.plan.objectives)
-        except KeyError:
-            return False  # `_complete` reports this error
+        (value,) = self._objectives([report])
         if trial.run not in self.study.reported(optuna_trial.number):
             optuna_trial.report(value, trial.run)
-        if optuna_trial.should_prune():
-            self._end(trial, "pruned", None)
-            return True
-        return False
+        return optuna_trial.should_prune()
 
-    def _complete(self, trial: RunningTrial) -> None:
-        reports = [read_report(folder) for folder in self._folders(trial)]
+    def _complete(self, trial: RunningTrial, reports: list[dict[str, Any]]) -> None:
+        """End a trial whose runs have all ended."""
+        attributes: dict[str, Any] = {"runs": [self._objectives([report]) for report in reports]}
+        losses = [report["metrics"]["val/loss"] for report in reports if "val/loss" in report["metrics"]]
+        if len(losses) == len(reports) and None not in losses:
+            attributes["val_loss"] = sum(losses) / len(losses)
+        self._end(trial, "complete", self._objectives(reports), **attributes)
+
+    def _objectives(self, reports: list[dict[str, Any]]) -> list[float]:
         try:
-            values = objectives([report for report in reports if report], self.plan.objectives)
+            return objectives(reports, self.plan.objectives)
         except KeyError as error:
-            self._end(trial, "fail", None, reason=str(error.args[0]))
-        else:
-            self._end(trial, "complete", values)
+            raise TrialFailedError(error.args[0]) from error
 
     def _end(self, trial: RunningTrial, state: str, values: list[float] | None, **attributes: Any) -> None:
         del self.running[trial.claimed.number]
@@ -157,9 +209,7 @@ class Sweep:
 
     def _folders(self, trial: RunningTrial) -> list[Path]:
         """Return the run folders of a trial, one per seed."""
-        folder = self.plan.folder / str(trial.claimed.number)
-        seeds = self.plan.seeds
-        return [folder] if len(seeds) == 1 else [folder / f"seed-{seed}" for seed in seeds]
+        return self.plan.run_folders(trial.claimed.folder)
 
     def _job(self, trial: RunningTrial) -> Job:
         number, overrides = trial.claimed.number, self.plan.run_overrides(trial.claimed.overrides, trial.run)
@@ -180,13 +230,13 @@ class Sweep:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Note SIGTERM and Ctrl-C, so that the loop ends between two steps. A second signal ends the process."""
+        """Record SIGTERM, SIGHUP and Ctrl-C: the loop ends after its current step. A second signal ends the process."""
 
         def note(signum: int, frame: object) -> None:
             self.signum = signum
             signal.signal(signum, signal.SIG_DFL)
 
-        before = {signum: signal.signal(signum, note) for signum in (signal.SIGTERM, signal.SIGINT)}
+        before = {signum: signal.signal(signum, note) for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
         try:
             yield
         finally:

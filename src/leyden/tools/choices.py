@@ -1,6 +1,5 @@
 """Which choices of the config groups a stored config was composed from."""
 
-from collections import defaultdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from leyden.config.compose import CONF
+from leyden.config.plugins import conf_folders
 
 GROUPS = ("data", "model", "task", "optimizer", "scheduler")
 MEASURED = ("mean", "std")  # a data set whose YAML leaves them out measures them on its training split
@@ -41,18 +41,14 @@ def measured_keys(config: dict[str, str]) -> set[str]:
 
 def candidates(group: str, target: str) -> list[str]:
     """Return the choices of `group` that build the class `target`."""
-    return choices_by_target(group).get(target, [])
+    return [choice for choice, section in choices(group) if section.get("_target_") == target]
 
 
-@cache
-def choices_by_target(group: str) -> dict[str, list[str]]:
-    """Return `_target_` → the choices of `group` that have it."""
-    listed = defaultdict(list)
-    for path in sorted((CONF / group).glob("[!_]*.yaml")):
-        section = _section(path, group)
-        if "_target_" in section:
-            listed[section["_target_"]].append(path.stem)
-    return dict(listed)
+def choices(group: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return (choice, what it writes into `group`) for Leyden's choices and those of plugins."""
+    folders = [folder / group for folder in (CONF, *conf_folders())]
+    paths = sorted(path for folder in folders for path in folder.glob("[!_]*.yaml"))
+    return [(path.stem, _section(path, group)) for path in paths]
 
 
 @cache

@@ -9,17 +9,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from leyden.config.rules import metric_mode
 from leyden.errors import UserError
 from leyden.tools.choices import choice_names, measured_keys
 from leyden.tools.read_runs import REPLICATES, Run, printable
 
 # Where files are and what is recorded: no part of the configuration.
 NOT_CONFIGURATION = (
-    "paths.", "name", "resume", "tensorboard", "logger", "plugins", "checkpoint.",
+    "paths.", "name", "resume", "tensorboard", "logger.", "plugins", "checkpoint.",
     "data.root", "data.path", "data.cache", "data.verify", "data.download", "data.mirrors",
 )  # fmt: skip
 MIN_PAIRS = 3  # a paired test over fewer seeds says nothing
-SMALLER_IS_BETTER = {"loss", "mae", "rmse", "mse", "mae_vs_naive", "rmse_vs_naive", "nll", "kl", "bpd", "fcd"}
 NONE = "–"
 
 
@@ -39,7 +39,7 @@ def ranked(runs: Iterable[Run], metric: str, mode: str | None = None) -> list[li
         groups[tuple(configuration(run).items())][run.replicate] = run
     listed = [list(group.values()) for group in groups.values()]
     require_metric(listed, metric)
-    mode = mode or ("min" if metric.rpartition("/")[2] in SMALLER_IS_BETTER else "max")
+    mode = mode or metric_mode(metric)
     worst = math.inf if mode == "min" else -math.inf
 
     def score(group: Sequence[Run]) -> float:

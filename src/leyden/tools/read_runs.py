@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from leyden.errors import UserError
-from leyden.records.run_folder import read_config
+from leyden.records.run_folder import one_line, read_config
 
 REPLICATES = ("seed", "data.seed", "data.fold")  # runs of one configuration may differ in these keys
 NEEDED = ("seed", "name", "data._target_", "model._target_")
@@ -34,8 +32,8 @@ class Run:
 
     def metric(self, name: str) -> float | None:
         """Return the value of a metric, or None if the run does not have it or it is not finite."""
-        metrics = self.report["metrics"]
-        return float(metrics[name]) if name in metrics and math.isfinite(metrics[name]) else None
+        value = self.report["metrics"].get(name)
+        return float(value) if value is not None and math.isfinite(value) else None
 
 
 def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
@@ -61,34 +59,32 @@ def read_run(folder: Path) -> Run:
     Raises:
         UserError: its report or its config is damaged.
     """
+    config = dict(flat(OmegaConf.to_container(read_config(folder), resolve=False)))
+    if missing := [key for key in NEEDED if key not in config]:
+        raise UserError(f"{folder / 'config.yaml'}: is damaged (it has no {missing[0]})")
+    path = folder / "report.json"
+    if path.stat().st_size > MAX_REPORT_BYTES:
+        raise UserError(f"{path}: is larger than 16 MB, so it is not a report of Leyden")
     try:
-        config = dict(flat(OmegaConf.to_container(read_config(folder), resolve=False)))
-        if missing := [key for key in NEEDED if key not in config]:
-            raise ValueError(f"config.yaml has no {missing[0]}")
-        size = (folder / "report.json").stat().st_size
-        if size > MAX_REPORT_BYTES:
-            raise ValueError(f"report.json has {size:,} bytes")
-        return Run(folder, check_report(json.loads((folder / "report.json").read_text(encoding="utf-8"))), config)
-    except UserError:
-        raise
-    except (OSError, ValueError, RecursionError, AssertionError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError(
-            f"{folder}: report.json or config.yaml is damaged ({' '.join(str(error).split())[:200]})"
-        ) from error
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is damaged ({one_line(error)})") from error
+    return Run(folder, check_report(report, path), config)
 
 
-def check_report(report: Any) -> dict[str, Any]:
+def check_report(report: Any, path: Path) -> dict[str, Any]:
     """Return the parts of a report that are compared.
 
     Raises:
-        ValueError: one of them is missing or has the wrong type.
+        UserError: one of them is missing or has the wrong type.
     """
+    if not isinstance(report, dict) or not isinstance(report.get("metrics"), dict):
+        raise UserError(f"{path}: is damaged (it has no metrics)")
     number = (int, float)
     wanted: dict[str, dict[str, Any]] = {
         "": {
             "state": str,
             "name": str,
-            "metrics": dict,
             "objective": dict,
             "seconds": dict,
             "epochs": int,
@@ -96,17 +92,17 @@ def check_report(report: Any) -> dict[str, Any]:
         },
         "objective": {"metric": str, "mode": str},
         "seconds": {"training": number},
+        "metrics": dict.fromkeys(report["metrics"], (*number, type(None))),  # null: it was NaN or infinite
     }
     for section, keys in wanted.items():
         values = report[section] if section else report
         for key, kind in keys.items():
-            if not isinstance(values, dict) or key not in values or not isinstance(values[key], kind):
-                raise ValueError(f"{f'{section}.{key}'.strip('.')} is missing or has the wrong type in report.json")
-    if not all(isinstance(value, number) for value in report["metrics"].values()):
-        raise ValueError("a metric in report.json is not a number")
+            if key not in values or not isinstance(values[key], kind):
+                name = f"{section}.{key}".strip(".")
+                raise UserError(f"{path}: is damaged ({name} is missing or has the wrong type)")
     metrics = {printable(name): value for name, value in report["metrics"].items()}
     objective = {"metric": printable(report["objective"]["metric"]), "mode": report["objective"]["mode"]}
-    return {**{key: report[key] for key in wanted[""]}, "metrics": metrics, "objective": objective}
+    return {**report, "metrics": metrics, "objective": objective}
 
 
 def flat(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
@@ -119,5 +115,5 @@ def flat(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
 
 
 def printable(text: str) -> str:
-    """Return `text` with a ``?`` for each control character: a terminal would obey it."""
+    """Return `text` with a ``?`` for each control character: a terminal would execute it."""
     return "".join(character if character.isprintable() else "?" for character in text)

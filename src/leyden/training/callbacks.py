@@ -1,4 +1,4 @@
-"""Callbacks: repeatable steps, the exact position of a resume, divergence, throughput, progress in plain text."""
+"""Callbacks for repeatable steps, the exact position of a resume, divergence, throughput, and progress as text."""
 
 import math
 import os
@@ -94,8 +94,8 @@ class ResumePosition(Callback):
             state = {"epoch": epoch, "samples": samples, "steps": first_step + (samples > 0), "processes": processes}
         if state["processes"] != processes:
             raise UserError(
-                f"trainer.devices: the run was trained by {state['processes']} processes. It can only be resumed "
-                f"by as many, not by {processes}"
+                f"trainer.devices: the run was trained by {state['processes']} processes. It cannot be "
+                f"resumed with {processes}"
             )
         self.load_state_dict(state)
 
@@ -118,8 +118,8 @@ class ConfigWriter(Callback):
 class SameBuffers(Callback):
     """Before each validation, copies the buffers of rank 0 to every process.
 
-    Each process has its own running means of batch norm, from its own batches. The checkpoint contains those of
-    rank 0, so they must be validated, too.
+    Each process has its own running means of batch norm, from its own batches. The checkpoint contains the means of
+    rank 0, so the validation must use them, too.
     """
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -166,9 +166,9 @@ class DivergenceGuard(Callback):
 
 
 class EarlyStopping(LightningEarlyStopping):
-    """Lightning's EarlyStopping, but the patience of a resumed run is the given one, not the stored one.
+    """Lightning's EarlyStopping, except that a resumed run uses the patience of its config, not the stored one.
 
-    It also says that the run stops early, which Lightning only logs.
+    It also prints that the run stops early, which Lightning only logs.
     """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -225,7 +225,7 @@ class EpochStats(Callback):
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's progress bar, without the version number of loggers that have none."""
+    """Lightning's progress bar, without the field ``v_num``."""
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=20)  # drawing at every step would take longer than a step of a small net
@@ -272,7 +272,7 @@ class PlainProgress(Callback):
 
 
 def print_line(text: str) -> None:
-    """Print `text`. A reader that has gone away, such as ``| head -1``, does not stop the training."""
+    """Print `text`. If the reader has closed the pipe, as ``| head -1`` does, the training continues."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -285,7 +285,7 @@ def metrics_line(metrics: Mapping[str, Tensor | float]) -> str:
 
 
 def better(value: float, than: float, mode: str) -> bool:
-    """Whether `value` is better than `than`. NaN never is, and every number is better than NaN."""
+    """Return whether `value` is better than `than`. NaN is worse than every number."""
     if math.isnan(value) or math.isnan(than):
         return not math.isnan(value)
     return value > than if mode == "max" else value < than

@@ -1,7 +1,7 @@
 """When checkpoints are written, and what happens on SIGTERM, SIGHUP and Ctrl-C.
 
 A killed run resumes from `last.ckpt` in the same bits; `best.ckpt` is what is tested and shared. Lightning's
-`ModelCheckpoint` does not fit: it forgets the best score when the folder was moved, and what it saves at the end of
+`ModelCheckpoint` does not fit: it forgets the best score if the folder is moved, and what it saves at the end of
 an epoch is not yet the end, because the plateau schedule and the metrics of the epoch come after it.
 """
 

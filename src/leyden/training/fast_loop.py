@@ -51,7 +51,7 @@ HOOKS_WITH_LOG = (*HOOKS, "training_step")
 
 
 class FastTrainer(Trainer):
-    """Lightning's Trainer with a faster `training`, which is read thirteen times in each step."""
+    """Lightning's Trainer with a faster property `training`, which Lightning reads 13 times in each step."""
 
     @property
     def training(self) -> bool:
@@ -209,7 +209,7 @@ def _overrides(instance: Any, base: type, methods: tuple[str, ...]) -> bool:
 
 
 def drop_empty_hooks(listener: Callback | LightningModule) -> None:
-    """Replace hooks that were not overridden by None, so that Lightning skips them. Saves 0.1 ms per step."""
+    """Set the hooks that no class overrides to None, so that Lightning skips them. Saves 0.1 ms per step."""
     base = Callback if isinstance(listener, Callback) else LightningModule
     for hook in HOOKS:
         if getattr(type(listener), hook) is getattr(base, hook):
@@ -226,7 +226,7 @@ def step_plateau_schedules(trainer: Trainer) -> None:
 
 
 def mark_between_epochs(checkpoint: dict[str, Any]) -> None:
-    """Make `checkpoint` one between two epochs.
+    """Change `checkpoint` so that a run resumes between two epochs.
 
     When it is saved, Lightning has already counted the next epoch as begun, and would resume in the middle of it.
     """

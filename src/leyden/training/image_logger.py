@@ -1,4 +1,4 @@
-"""Images for people: the first training batch, and what a generative module makes after each validation."""
+"""Images to look at: the first training batch, and what a generative module generates after each validation."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""One run folder for all processes of a run, whoever starts them.
+"""One run folder for all processes of a run, with any launcher.
 
 Lightning starts the other processes itself: they inherit the folder in an environment variable. torchrun and srun
-start all processes at once, also on other machines: then rank 0 tells them the folder over the network.
+start all processes at once, also on other machines: then rank 0 sends them the path of the folder over the network.
 """
 
 import os

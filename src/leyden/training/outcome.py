@@ -10,29 +10,28 @@ from leyden.config.builders import section
 from leyden.data.datamodule import InMemoryData
 from leyden.modules.base import BaseModule
 from leyden.records import run_folder
+from leyden.records.json_files import read_origin
 from leyden.records.loggers import TensorBoard
-from leyden.records.report import device_name, print_report, read_origin, this_command, training_time, write_report
+from leyden.records.report import device_name, print_report, this_command, training_time, write_report
+from leyden.training.signals import raise_on_signals
 from leyden.training.trainer import Training
 
 
-def test(
-    training: Training, module: BaseModule, data: InMemoryData, folder: Path, *, pruned: bool, limit: float
-) -> None:
+def test(training: Training, module: BaseModule, data: InMemoryData, folder: Path, cfg: DictConfig) -> None:
     """Test the best checkpoint, once. A run without a validation so far is validated first."""
+    raise_on_signals("after the training", folder)
     trainer = training.trainer
     if training.checkpoints.best_epoch < 0:
         trainer.validate(module, datamodule=data, verbose=False)
-    if not pruned and limit:
+    if not training.pruned and cfg.trainer.limit_test_batches:
         best = run_folder.best_checkpoint(folder)
         trainer.test(module, datamodule=data, ckpt_path=best, verbose=False, weights_only=True)
 
 
 @rank_zero_only
-def finish(
-    cfg: DictConfig, folder: Path, training: Training, data: InMemoryData, seconds: float, *, pruned: bool, fast: bool
-) -> None:
+def finish(cfg: DictConfig, folder: Path, training: Training, data: InMemoryData, seconds: float) -> None:
     """Write report.json and print it."""
-    report = _report(cfg, folder, training, data, seconds, pruned=pruned, fast=fast)
+    report = _report(cfg, folder, training, data, seconds)
     for logger in training.trainer.loggers:
         if isinstance(logger, TensorBoard):
             logger.log_result(cast(Any, OmegaConf.to_container(cfg)), report["metrics"], training.trainer.global_step)
@@ -41,9 +40,7 @@ def finish(
     print_report(report, folder)
 
 
-def _report(
-    cfg: DictConfig, folder: Path, training: Training, data: InMemoryData, seconds: float, *, pruned: bool, fast: bool
-) -> dict[str, Any]:
+def _report(cfg: DictConfig, folder: Path, training: Training, data: InMemoryData, seconds: float) -> dict[str, Any]:
     """Return what report.json holds: the same entries for every run, and those of the module's `report`."""
     trainer, checkpoints = training.trainer, training.checkpoints
     module = cast(BaseModule, trainer.lightning_module)
@@ -51,7 +48,7 @@ def _report(
     spent = training_time(folder)
     return {
         "name": cfg.name,
-        "state": "pruned" if pruned else "finished",
+        "state": "pruned" if training.pruned else "finished",
         "objective": {**section(cfg, "objective"), "best": checkpoints.best_score, "epoch": checkpoints.best_epoch},
         "metrics": {**checkpoints.best_metrics, **tested},
         **(module.report() if tested else {}),
@@ -65,7 +62,7 @@ def _report(
         "device": device_name(trainer.strategy.root_device),
         "processes": trainer.world_size,
         "precision": trainer.precision,
-        "loop": "fast" if fast else "lightning",
+        "loop": "fast" if training.uses_fast_loop else "lightning",
         "seed": cfg.seed,
         "data": {"name": type(data).__name__, "sizes": data.sizes(), "verified": data.verified},
         **read_origin(folder),

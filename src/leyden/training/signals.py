@@ -12,7 +12,7 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP"
 
 
 def raise_on_signals(when: str = "", folder: Path | None = None) -> None:
-    """From now on, raise StoppedError when a signal arrives. A second signal ends the process at once.
+    """Raise StoppedError when a signal arrives after this call. A second signal ends the process at once.
 
     Args:
         when: what the process is doing, for the message, such as "during the test".

@@ -4,10 +4,10 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -39,13 +39,26 @@ from leyden.training.transfer import freeze_callbacks
 OWN_KEYS = ("compile", "matmul_precision")  # of the section trainer, which are no arguments of Lightning's Trainer
 
 
-@dataclass(frozen=True)
+class Pruner(Protocol):
+    """A callback that may stop a run before its end. Then `pruned` is true."""
+
+    pruned: bool
+
+
+@dataclass
 class Training:
-    """A Trainer, and those of its callbacks that are asked for results."""
+    """A Trainer, and the callbacks from which the report is made."""
 
     trainer: Trainer
     checkpoints: Checkpoints
     position: ResumePosition
+    pruner: Pruner | None
+    uses_fast_loop: bool = False
+
+    @property
+    def pruned(self) -> bool:
+        """Whether the run was stopped by its pruner."""
+        return self.pruner is not None and self.pruner.pruned
 
 
 def build_training(
@@ -54,7 +67,7 @@ def build_training(
     data: InMemoryData,
     folder: Path,
     checkpoint: Mapping[str, Any] | None = None,
-    extra: Sequence[Callback] = (),
+    pruner: Pruner | None = None,
 ) -> Training:
     """Create the Trainer of ``cfg.trainer``.
 
@@ -64,7 +77,7 @@ def build_training(
         data: what it will train on.
         folder: the run folder. It need not exist yet: nothing is written before the training starts.
         checkpoint: from which the run resumes.
-        extra: callbacks of the caller, such as a sweep's pruner.
+        pruner: a callback that may stop the run.
 
     Raises:
         UserError: this machine does not have such a device, or a value does not fit another.
@@ -76,26 +89,32 @@ def build_training(
     if checkpoint:
         position.load(checkpoint, trainer.world_size)
     data.position = position.position
-    guard, objective = DivergenceGuard(), cfg.objective
+    objective, guard = cfg.objective, DivergenceGuard()
     checkpoints = Checkpoints(folder, objective.metric, objective.mode, cfg.checkpoint.every_n_steps, guard)
+    own = [*trainer.callbacks, guard, position, ImageLogger(folder, data, position)]  # type: ignore[attr-defined]
     trainer.callbacks = [  # type: ignore[attr-defined]
-        StepSeed(cfg.seed),
-        EarlyStopping(objective.metric, mode=objective.mode, **section(cfg, "early_stopping")),
-        EpochStats(),
-        *trainer.callbacks,  # type: ignore[attr-defined]
-        ProgressBar() if sys.stdout.isatty() else PlainProgress(objective.metric),
+        *_early_callbacks(cfg),
+        *own,
         *freeze_callbacks(module),
         *build_callbacks(section(cfg, "callbacks")),
         *([SameBuffers()] if trainer.world_size > 1 else []),
-        guard,
-        position,
-        ImageLogger(folder, data, position),
-        *extra,
+        *([pruner] if pruner else []),
         checkpoints,  # the last one: it saves what all others have done
     ]
     first_step = position.first_step if checkpoint else 0
     trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
-    return Training(trainer, checkpoints, position)
+    return Training(trainer, checkpoints, position, pruner)
+
+
+def _early_callbacks(cfg: DictConfig) -> list[Callback]:
+    """Return the callbacks that come before all others."""
+    objective = cfg.objective
+    return [
+        StepSeed(cfg.seed),
+        EarlyStopping(objective.metric, mode=objective.mode, **section(cfg, "early_stopping")),
+        EpochStats(),
+        ProgressBar() if sys.stdout.isatty() else PlainProgress(objective.metric),
+    ]
 
 
 def _bare_trainer(settings: Mapping[str, Any]) -> Trainer:
@@ -125,7 +144,7 @@ def _bare_trainer(settings: Mapping[str, Any]) -> Trainer:
 
 
 def check_manual_optimization(module: BaseModule, cfg: DictConfig) -> None:
-    """Raise UserError if a manually optimised module is combined with what needs automatic optimisation."""
+    """Raise UserError if a manually optimised module is combined with a key that needs automatic optimisation."""
     if module.automatic_optimization:
         return
     reason = "this model has several optimizers and takes their steps itself"
@@ -138,7 +157,7 @@ def check_manual_optimization(module: BaseModule, cfg: DictConfig) -> None:
 
 
 def silence_lightning() -> None:
-    """Silence what Lightning says at each start that is not about this run."""
+    """Silence the messages that Lightning prints at each start and that do not concern this run."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     # Lightning 2.6 calls these in its own code; torch 2.14 deprecates them.

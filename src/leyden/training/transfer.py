@@ -1,6 +1,7 @@
 """Transfer learning: the weights that a new run starts from, and which of them stay frozen."""
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,30 +9,43 @@ import torch
 from filelock import FileLock
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from leyden.config.builders import load_weights
 from leyden.errors import UserError
 from leyden.nets.pretrained import Pretrained, published
 from leyden.records.checkpoint_file import read_checkpoint
 from leyden.records.run_folder import best_checkpoint
 
 
-def initialise_weights(module: LightningModule, init_from: str | None) -> None:
-    """Load published weights, or those of another run, into the new `module`. Otherwise it keeps its random weights.
+def initialise_weights(
+    module: LightningModule, cfg: DictConfig, path: Path | None = None, checkpoint: Mapping[str, Any] | None = None
+) -> None:
+    """Load the weights with which the training begins. Without any of these the random weights stay.
+
+    In this order: the weights of the checkpoint that the run resumes from, those of the run ``cfg.init_from``, the
+    published weights of a pretrained net.
 
     Args:
         module: has random weights.
-        init_from: a run folder. Its best weights are preferred to published ones.
+        cfg: the config of the run.
+        path, checkpoint: the run resumes from this checkpoint.
 
     Raises:
-        UserError: the weights cannot be read or downloaded, or belong to a completely different net.
+        UserError: the weights cannot be read or downloaded, or belong to another net.
     """
-    if init_from is not None:
-        path = best_checkpoint(Path(init_from))
-        if not path.is_file():
-            raise UserError(f"init_from: {init_from} is not a run folder with a best checkpoint ({path} is missing)")
-        load_matching(module, read_checkpoint(path)["state_dict"], f"init_from: {init_from}")
+    if checkpoint is not None and path is not None:
+        load_weights(module, checkpoint, path)
+        return
+    if cfg.init_from is not None:
+        best = best_checkpoint(Path(cfg.init_from).expanduser())
+        if not best.is_file():
+            raise UserError(
+                f"init_from: {cfg.init_from} is not a run folder with a best checkpoint ({best} is missing)"
+            )
+        load_matching(module, read_checkpoint(best)["state_dict"], f"init_from: {cfg.init_from}")
         return
     for net in _pretrained(module):
         if net.weights != "none":

@@ -1,4 +1,7 @@
-"""A run folder → its trained model. Imports torch only when it is called, because `import leyden` imports this file."""
+"""Load the trained model of a run folder.
+
+Imports torch only when `load` is called, because `import leyden` imports this file.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
