@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,21 @@ def test_all_samples_are_evaluated(finished: Callable[..., Path]) -> None:
     folder = finished(*TINY, "data.eval_batch_size=100", "trainer.limit_test_batches=1")
     reported = json.loads((folder / "report.json").read_text())["metrics"]
     assert evaluate(folder, accelerator="cpu")["test/loss"] != pytest.approx(reported["test/loss"])
+
+
+def test_changed_data_is_reported(finished: Callable[..., Path], tmp_path: Path, capsys: Any) -> None:
+    series = tmp_path / "series.csv"
+    series.write_text("value\n" + "\n".join(str(step % 7) for step in range(300)))
+    folder = finished("data=series", f"data.path={series}", *TINY)
+    evaluate(folder, accelerator="cpu")
+    assert "warning" not in capsys.readouterr().err
+    other = tmp_path / "other.csv"
+    other.write_text(series.read_text() + "\n7")
+    evaluate(folder, accelerator="cpu", data_path=str(other))
+    assert "warning" not in capsys.readouterr().err
+    series.write_text(other.read_text())
+    evaluate(folder, accelerator="cpu")
+    assert "warning: the data has changed since this run" in capsys.readouterr().err
 
 
 def test_the_data_may_be_elsewhere() -> None:

@@ -1,5 +1,6 @@
 """Evaluate the best checkpoint of a run again."""
 
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,9 +48,24 @@ def evaluate(
         data.prepare_data()
         data.setup("fit")
         module.classes_in = data.facts().classes_in
+    warn_if_changed(Path(run), data, elsewhere=bool(data_root or data_path))
     check = trainer.test if split == "test" else trainer.validate
     check(module, datamodule=data, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def warn_if_changed(run: Path, data: Any, *, elsewhere: bool) -> None:
+    """Print a warning if the data has changed since the run, except if the user asks for data from `elsewhere`."""
+    from leyden.records.report import read_origin
+
+    if elsewhere or not (run / "origin.json").exists():
+        return
+    data.prepare_data()
+    before = read_origin(run).get("fingerprint")
+    if before and before != data.fingerprint():
+        print(
+            "warning: the data has changed since this run, so the metrics may differ from its report", file=sys.stderr
+        )
 
 
 def with_locations(spec: dict[str, Any], **locations: str | None) -> dict[str, Any]:
@@ -78,11 +94,13 @@ def one_device_trainer(accelerator: str, settings: dict[str, Any]) -> Any:
     Raises:
         UserError: this machine has no such accelerator, or it does not support the precision.
     """
+    import torch
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch import Trainer
 
     if accelerator not in ACCELERATORS:
         raise UserError(f"--accelerator: got {accelerator}, must be one of {', '.join(ACCELERATORS)}")
+    torch.set_float32_matmul_precision(settings["matmul_precision"])
     try:
         return Trainer(
             accelerator=accelerator,
