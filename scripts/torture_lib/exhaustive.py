@@ -8,23 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.torture_lib import power
+from scripts.torture_lib import power, words
 from scripts.torture_lib.forks import Ended, Forks
 from scripts.torture_lib.same_bits import differences, end_state
 from scripts.torture_lib.shim import Fault, Operation, read_log
 from scripts.torture_lib.summary import Part
 
-RUN = [
-    "model=cnn",
-    "data=digits",
-    "trainer=cpu",
-    "data.limit=0.1",
-    "data.batch_size=16",
-    "data.shift=1",
-    "model.dropout=0.2",
-    "trainer.max_epochs=2",
-    "checkpoint.every_n_steps=5",
-]
+RUN = words(
+    "model=cnn data=digits trainer=cpu data.limit=0.1 data.batch_size=16 data.shift=1 model.dropout=0.2 "
+    "trainer.max_epochs=2 checkpoint.every_n_steps=5"
+)
 KILL, POWER, FULL, BROKEN = "kill", "power", "ENOSPC", "EIO"
 WAYS = (KILL, POWER, FULL, BROKEN)
 

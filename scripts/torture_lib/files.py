@@ -11,7 +11,9 @@ from typing import Any
 from scripts.torture_lib import exhaustive
 from scripts.torture_lib.corpus import SECRET, Case, Place
 from scripts.torture_lib.corpus_checkpoints import checkpoint_cases
+from scripts.torture_lib.corpus_configs import config_cases
 from scripts.torture_lib.corpus_data import data_cases
+from scripts.torture_lib.corpus_images import csv_cases, image_cases
 from scripts.torture_lib.corpus_runs import run_cases
 from scripts.torture_lib.corpus_sweeps import sweep_cases
 from scripts.torture_lib.forks import ROOT, Ended, Forks
@@ -40,7 +42,8 @@ class Files:
 
     def cases(self, part: Part, number: int | None) -> Iterator[None]:
         """Run all cases, or `number` of them, evenly spread."""
-        found = [*run_cases(), *checkpoint_cases(), *data_cases(), *sweep_cases()]
+        makers = (run_cases, config_cases, checkpoint_cases, data_cases, image_cases, csv_cases, sweep_cases)
+        found = [case for maker in makers for case in maker()]
         found = found[:: max(1, len(found) // number)][:number] if number else found
         part.planned = len(found)
         self._templates()

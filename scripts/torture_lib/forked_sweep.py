@@ -110,7 +110,7 @@ def main() -> None:
 
     ForkedPopen.helper = ours
     names = {name: getattr(subprocess, name) for name in ("DEVNULL", "STDOUT", "TimeoutExpired")}
-    runners.subprocess = SimpleNamespace(Popen=ForkedPopen, **names)  # type: ignore[assignment]
+    runners.subprocess = SimpleNamespace(Popen=ForkedPopen, **names)  # type: ignore[assignment,attr-defined]
     execute([TRAIN, *sys.argv[1:]])
 
 

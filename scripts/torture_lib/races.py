@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from scripts.torture_lib import words
 from scripts.torture_lib.exhaustive import only_run
 from scripts.torture_lib.forks import TRAIN, Case, Ended, Forks
 from scripts.torture_lib.same_bits import differences, end_state
@@ -16,17 +17,10 @@ RUN = (
     f"model=mlp data=digits trainer=cpu data.limit=0.2 trainer.max_epochs={EPOCHS} checkpoint.every_n_steps=2 "
     "early_stopping.patience=99"
 ).split()
-SWEEP = [
-    "-m",
-    "model=mlp",
-    "model.hidden=[8]",
-    "data=digits",
-    "data.limit=0.1",
-    "trainer=smoke",
-    "tensorboard=false",
-    "sweep.name=race",
-    "optimizer.lr=choice(0.1,0.01,0.001)",
-]
+SWEEP = words(
+    "-m model=mlp model.hidden=[8] data=digits data.limit=0.1 trainer=smoke tensorboard=false sweep.name=race "
+    "optimizer.lr=choice(0.1,0.01,0.001)"
+)
 
 
 class Races:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scripts.torture_lib import power
+from scripts.torture_lib import power, words
 from scripts.torture_lib.exhaustive import BROKEN, FULL, KILL, POWER, WAYS
 from scripts.torture_lib.forks import ROOT, Ended, Forks
 from scripts.torture_lib.same_bits import differences, end_state
@@ -16,20 +16,11 @@ from scripts.torture_lib.summary import Part
 
 SCRIPT = str(ROOT / "scripts" / "torture_lib" / "forked_sweep.py")
 TRIALS = 3
-SWEEP = [
-    "-m",
-    "model=mlp",
-    "model.hidden=[8]",
-    "data=digits",
-    "data.limit=0.1",
-    "data.batch_size=16",
-    "trainer=cpu",
-    "trainer.max_epochs=1",
-    "checkpoint.every_n_steps=5",
-    "logger=none",
-    "sweep.name=x",
-    "optimizer.lr=choice(0.1,0.01,0.001)",
-]
+SWEEP = words(
+    "-m model=mlp model.hidden=[8] data=digits data.limit=0.1 data.batch_size=16 trainer=cpu "
+    "trainer.max_epochs=1 checkpoint.every_n_steps=5 logger=none sweep.name=x "
+    "optimizer.lr=choice(0.1,0.01,0.001)"
+)
 STARTS = 4  # of the same command, until the sweep is finished
 
 

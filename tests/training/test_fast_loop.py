@@ -18,7 +18,7 @@ from leyden.config.compose import compose
 from leyden.data.datamodule import InMemoryData
 from leyden.data.digits import Digits
 from leyden.modules.base import BaseModule
-from leyden.records.report import read_report
+from leyden.records.json_files import read_report
 from leyden.training.fast_loop import FastEpochLoop, FastTrainer, use_fast_loop
 from leyden.training.trainer import build_training
 from scripts.kill_and_resume import metrics

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from leyden.errors import UserError
+from leyden.records.run_folder import refuse_link
 
 LOCK_FILE = ".lock"
 
@@ -68,6 +69,7 @@ class FileLocks:
 
     def trial(self, number: int) -> TrialFileLock | None:
         folder = self.folder / str(number)
+        refuse_link(folder)
         folder.mkdir(exist_ok=True)
         file = (folder / LOCK_FILE).open("a")
         try:

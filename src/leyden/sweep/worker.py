@@ -12,7 +12,7 @@ from hydra.errors import CompactHydraException
 
 from leyden.config.compose import explain
 from leyden.errors import StoppedError, TrialsFailedError, UserError
-from leyden.records.report import read_report
+from leyden.records.json_files import read_report
 from leyden.sweep.display import SweepDisplay
 from leyden.sweep.identity import check_run_folder
 from leyden.sweep.job import Pruning
@@ -74,8 +74,12 @@ class Sweep:
             try:
                 while not self.signum and self._step(display):
                     pass
-            finally:
+            except BaseException:  # the storage may be the cause, so the study is left as it is
                 self.runner.stop()
+                for trial in self.running.values():
+                    trial.claimed.lock.file.close()
+                raise
+            self.runner.stop()
         if self.signum:
             for trial in self.running.values():
                 self.study.release(trial.claimed)

@@ -11,6 +11,7 @@ from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.records import run_folder
 from leyden.records.checkpoint_file import read_checkpoint
+from leyden.records.loggers import read_metrics
 from leyden.records.report import read_origin
 
 
@@ -37,6 +38,25 @@ def last_good_checkpoint(folder: Path) -> tuple[Path | None, dict[str, Any] | No
     if problem:
         raise UserError(f"{problem}. Delete it to start again from step 0")
     return None, None
+
+
+def check_progress(folder: Path, done: int, cfg: DictConfig) -> None:
+    """Compare the number of epochs that a run has done with its config and its metrics.csv.
+
+    Raises:
+        UserError: the run has already trained more epochs than `cfg` wants.
+    """
+    if done > cfg.trainer.max_epochs:
+        raise UserError(
+            f"trainer.max_epochs: got {cfg.trainer.max_epochs}, but the run has already trained {done} epochs"
+        )
+    path = folder / "metrics.csv"
+    rows = sum(bool(row.get("time/train_seconds")) for row in read_metrics(path))
+    if rows < done:
+        print(
+            f"warning: {path}: has the metrics of {rows} epochs, but the run has trained {done}. The others are lost",
+            file=sys.stderr,
+        )
 
 
 def is_done(cfg: DictConfig, report: dict[str, Any]) -> bool:
@@ -67,7 +87,7 @@ def check_same_data(folder: Path, data: InMemoryData, cfg: DictConfig) -> None:
         if same_data and other.data.get("seed") != cfg.data.get("seed"):
             seed = other.data.get("seed")
             print(
-                f"warning: init_from: that run split its data with data.seed={seed}. Its training samples may be in the "
-                f"validation or test split of this run; data.seed={seed} avoids it",
+                f"warning: init_from: that run split its data with data.seed={seed}. Its training samples may be in "
+                f"the validation or test split of this run; data.seed={seed} avoids it",
                 file=sys.stderr,
             )
