@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from leyden.errors import UserError
-from leyden.tools.evaluate import evaluate, with_locations
+from leyden.tools.evaluate import evaluate, harmless, with_locations
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ("model=mlp", "model.hidden=[8]", "trainer.max_epochs=1", "trainer.accelerator=cpu")
@@ -54,6 +54,19 @@ def test_changed_data_is_reported(finished: Callable[..., Path], tmp_path: Path,
 
 def test_the_data_may_be_elsewhere() -> None:
     assert with_locations({"_target_": "a.B", "root": "x"}, root="y", path=None) == {"_target_": "a.B", "root": "y"}
+
+
+def test_nothing_is_downloaded_or_written_elsewhere(tmp_path: Path) -> None:
+    spec = {"_target_": "a.B", "mirrors": ["http://localhost/"], "download": True, "cache": str(tmp_path), "root": "x"}
+    assert harmless(spec) == {**spec, "download": False, "cache": "data/cache"}
+    assert harmless({"_target_": "a.B", "path": None}) == {"_target_": "a.B", "path": None}
+
+
+def test_missing_data_is_one_line(mnist_root: Path, finished: Callable[..., Path], tmp_path: Path) -> None:
+    folder = finished("data=mnist", f"data.root={mnist_root}", "data.verify=false", *TINY)
+    with pytest.raises(UserError, match=r"ubyte: does not exist\. Name the folder of the data with --data-root"):
+        evaluate(folder, data_root=str(tmp_path / "elsewhere"), accelerator="cpu")
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_location_that_the_data_does_not_have_is_one_line(finished: Callable[..., Path]) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from leyden.errors import UserError
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+CACHE = "data/cache"  # the default of data.cache
 Split = Literal["val", "test"]
 
 
@@ -41,9 +42,11 @@ def evaluate(
 
     silence_lightning()
     cfg = stored_config(Path(run))
-    spec = with_locations(section(cfg, "data"), root=data_root, path=data_path)
+    spec = harmless(with_locations(section(cfg, "data"), root=data_root, path=data_path))
     trainer = one_device_trainer(accelerator, section(cfg, "trainer"))
     module, data = leyden.load(run), instantiate(spec, "data")
+    if missing := [path for path in data.files() if not path.exists()]:
+        raise UserError(f"{missing[0]}: does not exist. Name the folder of the data with --data-root")
     if isinstance(module, GenerativeModule):
         data.prepare_data()
         data.setup("fit")
@@ -56,7 +59,7 @@ def evaluate(
 
 def warn_if_changed(run: Path, data: Any, *, elsewhere: bool) -> None:
     """Print a warning if the data has changed since the run, except if the user asks for data from `elsewhere`."""
-    from leyden.records.report import read_origin
+    from leyden.records.json_files import read_origin
 
     if elsewhere or not (run / "origin.json").exists():
         return
@@ -82,6 +85,15 @@ def with_locations(spec: dict[str, Any], **locations: str | None) -> dict[str, A
             advice = f"Use {' or '.join(others)}" if others else f"Leave out --data-{key}"
             raise UserError(f"--data-{key}: the data set of this run ({name}) has no key data.{key}. {advice}")
     return {**spec, **given}
+
+
+def harmless(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return `spec`, a ``data`` section that may come from a stranger, changed so that it harms nothing.
+
+    Nothing is downloaded, and images are decoded into the default cache of this clone, not into a folder that it names.
+    """
+    own = {"download": False, "cache": CACHE}
+    return {**spec, **{key: value for key, value in own.items() if key in spec}}
 
 
 def one_device_trainer(accelerator: str, settings: dict[str, Any]) -> Any:
