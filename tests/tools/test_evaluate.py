@@ -62,6 +62,7 @@ def test_nothing_is_downloaded_or_written_elsewhere(tmp_path: Path) -> None:
     assert harmless({"_target_": "a.B", "path": None}) == {"_target_": "a.B", "path": None}
 
 
+@pytest.mark.filterwarnings("ignore:.*taken as it is:UserWarning")
 def test_missing_data_is_one_line(mnist_root: Path, finished: Callable[..., Path], tmp_path: Path) -> None:
     folder = finished("data=mnist", f"data.root={mnist_root}", "data.verify=false", *TINY)
     with pytest.raises(UserError, match=r"ubyte: does not exist\. Name the folder of the data with --data-root"):
