@@ -1,10 +1,11 @@
-"""Kill a training process with SIGKILL at random moments, resume it each time, and compare with one left alone.
+"""Kill a training process with SIGKILL at random moments, resume it each time, and compare it with an
+uninterrupted run.
 
     python scripts/kill_and_resume.py --kills 10
     python scripts/kill_and_resume.py --kills 10 trainer=ddp trainer.accelerator=cpu
 
 Both runs use dropout, augmentation and a schedule. They must end in the same bits of `last.ckpt` and
-`best.ckpt`, the same metrics.csv (but for its times), and the same TensorBoard curves without a gap or a step
+`best.ckpt`, the same metrics.csv (except its times), and the same TensorBoard curves without a gap or a step
 twice. Exit code 0 if they do.
 """
 
@@ -41,7 +42,7 @@ def main() -> None:
 
 
 def kill_and_resume(logs: Path, overrides: list[str], kills: int, rng: random.Random) -> tuple[Path, Path]:
-    """The folders of a run that was left alone and of one that was killed and resumed."""
+    """Return the folders of an uninterrupted run and of a run that was killed and resumed."""
     process, alone = start(logs / "alone", overrides)
     began = time.perf_counter()
     finish(process)
@@ -59,7 +60,7 @@ def kill_and_resume(logs: Path, overrides: list[str], kills: int, rng: random.Ra
 
 
 def start(logs: Path, overrides: list[str]) -> tuple[subprocess.Popen[str], Path]:
-    """A training process that has just announced its run folder, or that it has nothing to do."""
+    """Start a training process. Return it with its run folder as soon as it has printed the folder."""
     command = [sys.executable, str(ROOT / "train.py"), *overrides]
     if not overrides[0].startswith("resume="):
         command.append(f"paths.logs={logs}")
@@ -76,7 +77,7 @@ def start(logs: Path, overrides: list[str]) -> tuple[subprocess.Popen[str], Path
 
 
 def saved_step(folder: Path) -> int:
-    """Of `last.ckpt`, 0 if there is none yet."""
+    """Return the step of `last.ckpt`; 0 if there is none yet."""
     path = folder / "checkpoints" / "last.ckpt"
     return int(torch.load(path, weights_only=True)["global_step"]) if path.exists() else 0
 
@@ -92,7 +93,7 @@ def finish(process: subprocess.Popen[str]) -> None:
 
 
 def compare(one: Path, other: Path) -> list[str]:
-    """What differs between two runs that should have ended alike."""
+    """Return the differences between two runs that should be equal."""
     differences = []
     for name in ("last.ckpt", "best.ckpt"):
         first, second = (torch.load(run / "checkpoints" / name, weights_only=True) for run in (one, other))
@@ -105,7 +106,7 @@ def compare(one: Path, other: Path) -> list[str]:
 
 
 def differing(one: Any, other: Any, at: str) -> list[str]:
-    """Where two nested states differ in a key, a type, a value or a bit of a tensor."""
+    """Return where two nested states differ in a key, a type, a value or a bit of a tensor."""
     if type(one) is not type(other):
         return [f"{at}: {type(one).__name__} and {type(other).__name__}"]
     if isinstance(one, dict) and list(one) == list(other):
@@ -126,7 +127,7 @@ def metrics(folder: Path) -> list[dict[str, str]]:
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Tag → (step, value) of each point, as TensorBoard shows them."""
+    """Return tag → (step, value) of each point, as TensorBoard shows them."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder))

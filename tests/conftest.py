@@ -22,7 +22,7 @@ from scripts.kill_and_resume import differing, metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# The models whose net gives an output for each class or number to be told; the others bring their own task.
+# Models whose net has one output per class or predicted number; the others select their own task.
 SUPERVISED = [model for model in groups()["model"] if "num_outputs" in compose(f"model={model}").model]
 
 # What a data set cannot be composed without, where its files are not here.

@@ -40,10 +40,11 @@ class Interrupted:
 
 
 class Exhaustive:
-    """Args:
+    """Interrupts one training at every file operation.
 
-    forks: where the runs take place.
-    folder: for their logs; cleaned after each case.
+    Args:
+        forks: the fork server in which the runs take place.
+        folder: folder for their logs; cleaned after each case.
     """
 
     def __init__(self, forks: Forks, folder: Path) -> None:
@@ -86,7 +87,7 @@ class Exhaustive:
         self._check_resume(part, case)
 
     def _check_failure(self, part: Part, case: Interrupted) -> None:
-        """A full or broken disk: one line, exit code 2. Code 0 is right where the operation did not matter."""
+        """Check the end of a run whose disk was full or broken: exit code 2 with one line, or 0 if nothing was lost."""
         lines = [line for line in case.ended.output.splitlines() if line.startswith("error:")]
         if case.ended.code == 0 and (only_run(case.logs) / "report.json").exists():
             part.count("went on")

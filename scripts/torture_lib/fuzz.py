@@ -14,10 +14,11 @@ CODES = (0, 2, 3)
 
 
 class Fuzz:
-    """Args:
+    """Runs generated command lines.
 
-    forks: where the runs take place.
-    folder: each run has a new working directory below it.
+    Args:
+        forks: the fork server in which the runs take place.
+        folder: each run has a new working directory below it.
     """
 
     def __init__(self, forks: Forks, folder: Path) -> None:
@@ -48,7 +49,7 @@ class Fuzz:
 
 
 def verdict(ended: Ended) -> str:
-    """What is wrong with the end of a command, or an empty string."""
+    """Return what is wrong with the way in which a command ended, or an empty string."""
     if "Traceback (most recent" in ended.output:
         return f"a traceback, exit code {ended.code}"
     if ended.code is None:

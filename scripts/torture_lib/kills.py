@@ -18,10 +18,11 @@ KILLS_PER_RUN = 5
 
 
 class Kills:
-    """Args:
+    """Kills runs at random moments and resumes them.
 
-    forks: where the runs take place.
-    folder: for their logs.
+    Args:
+        forks: the fork server in which the runs take place.
+        folder: folder for their logs.
     """
 
     def __init__(self, forks: Forks, folder: Path, seed: int = 0) -> None:

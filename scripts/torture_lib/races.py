@@ -25,10 +25,11 @@ SWEEP = words(
 
 
 class Races:
-    """Args:
+    """Lets several processes compete for one run or one sweep.
 
-    forks: where the runs take place.
-    folder: for their logs.
+    Args:
+        forks: the fork server in which the runs take place.
+        folder: folder for their logs.
     """
 
     def __init__(self, forks: Forks, folder: Path) -> None:

@@ -25,10 +25,11 @@ STARTS = 4  # of the same command, until the sweep is finished
 
 
 class Sweeps:
-    """Args:
+    """Interrupts one sweep at every file operation.
 
-    forks: where the sweeps run.
-    folder: for their logs.
+    Args:
+        forks: the fork server in which the sweeps run.
+        folder: folder for their logs.
     """
 
     def __init__(self, forks: Forks, folder: Path) -> None:

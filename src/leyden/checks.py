@@ -23,8 +23,8 @@ from torch import Tensor
 from leyden.config.compose import compose
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
+from leyden.records.json_files import read_report
 from leyden.records.loggers import read_metrics
-from leyden.records.report import read_report
 from leyden.records.run_folder import best_checkpoint, create, last_checkpoint, new_path
 from leyden.run import resume, run
 from leyden.tools.evaluate import evaluate

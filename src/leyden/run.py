@@ -17,16 +17,17 @@ from leyden.config.stored import stored_config
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
+from leyden.records.json_files import read_origin, read_report
 from leyden.records.loggers import TensorBoard
 from leyden.records.processes import end_with, is_first_process
-from leyden.records.report import read_origin, read_report, write_origin
+from leyden.records.report import write_origin
 from leyden.records.run_folder import FOLDER_VARIABLE, create, lock, new_path, parent, save_config, unlock
 from leyden.seeding import seed_all
 from leyden.training.callbacks import ConfigWriter
 from leyden.training.fast_loop import use_fast_loop
 from leyden.training.launcher import shared_folder
 from leyden.training.outcome import finish, test
-from leyden.training.resume import is_done, last_good_checkpoint
+from leyden.training.resume import check_progress, check_same_data, is_done, last_good_checkpoint
 from leyden.training.signals import raise_on_signals
 from leyden.training.trainer import Pruner, Training, build_training, silence_lightning
 from leyden.training.transfer import initialise_weights
@@ -58,12 +59,15 @@ def run(cfg: DictConfig, folder: Path | None = None, pruner: Pruner | None = Non
         seed_all(torch.device("cpu"), cfg.seed, "init")
         module, data = build_module(cfg), build_data(cfg)
         training = build_training(cfg, module, data, folder, checkpoint, pruner)
+        if checkpoint:
+            check_progress(folder, training.position.epoch, cfg)
         initialise_weights(module, cfg, path, checkpoint)
         data.prepare_data()
         data.setup("fit")
         module.use_facts(data.facts())
         if not checkpoint:
             module.prepare_fit(data)
+        check_same_data(folder, data, cfg)
         cfg = cast(DictConfig, OmegaConf.merge(cfg, {"data": data.measured()}))
         _begin(cfg, folder, training, module, data, is_new)
         training.trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
@@ -136,7 +140,7 @@ def _begin(
             create(folder)
             os.environ[FOLDER_VARIABLE] = str(folder)
         if not (folder / "origin.json").exists():
-            write_origin(folder)
+            write_origin(folder, data.fingerprint())
         if not (folder / "config.yaml").exists():
             save_config(folder, cfg)
     raise_on_signals("before the first step", folder)

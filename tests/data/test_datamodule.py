@@ -24,7 +24,11 @@ class TestEveryDataSet:
             pytest.skip(f"the files of {name} are not here")
         module.setup("fit")
         assert module.test is None, "the test set was read before the end"
+        num_test, described = module.count_test(), module.describe()
+        assert module.fingerprint() == build_data(name).fingerprint()
         module.setup("test")
+        assert num_test in (len(module.test[1]), None)
+        assert described == module.describe()
         for split in (module.train, module.val, module.test):
             assert split is not None
             inputs, targets = split

@@ -9,8 +9,9 @@ import pytest
 
 from leyden.errors import UserError
 from leyden.records import report as report_module
+from leyden.records.json_files import read_origin, read_report
 from leyden.records.loggers import MetricsCSV, read_metrics
-from leyden.records.report import metrics_table, read_origin, read_report, write_origin, write_report
+from leyden.records.report import metrics_table, write_origin, write_report
 
 REPORT: dict[str, Any] = {
     "name": "diabetes-mlp",

@@ -3,6 +3,7 @@
 ``python -m tests.sweep.fake_jobs SECONDS OVERRIDES…`` runs a worker of such a sweep in a process of its own.
 """
 
+import csv
 import json
 import os
 import sys
@@ -115,8 +116,8 @@ def quadratic(job: Job) -> float:
 
 def rows(folder: Path) -> list[dict[str, str]]:
     """Return the rows of trials.csv in a sweep's folder."""
-    lines = [line.split(",") for line in (folder / "trials.csv").read_text().splitlines()]
-    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    with (folder / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def folder(logs: Path) -> Path:

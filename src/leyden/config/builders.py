@@ -41,7 +41,7 @@ def build_module(cfg: DictConfig) -> BaseModule:
         objective=section(cfg, "objective"),
     )
     if not isinstance(module, BaseModule):
-        raise UserError(f"task._target_: {type(module).__name__} is not a leyden.modules.base.BaseModule")
+        raise UserError(f"task._target_: {type(module).__name__} must be a subclass of leyden.modules.base.BaseModule")
     if cfg.trainer.precision == "64-true":
         module.double()  # before weights are loaded: otherwise they pass through float32
     return module
@@ -55,7 +55,8 @@ def build_data(cfg: DictConfig) -> InMemoryData:
     """
     data = instantiate(section(cfg, "data"), "data")
     if not isinstance(data, InMemoryData):
-        raise UserError(f"data._target_: {type(data).__name__} is not a leyden.data.datamodule.InMemoryData")
+        name = type(data).__name__
+        raise UserError(f"data._target_: {name} must be a subclass of leyden.data.datamodule.InMemoryData")
     return data
 
 

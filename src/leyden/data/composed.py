@@ -140,13 +140,18 @@ class MultiDigitData(InMemoryData):
         """Return which classes occur: digits int64 (B, K), -1 for none → (B, num_classes), 0 or 1."""
         return one_hot(digits + 1, self.num_classes + 1)[..., 1:].amax(1)
 
+    def class_names(self) -> tuple[str, ...] | None:
+        return self.source_data.class_names()
+
+    def count_test(self) -> int:
+        return self.num_eval
+
+    def fingerprint(self) -> str:
+        return self.source_data.fingerprint()
+
     def facts(self) -> DataFacts:
-        return DataFacts(
-            mean=tuple(self.mean),
-            std=tuple(self.std),
-            classes_in=self.classes_in,
-            classes=self.source_data.class_names(),
-        )
+        mean, std = tuple(self.mean), tuple(self.std)
+        return DataFacts(mean=mean, std=std, classes_in=self.classes_in, classes=self.class_names())
 
     def transform(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         return Normalise(self.mean, self.std, device)
@@ -165,13 +170,13 @@ class MultiDigitData(InMemoryData):
     def strata(self, targets: Tensor) -> Tensor:
         return targets
 
-    def split(self, inputs: Tensor, targets: Tensor) -> tuple[Batch, Batch]:
-        train, val = super().split(inputs, targets)
+    def split(self, inputs: Tensor, targets: Tensor, ids: Tensor | None) -> tuple[Batch, Batch]:
+        train, val = super().split(inputs, targets, ids)
         index = torch.arange(self.num_train) % len(train[1])
         return (train[0][index], train[1][index]), self.composed(*val, generator(self.seed, "val pictures"))
 
     def composed(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> Batch:
-        """Compose `num_eval` images of these source images."""
+        """Compose `num_eval` images from these source images."""
         augment = self.augmentation(images, labels)
         return augment(torch.arange(self.num_eval) % len(labels), *augment.draw(self.num_eval, rng))
 

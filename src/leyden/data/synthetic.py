@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from leyden.data.datamodule import check
+from leyden.data.datamodule import check, content_hash
 from leyden.data.images import ImageData
 from leyden.data.loaders import Batch
 from leyden.seeding import generator
@@ -31,6 +31,12 @@ class Synthetic(ImageData):
             check(
                 num >= 2 * self.num_classes, f"{name}: got {num}, must be at least twice the {self.num_classes} classes"
             )
+
+    def count_test(self) -> int:
+        return self.num_test
+
+    def fingerprint(self) -> str:
+        return content_hash(self.seed, self.shape, self.num_classes, self.num_train, self.num_test)
 
     def read(self, train: bool) -> Batch:
         patterns = torch.rand((self.num_classes, *self.shape), generator=generator(self.seed, "patterns"))

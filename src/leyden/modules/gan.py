@@ -177,7 +177,7 @@ class GAN(GenerativeModule):
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Return the cross-entropy, (), from the logits (B,) of real and of generated images for being real."""
+    """Return the cross-entropy, (), of logits (B,): those of real images with "real", the others with "generated"."""
     return softplus(-real).mean() + softplus(fake).mean()
 
 

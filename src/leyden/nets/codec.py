@@ -132,7 +132,7 @@ class Autoencoder(NetPair):
 
 
 class GaussianAutoencoder(Autoencoder):
-    """Autoencoder whose encoder returns a normal distribution over latents; arguments and errors of `Autoencoder`."""
+    """Autoencoder whose encoder returns a normal distribution over latents. Arguments and errors: see `Autoencoder`."""
 
     codes_per_latent = 2
 

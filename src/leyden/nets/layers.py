@@ -26,7 +26,7 @@ def norm_1d(norm: Norm, size: int) -> list[nn.Module]:
 
 
 def norm_2d(norm: Norm, channels: int) -> list[nn.Module]:
-    """Return the normalisation of (B, channels, H, W) as a list of zero or one module; layer is over C, H and W."""
+    """Return the normalisation of (B, channels, H, W) as a list of zero or one module. Layer norm uses C, H and W."""
     if norm == "none":
         return []
     return [nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(1, channels)]

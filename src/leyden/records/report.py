@@ -15,17 +15,21 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from leyden.errors import UserError
 from leyden.records.loggers import read_metrics
-from leyden.records.run_folder import one_line, write_text
+from leyden.records.run_folder import write_text
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("leyden", "torch", "lightning", "torchmetrics", "torchvision", "hydra-core", "numpy")
 MAX_UNTRACKED_BYTES = 1_000_000  # of a file; larger ones are named without their content
 
 
-def write_origin(folder: Path) -> None:
-    """Write origin.json with command, versions and git commit, and uncommitted.diff if the code differs from it."""
+def write_origin(folder: Path, fingerprint: str = "") -> None:
+    """Write origin.json with command, versions, git commit and data; and uncommitted.diff if the code differs from it.
+
+    Args:
+        folder: the run folder.
+        fingerprint: of the data, see `leyden.data.datamodule.InMemoryData.fingerprint`.
+    """
     commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     origin = {
         "command": this_command(),
@@ -35,6 +39,7 @@ def write_origin(folder: Path) -> None:
             "commit": commit.strip() if commit is not None else None,
             "dirty": bool(status.strip()) if status is not None else None,
         },
+        "fingerprint": fingerprint,
     }
     write_text(folder / "origin.json", json.dumps(origin, indent=2) + "\n")
     if difference := (_git("diff", "HEAD") or "") + _untracked():
@@ -73,48 +78,6 @@ def _untracked() -> str:
             f"diff --git a/{name} b/{name}\nnew file\n--- /dev/null\n+++ b/{name}\n@@ -0,0 +1,{len(lines)} @@\n{added}"
         )
     return "".join(parts)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file of a run folder.
-
-    Raises:
-        UserError: the file does not exist or is damaged.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: does not exist") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read, it is damaged ({one_line(error)})") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: is damaged (it does not hold an object)")
-    return values
-
-
-def read_origin(folder: Path) -> dict[str, Any]:
-    """Return origin.json of a run folder. Raises UserError if it is missing or damaged."""
-    origin = read_json(folder / "origin.json")
-    missing = [name for name in ("command", "versions", "git") if name not in origin]
-    if missing:
-        raise UserError(f"{folder / 'origin.json'}: is damaged (it has no {missing[0]})")
-    return origin
-
-
-def read_report(folder: Path) -> dict[str, Any] | None:
-    """Return report.json of a run folder, None if there is none yet. Raises UserError if it is damaged."""
-    path = folder / "report.json"
-    if not path.exists() and not path.is_symlink():
-        return None
-    report = read_json(path)
-    for name, kind in (("objective", dict), ("metrics", dict)):
-        if not isinstance(report.get(name), kind):
-            raise UserError(f"{path}: is damaged (it has no {name})")
-    best = report["objective"].get("best")
-    if not isinstance(best, int | float) or not isinstance(report["objective"].get("metric"), str):
-        raise UserError(f"{path}: is damaged (its objective has no metric or no best value)")
-    report.setdefault("state", "finished")  # reports of the first versions have no state
-    return report
 
 
 def training_time(folder: Path) -> dict[str, float]:

@@ -14,10 +14,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from leyden.errors import UserError
-from leyden.records.run_folder import write_text
+from leyden.records.run_folder import refuse_link, write_text
 
 SWEEP_FILE = "identity.json"
 TRIAL_FILE = "trial.json"
+SWEEP_KEYS = ("content", "config", "choices", "token")
 # Parts of the config that may differ between two starts of a sweep.
 EXCLUDED = ("hydra", "sweep", "paths", "resume")
 RESULTS = ("config.yaml", "report.json", "metrics.csv", "checkpoints")  # files that a run writes
@@ -91,16 +92,24 @@ def read_identity(path: Path) -> dict[str, Any] | None:
     Raises:
         UserError: the file is damaged.
     """
+    check_regular(path)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is damaged, so it is unknown what {path.parent} is for") from error
-    keys = ("content", "config", "choices", "token") if path.name == SWEEP_FILE else ("overrides", "config")
+    keys = SWEEP_KEYS if path.name == SWEEP_FILE else ("overrides", "config")
     if not isinstance(values, dict) or any(key not in values for key in keys):
         raise UserError(f"{path}: is damaged, so it is unknown what {path.parent} is for")
     return values
+
+
+def check_regular(path: Path) -> None:
+    """Raise UserError if something other than a regular file has this name. Reading a pipe would take forever."""
+    refuse_link(path)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is not a regular file")
 
 
 def write_identity(path: Path, identity: Mapping[str, Any]) -> None:
@@ -108,7 +117,7 @@ def write_identity(path: Path, identity: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(identity, indent=1, ensure_ascii=False) + "\n")
 
 
-def check_sweep(folder: Path, stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+def check_sweep(folder: Path, stored: Any, own: Mapping[str, Any]) -> None:
     """Compare the stored identity of a sweep with the one of this command, see `leyden.sweep.plan.Plan.identity`.
 
     Args:
@@ -119,6 +128,8 @@ def check_sweep(folder: Path, stored: Mapping[str, Any], own: Mapping[str, Any])
     Raises:
         UserError: they differ.
     """
+    if not isinstance(stored, Mapping) or not stored.keys() >= set(SWEEP_KEYS):
+        raise UserError(f"sweep.name: {folder.name} exists and is another sweep ({folder}), or is damaged")
     if changed := difference(stored["content"], own["content"]):
         raise UserError(f"sweep.name: {folder.name} exists and is another sweep ({folder}); they differ: {changed}")
     changed = difference(stored["config"], own["config"])
@@ -150,16 +161,22 @@ def check_sweep_folder(folder: Path, own: Mapping[str, Any], journal: str | None
             raise _another_study(folder)
 
 
-def mark_sweep_folder(folder: Path, own: Mapping[str, Any], token: str) -> None:
-    """Write the identity of a sweep into its folder, with a text that only its study has.
+def check_new_study(folder: Path) -> None:
+    """Raise UserError if the sweep's folder belongs to a study already, although this one is new."""
+    if read_identity(folder / SWEEP_FILE):
+        raise _another_study(folder)
+
+
+def mark_sweep_folder(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Write the identity of a sweep into its folder, with the token that only its study has.
 
     Raises:
         UserError: the folder belongs to another study.
     """
     stored = read_identity(folder / SWEEP_FILE)
     if stored is None:
-        write_identity(folder / SWEEP_FILE, {**own, "token": token})
-    elif stored["token"] != token:
+        write_identity(folder / SWEEP_FILE, identity)
+    elif stored["token"] != identity["token"]:
         raise _another_study(folder)
 
 

@@ -95,7 +95,7 @@ def run_job(cfg: "DictConfig", spec: JobSpec) -> float:
     """
     if spec.parent and is_first_process():
         end_with(spec.parent)
-    from leyden.records.report import read_report
+    from leyden.records.json_files import read_report
     from leyden.records.run_folder import lock
     from leyden.run import run
     from leyden.sweep.pruning import Pruner

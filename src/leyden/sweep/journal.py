@@ -15,6 +15,7 @@ from typing import IO, Any
 from optuna.storages.journal import BaseJournalBackend
 
 from leyden.errors import UserError
+from leyden.sweep.identity import check_regular
 
 CHECKSUM = re.compile(rb',"crc":"([0-9a-f]{8})"}\n$')
 
@@ -26,13 +27,14 @@ class CheckedJournal(BaseJournalBackend):
         path: the file. It is created if it does not exist.
 
     Raises:
-        UserError: the file cannot be created, or a line is damaged (raised when it is read).
+        UserError: the file cannot be created or is a link or a pipe; or a line is damaged (raised when it is read).
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lock = JournalLock(path)
         self.offsets = [0]  # of each line that has been read, and of the next one
+        check_regular(path)
         try:
             path.touch()
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Which worker runs which trial. A lock is free as soon as the process that holds it is gone.
+"""Locks that decide which worker runs which trial. A lock is free as soon as the process that holds it is gone.
 
 There are no heartbeats, clocks or timeouts: the kernel frees the file locks of a dead process, and PostgreSQL frees the
 locks of a closed connection.
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from leyden.errors import UserError
+from leyden.records.run_folder import refuse_link
 
 LOCK_FILE = ".lock"
 
@@ -68,6 +69,7 @@ class FileLocks:
 
     def trial(self, number: int) -> TrialFileLock | None:
         folder = self.folder / str(number)
+        refuse_link(folder)
         folder.mkdir(exist_ok=True)
         file = (folder / LOCK_FILE).open("a")
         try:

@@ -46,7 +46,12 @@ def open_storage(url: str) -> "BaseStorage":
 
         from leyden.sweep.journal import CheckedJournal
 
-        return JournalStorage(CheckedJournal(Path(url.removeprefix("journal:///"))))
+        path = Path(url.removeprefix("journal:///"))
+        try:
+            return JournalStorage(CheckedJournal(path))
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError) as error:
+            # What Optuna raises when it applies lines without a checksum that are no operations of a study.
+            raise UserError(f"{path}: is damaged ({type(error).__name__} when it is read)") from error
     from optuna.storages import RDBStorage
 
     # SQLAlchemy selects psycopg 3 for plain postgresql:// from version 2.1 on. Older versions need its name.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from leyden.errors import UserError
 from leyden.records.run_folder import last_checkpoint
-from leyden.sweep.identity import check_sweep, check_sweep_folder, mark_sweep_folder
+from leyden.sweep.identity import check_new_study, check_sweep, check_sweep_folder, mark_sweep_folder
 from leyden.sweep.locks import FileLocks, Lock, Locks, PostgresLocks
 from leyden.sweep.plan import Plan
 from leyden.sweep.samplers import make_pruner, make_sampler
@@ -98,14 +98,13 @@ class Study:
         Raises:
             UserError: the study contains another sweep, or the folder belongs to another study.
         """
-        attributes = self.optuna.user_attrs
-        if "identity" in attributes:
-            check_sweep(self.plan.folder, attributes["identity"], self.plan.identity)
-        else:
+        if "identity" not in self.optuna.user_attrs:
+            check_new_study(self.plan.folder)
             self.optuna.set_metric_names([*self.plan.objectives])
-            self.optuna.set_user_attr("token", secrets.token_hex(8))
-            self.optuna.set_user_attr("identity", self.plan.identity)
-        mark_sweep_folder(self.plan.folder, self.plan.identity, self.optuna.user_attrs["token"])
+            self.optuna.set_user_attr("identity", {**self.plan.identity, "token": secrets.token_hex(8)})
+        identity = self.optuna.user_attrs["identity"]
+        check_sweep(self.plan.folder, identity, self.plan.identity)
+        mark_sweep_folder(self.plan.folder, identity)
 
     def _enqueue(self) -> None:
         """Enqueue the points that must be tried, except those that an earlier start has enqueued."""

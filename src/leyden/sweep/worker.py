@@ -12,7 +12,7 @@ from hydra.errors import CompactHydraException
 
 from leyden.config.compose import explain
 from leyden.errors import StoppedError, TrialsFailedError, UserError
-from leyden.records.report import read_report
+from leyden.records.json_files import read_report
 from leyden.sweep.display import SweepDisplay
 from leyden.sweep.identity import check_run_folder
 from leyden.sweep.job import Pruning
@@ -52,7 +52,7 @@ class Sweep:
     Args:
         plan: the sweep.
         runner: runs the jobs.
-        environment: what a shell command starts with in order to have a job's environment.
+        environment: prefix that gives a shell command the environment of a job.
     """
 
     def __init__(self, plan: Plan, runner: Runner, environment: str) -> None:
@@ -74,8 +74,12 @@ class Sweep:
             try:
                 while not self.signum and self._step(display):
                     pass
-            finally:
+            except BaseException:  # the storage may be the cause, so the study is left as it is
                 self.runner.stop()
+                for trial in self.running.values():
+                    trial.claimed.lock.file.close()
+                raise
+            self.runner.stop()
         if self.signum:
             for trial in self.running.values():
                 self.study.release(trial.claimed)
@@ -226,7 +230,7 @@ class Sweep:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Note SIGTERM, SIGHUP and Ctrl-C; the loop ends after its step. A second signal ends the process."""
+        """Record SIGTERM, SIGHUP and Ctrl-C: the loop ends after its current step. A second signal ends the process."""
 
         def note(signum: int, frame: object) -> None:
             self.signum = signum

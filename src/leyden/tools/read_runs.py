@@ -115,5 +115,5 @@ def flat(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
 
 
 def printable(text: str) -> str:
-    """Return `text` with a ``?`` for each control character: a terminal would obey it."""
+    """Return `text` with a ``?`` for each control character: a terminal would execute it."""
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -10,8 +10,9 @@ from leyden.config.builders import section
 from leyden.data.datamodule import InMemoryData
 from leyden.modules.base import BaseModule
 from leyden.records import run_folder
+from leyden.records.json_files import read_origin
 from leyden.records.loggers import TensorBoard
-from leyden.records.report import device_name, print_report, read_origin, this_command, training_time, write_report
+from leyden.records.report import device_name, print_report, this_command, training_time, write_report
 from leyden.training.signals import raise_on_signals
 from leyden.training.trainer import Training
 
