@@ -38,9 +38,16 @@ class Races:
 
     def cases(self, part: Part, times: int) -> Iterator[None]:
         """Each scenario `times` times."""
+        self.prepare()
+        yield from self._repeated(part, times)
+
+    def prepare(self) -> None:
+        """Train the undisturbed run."""
         ended = self.forks.train(*RUN, f"paths.logs={self.folder / 'alone'}")
         assert ended.code == 0, ended.output
         self.expected = end_state(only_run(self.folder / "alone"))
+
+    def _repeated(self, part: Part, times: int) -> Iterator[None]:
         scenarios: list[Callable[[Part, Path], None]] = [
             self.two_resumes,
             self.resume_of_a_living_run,
