@@ -18,7 +18,7 @@ from leyden.config.compose import compose, groups
 from leyden.records.run_folder import last_checkpoint
 from leyden.run import resume, run
 from leyden.training.checkpoints import Checkpoints
-from scripts.kill_and_resume import differing, metrics
+from scripts.torture_lib.same_bits import differing, metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -23,14 +23,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-IMPORTS = (
-    "leyden.run leyden.cli leyden.sweep.worker leyden.load leyden.modules.gan leyden.modules.vae "
-    "leyden.nets.transformer "
-    "leyden.data.digits leyden.data.series leyden.data.diabetes leyden.data.digit_pairs leyden.data.digit_strings "
-    "leyden.data.synthetic leyden.data.folder leyden.nets.cnn leyden.nets.recurrent leyden.nets.resnet torchvision "
-    "tensorboard torch.utils.tensorboard sklearn.datasets scipy.stats optuna rich.table leyden.modules.transcriber "
-    "leyden.modules.forecaster leyden.modules.multilabel leyden.modules.autoencoder leyden.nets.seq2seq "
-    "lightning.pytorch.loggers torch._dynamo"
+from scripts.torture_lib import words
+
+# Not imported by Leyden's modules, but later by what they call.
+IMPORTS = words(
+    "torchvision tensorboard torch.utils.tensorboard sklearn.datasets scipy.stats optuna rich.table torch._dynamo "
+    "typeguard lightning.pytorch.loggers hydra._internal.hydra "
+    "PIL.PngImagePlugin PIL.JpegImagePlugin PIL.BmpImagePlugin"
 )
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -55,11 +54,18 @@ def main() -> None:
 def prepare() -> None:
     """Import everything that a case needs. No thread may start here: a fork copies only the thread that calls it."""
     import importlib
+    import pkgutil
 
     import torch
+    from hydra.core.plugins import Plugins
+
+    import leyden
+
+    Plugins.instance()  # before everything that imports a plugin: Hydra executes its modules again
 
     torch.set_num_threads(1)
-    for name in IMPORTS.split():
+    modules = [module.name for module in pkgutil.walk_packages(leyden.__path__, "leyden.")]
+    for name in [*IMPORTS, *modules]:
         importlib.import_module(name)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     gc.collect()

@@ -18,7 +18,7 @@ from leyden.config.exit_codes import exit_codes
 from leyden.config.plugins import load_plugins
 from leyden.config.quoting import quote_paths
 from leyden.errors import UserError
-from leyden.training.signals import raise_on_signals
+from leyden.training.signals import exit_on_signals
 
 INTRO = """\
 Leyden trains, resumes, sweeps and tests neural networks on images, tables, series and texts in images.
@@ -54,7 +54,7 @@ def main() -> None:
     129, 130 and 143 stopped by SIGHUP, Ctrl-C and SIGTERM.
     """
     with exit_codes(), _quick_exit():
-        raise_on_signals()
+        exit_on_signals()
         arguments = quote_paths(sys.argv[1:])
         load_plugins(arguments)
         if {"--help", "-h"} & set(arguments):

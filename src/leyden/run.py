@@ -28,7 +28,7 @@ from leyden.training.fast_loop import use_fast_loop
 from leyden.training.launcher import shared_folder
 from leyden.training.outcome import finish, test
 from leyden.training.resume import check_progress, check_same_data, is_done, last_good_checkpoint
-from leyden.training.signals import raise_on_signals
+from leyden.training.signals import announce, restore_handlers
 from leyden.training.trainer import Pruner, Training, build_training, silence_lightning
 from leyden.training.transfer import initialise_weights
 
@@ -121,6 +121,8 @@ def _process(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        restore_handlers()
+        announce("", None)
         unlock(folder)
         gc.unfreeze()
         os.environ.pop(FOLDER_VARIABLE, None)
@@ -143,7 +145,7 @@ def _begin(
             write_origin(folder, data.fingerprint())
         if not (folder / "config.yaml").exists():
             save_config(folder, cfg)
-    raise_on_signals("before the first step", folder)
+    announce("before the first step", folder)
     if cfg.trainer.compile:
         module.net.compile()
     for logger in trainer.loggers:

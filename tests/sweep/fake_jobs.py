@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from leyden.config.compose import CONF
+from leyden.config.exit_codes import exit_codes
 from leyden.sweep.plan import Plan, read_plan
 from leyden.sweep.runners import Failure, Job
 from leyden.sweep.study import Study
@@ -138,5 +139,5 @@ def kill(worker: Study) -> None:
 
 
 if __name__ == "__main__":
-    jobs = FakeJobs(quadratic, seconds=float(sys.argv[1]))
-    Sweep(make_plan(*sys.argv[2:]), jobs, "").run()
+    with exit_codes():
+        Sweep(make_plan(*sys.argv[2:]), FakeJobs(quadratic, seconds=float(sys.argv[1])), "").run()

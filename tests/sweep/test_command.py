@@ -1,12 +1,17 @@
 """The command line with real runs: killed and resumed, with a failing trial, with DDP and pruning."""
 
 import json
+import os
 import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from hydra_plugins.leyden.plugins import check_platform
+from leyden.errors import UserError
 from scripts.check_sweeps import Sweep, starts, timings, wait_for
 from tests.conftest import ROOT
 
@@ -50,6 +55,22 @@ def test_sigterm_saves_checkpoints_and_ends_all_processes(tmp_path: Path) -> Non
     assert sweep.processes() == []
 
 
+def test_a_job_that_is_killed_from_outside_is_resumed(tmp_path: Path) -> None:
+    """As the kernel kills a process if the memory is full."""
+    sweep = Sweep(tmp_path, *RUN, "trainer.max_epochs=12", "seed=0")
+    worker = sweep.start()
+    wait_for(lambda: (tmp_path / "sweeps").exists(), "the sweep")
+    wait_for(lambda: len(timings(sweep.trial(0))) >= 2, "two epochs")
+    (job,) = [line for line in sweep.processes() if " -m " not in line]
+    os.kill(int(job.split()[0]), signal.SIGKILL)
+    before = timings(sweep.trial(0))
+    output, _ = worker.communicate(timeout=100)
+    assert worker.returncode == 0, output
+    assert sweep.states() == ["done"]
+    assert starts(sweep.trial(0)) == 2
+    assert timings(sweep.trial(0))[: len(before) - 1] == before[:-1], "the trial was started from the beginning"
+
+
 def test_pruning_ends_all_processes_of_a_ddp_run(tmp_path: Path) -> None:
     processes = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=3"]
     prune = ["sweep.pruner=median", "sweep.pruner_args={n_startup_trials: 1}"]
@@ -69,3 +90,20 @@ def test_pruning_ends_all_processes_of_a_ddp_run(tmp_path: Path) -> None:
 def report(sweep: Sweep, number: int) -> dict[str, object]:
     found: dict[str, object] = json.loads((sweep.trial(number) / "report.json").read_text())
     return found
+
+
+def test_single_runs_need_no_posix_modules() -> None:
+    """Windows has neither fcntl nor resource. Sweeps need them, everything else does not."""
+    hide = "import sys; sys.modules.update(fcntl=None, resource=None, pwd=None, grp=None)\n"
+    modules = "leyden, leyden.cli, leyden.run, leyden.tools.load, leyden.tools.evaluate, leyden.sweep.job"
+    for code in (f"import {modules}", "import hydra_plugins.leyden.plugins", "import leyden.tools.compare"):
+        done = subprocess.run(
+            [sys.executable, "-c", hide + code], cwd=ROOT, capture_output=True, text=True, timeout=100
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_sweeps_are_rejected_on_windows() -> None:
+    with pytest.raises(UserError, match=r"^-m: sweeps need Linux or macOS"):
+        check_platform("win32")
+    check_platform("linux")

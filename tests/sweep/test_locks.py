@@ -1,5 +1,6 @@
 """Several workers of one sweep, one of which is killed: real processes with fake jobs."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -61,3 +62,36 @@ def test_three_workers_run_exactly_n_trials_when_one_is_killed(tmp_path: Path, s
 def starts(folder: Path) -> dict[str, list[str]]:
     """Return the processes that started each trial, in order: number of the trial → process ids."""
     return {path.parent.name: path.read_text().split() for path in folder.glob("*/starts")}
+
+
+def start(seconds: float, *arguments: str) -> "subprocess.Popen[str]":
+    """Start a worker with fake jobs that take `seconds`."""
+    command = [sys.executable, "-m", "tests.sweep.fake_jobs", str(seconds), *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_of_two_different_sweeps_with_one_name_the_second_is_rejected(tmp_path: Path) -> None:
+    common = [f"paths.logs={tmp_path}", "sweep.name=x"]
+    spaces = ["model.dropout=0.1,0.2", "model.dropout=0.3,0.4"]
+    workers = [start(0.2, *common, space) for space in spaces]
+    outputs = [worker.communicate(timeout=60)[0] for worker in workers]
+    codes = [worker.returncode for worker in workers]
+    assert sorted(codes) == [0, 2], outputs
+    rejected = outputs[codes.index(2)]
+    assert rejected.startswith("error: sweep.name: x exists and is another sweep")
+    assert len(rejected.splitlines()) == 1
+    done = rows(tmp_path / "sweeps" / "x")
+    assert [f"model.dropout={','.join(row['model.dropout'] for row in done)}"] == [spaces[codes.index(0)]]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_ends_a_worker_with_one_line(tmp_path: Path, name: str) -> None:
+    worker = start(1000, f"paths.logs={tmp_path}", "seed=0,1", "sweep.name=x")
+    deadline = time.monotonic() + 40
+    while not starts(tmp_path / "sweeps" / "x"):
+        assert time.monotonic() < deadline, "the worker did not start a trial"
+        time.sleep(0.02)
+    worker.send_signal(signal.Signals[name])
+    output, _ = worker.communicate(timeout=20)
+    assert worker.returncode == 128 + signal.Signals[name]
+    assert output.splitlines()[-1] == f"stopped by {name}; the same command resumes the sweep"

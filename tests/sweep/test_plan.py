@@ -35,6 +35,17 @@ def test_settings_that_do_not_change_the_trials_do_not_change_the_name(logs: str
         (["sweep.name=a/b", "seed=0,1"], "sweep.name: got 'a/b'"),
         (["sweep.pruner=wilcoxon", "model=mlp,cnn"], "sweep.pruner: wilcoxon compares trials seed by seed"),
         (["sweep.seeds=2", "seed=0,1"], "sweep.seeds: the seed is swept already"),
+        (["seed=0,1", "sweep.objectives={test/acc: max}"], "sweep.objectives: test/acc is a metric of the test set"),
+        (["seed=0,1", "sweep.objectives={metrics.test/acc: max}"], "sweep.objectives: metrics.test/acc is a metric"),
+        (["seed=0,1", "sweep.objectives={val/acc: most}"], "sweep.objectives: got val/acc: most, expected min or max"),
+        (
+            ["seed=0,1", "sweep.objectives={val/loss: max}"],
+            "sweep.objectives: got val/loss: max, but val/loss",
+        ),
+        (["seed=0,1", "objective.metric=test/acc"], "objective.metric: got test/acc"),
+        (["seed=0,1", "sweep.retry_failed=1"], "sweep.retry_failed: got 1, expected true or false"),
+        (["seed=0,1", "sweep.name=.."], "sweep.name: got '..', expected the name of a folder"),
+        (["seed=0,1", "sweep.name=/tmp/x"], "sweep.name: got '/tmp/x', expected the name of a folder"),
         (["sweep=lr,cv"], "sweep: must have one value, got sweep=lr,cv"),
         (["seed=0,1", "resume=x"], "resume: not used with -m"),
         (["optimizer.lr=interval(1,0)"], "optimizer.lr: the interval from 1.0 to 0.0 is empty"),
@@ -89,3 +100,24 @@ def test_every_file_in_conf_sweep_makes_a_plan(tmp_path: Path, recipe: str) -> N
     plan = make_plan(f"sweep={recipe}", f"paths.logs={tmp_path}")
     assert plan.n_trials >= 1
     assert all("=" in override for override in plan.base)
+
+
+def test_a_sweep_over_experiments_is_named_after_them(logs: str) -> None:
+    same = make_plan(logs, "experiment=mnist_mlp_sgd,mnist_mlp_momentum")
+    assert same.name.startswith("experiment-mnist-mlp-")
+    different = make_plan(logs, "experiment=mnist_mlp_sgd,mnist_resnet")
+    assert different.name.startswith("experiment-mnist-")
+    assert not different.name.startswith("experiment-mnist-mlp")
+    assert make_plan(logs, "data=digits,mnist", "model=mlp,cnn").name.startswith("data-model-")
+
+
+def test_a_difference_of_two_sweeps_is_shown_in_hydras_grammar(logs: str) -> None:
+    sweep(quadratic, logs, "model=cnn,mlp", "sweep.name=x")
+    with pytest.raises(UserError, match=r"they differ: model=cnn,mlp there, model=mlp,gru here$"):
+        sweep(quadratic, logs, "model=mlp,gru", "sweep.name=x")
+
+
+def test_the_sweep_of_architectures_needs_no_download() -> None:
+    (axis,) = make_plan("sweep=architectures").space.axes
+    assert "pretrained" not in axis.values()
+    assert all(not str(value).startswith("_") for value in axis.values())

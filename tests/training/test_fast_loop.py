@@ -21,7 +21,7 @@ from leyden.modules.base import BaseModule
 from leyden.records.json_files import read_report
 from leyden.training.fast_loop import FastEpochLoop, FastTrainer, use_fast_loop
 from leyden.training.trainer import build_training
-from scripts.kill_and_resume import metrics
+from scripts.torture_lib.same_bits import metrics
 from tests.conftest import same_weights
 
 RUN = ("data=synthetic", "data.num_train=200", "model.dropout=0.2", "trainer.max_epochs=2", "trainer.accelerator=cpu")

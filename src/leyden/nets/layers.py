@@ -58,6 +58,14 @@ def check_sizes(name: str, sizes: Sequence[int]) -> None:
         raise ValueError(f"{name}: got {list(sizes)}, every size must be at least 1")
 
 
+def check_shape(in_shape: Sequence[int], num_outputs: int = 1) -> None:
+    """Raise ValueError unless all sides of a sample and the number of outputs are at least 1."""
+    if not in_shape or any(side < 1 for side in in_shape):
+        raise ValueError(f"in_shape: got {list(in_shape)}, every side must be at least 1")
+    if num_outputs < 1:
+        raise ValueError(f"num_outputs: got {num_outputs}, must be at least 1")
+
+
 def initialise(net: nn.Module, init: Init, activation: Activation) -> None:
     """Re-initialise the weights of linear and convolutional layers, and set their biases to 0.
 
