@@ -110,7 +110,7 @@ def test_a_pair_trains_and_comes_back_from_its_folder(
     assert report["objective"]["metric"] in report["metrics"]
     assert any(name.startswith("test/") for name in report["metrics"])
     logged = {name for name in report["metrics"] if name.startswith("val/")}
-    assert logged == {f"val/{name}" for name in module.validation_metrics}
+    assert logged <= {f"val/{name}" for name in module.validation_metrics}
 
 
 @pytest.mark.parametrize("data", ["digits", "diabetes", "digit_pairs", "series"])

@@ -37,5 +37,5 @@ def test_a_sweep_says_that_it_needs_linux_or_macos(tmp_path: Path) -> None:
     code = "from leyden.cli import main; sys.platform = 'win32'; main()"
     done = python(code, "-m", "seed=0,1", f"paths.logs={tmp_path}")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: sweep: ")
+    assert done.stderr.startswith("error: -m: sweeps need ")
     assert "Linux or macOS" in done.stderr

@@ -31,7 +31,7 @@ from tests.conftest import chosen
         (["scheduler.pct_start=2"], "scheduler.pct_start: got 2, must be between 0 and 1"),
         (["scheduler=step", "scheduler.milestones=[5]"], "scheduler.milestones: got [5]"),
         (["+model.depth=3"], "model.depth: there is no such key"),
-        (["objective.metric=val/typo"], "objective.metric: got val/typo; this task has val/loss, val/acc"),
+        (["objective.metric=val/typo"], "objective.metric: got val/typo"),
         (["objective.metric=val/los"], "objective.metric: got val/los, did you mean val/loss?"),
     ],
 )

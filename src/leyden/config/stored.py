@@ -60,8 +60,9 @@ def stored_config(folder: Path, overrides: Iterable[str] = ()) -> DictConfig:
 
 
 def upgraded(cfg: DictConfig) -> DictConfig:
-    """Add the keys that an earlier version of Leyden did not have."""
+    """Add the keys that an earlier version of Leyden did not have, and remove the one that this version lacks."""
     OmegaConf.set_struct(cfg, False)
+    cfg.pop("augmentation", None)  # of vae, gan and autoencoder; its effect on data.shift and data.flip is stored there
     if "logger" not in cfg:
         cfg.logger = TENSORBOARD if cfg.pop("tensorboard", True) else {}
     if isinstance(cfg.get("paths"), DictConfig) and "data" not in cfg.paths:
