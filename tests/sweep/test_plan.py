@@ -6,7 +6,7 @@ import pytest
 
 from leyden.config.compose import groups
 from leyden.errors import UserError
-from leyden.sweep.space import Number
+from leyden.sweep.axes import Number
 from tests.sweep.fake_jobs import DROPOUT, make_plan, quadratic, sweep
 
 
