@@ -186,7 +186,7 @@ class PlainLoop:
 
 
 def start_up(repeat: int) -> Table:
-    """Measure the answers that need no torch, relative to the time that importing Lightning takes."""
+    """Measure commands that do not import torch, relative to the time that importing Lightning takes."""
     table = Table("start-up", "seconds", "relative to import lightning")
     commands = {
         "import lightning": ["-c", "import lightning"],

@@ -1,10 +1,11 @@
-"""Kill a training process with SIGKILL at random moments, resume it each time, and compare with one left alone.
+"""Kill a training process with SIGKILL at random moments, resume it each time, and compare it with an
+uninterrupted run.
 
     python scripts/kill_and_resume.py --kills 10
     python scripts/kill_and_resume.py --kills 10 trainer=ddp trainer.accelerator=cpu
 
 Both runs use dropout, augmentation and a schedule. They must end in the same bits of `last.ckpt` and
-`best.ckpt`, the same metrics.csv (but for its times), and the same TensorBoard curves without a gap or a step
+`best.ckpt`, the same metrics.csv (except its times), and the same TensorBoard curves without a gap or a step
 twice. Exit code 0 if they do.
 """
 
@@ -16,11 +17,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT)]
+
+from scripts.torture_lib.same_bits import compare  # noqa: E402
+
 TIMEOUT = 240  # seconds that a run may take; one that hangs is an error, not a wait
 RUN = ["data=digits", "data.shift=2", "model.dropout=0.2", "trainer.max_epochs=6", "checkpoint.every_n_steps=7"]
 
@@ -41,7 +45,7 @@ def main() -> None:
 
 
 def kill_and_resume(logs: Path, overrides: list[str], kills: int, rng: random.Random) -> tuple[Path, Path]:
-    """The folders of a run that was left alone and of one that was killed and resumed."""
+    """Return the folders of an uninterrupted run and of a run that was killed and resumed."""
     process, alone = start(logs / "alone", overrides)
     began = time.perf_counter()
     finish(process)
@@ -59,7 +63,7 @@ def kill_and_resume(logs: Path, overrides: list[str], kills: int, rng: random.Ra
 
 
 def start(logs: Path, overrides: list[str]) -> tuple[subprocess.Popen[str], Path]:
-    """A training process that has just announced its run folder, or that it has nothing to do."""
+    """Start a training process. Return it with its run folder as soon as it has printed the folder."""
     command = [sys.executable, str(ROOT / "train.py"), *overrides]
     if not overrides[0].startswith("resume="):
         command.append(f"paths.logs={logs}")
@@ -76,7 +80,7 @@ def start(logs: Path, overrides: list[str]) -> tuple[subprocess.Popen[str], Path
 
 
 def saved_step(folder: Path) -> int:
-    """Of `last.ckpt`, 0 if there is none yet."""
+    """Return the step of `last.ckpt`; 0 if there is none yet."""
     path = folder / "checkpoints" / "last.ckpt"
     return int(torch.load(path, weights_only=True)["global_step"]) if path.exists() else 0
 
@@ -89,50 +93,6 @@ def finish(process: subprocess.Popen[str]) -> None:
         raise
     if process.returncode:
         raise RuntimeError(output)
-
-
-def compare(one: Path, other: Path) -> list[str]:
-    """What differs between two runs that should have ended alike."""
-    differences = []
-    for name in ("last.ckpt", "best.ckpt"):
-        first, second = (torch.load(run / "checkpoints" / name, weights_only=True) for run in (one, other))
-        differences += differing(first, second, at=name)
-    if metrics(one) != metrics(other):
-        differences.append(f"metrics.csv differs:\n{metrics(one)}\n{metrics(other)}")
-    if curves(one) != curves(other):
-        differences.append(f"TensorBoard differs:\n{curves(one)}\n{curves(other)}")
-    return differences
-
-
-def differing(one: Any, other: Any, at: str) -> list[str]:
-    """Where two nested states differ in a key, a type, a value or a bit of a tensor."""
-    if type(one) is not type(other):
-        return [f"{at}: {type(one).__name__} and {type(other).__name__}"]
-    if isinstance(one, dict) and list(one) == list(other):
-        return [text for key in one for text in differing(one[key], other[key], f"{at}/{key}")]
-    if isinstance(one, list | tuple) and len(one) == len(other):
-        return [text for i, pair in enumerate(zip(one, other, strict=True)) for text in differing(*pair, f"{at}/{i}")]
-    if isinstance(one, torch.Tensor):
-        same = one.dtype == other.dtype and one.shape == other.shape
-        return [] if same and one.numpy().tobytes() == other.numpy().tobytes() else [f"{at}: tensors"]
-    return [] if one == other else [f"{at}: {one} and {other}"]
-
-
-def metrics(folder: Path) -> list[dict[str, str]]:
-    from leyden.records.loggers import read_metrics
-
-    rows = read_metrics(folder / "metrics.csv")
-    return [{name: value for name, value in row.items() if not name.startswith("time/")} for row in rows]
-
-
-def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Tag → (step, value) of each point, as TensorBoard shows them."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith("time/")]
-    return {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in tags}
 
 
 if __name__ == "__main__":

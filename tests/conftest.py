@@ -18,11 +18,11 @@ from leyden.config.compose import compose, groups
 from leyden.records.run_folder import last_checkpoint
 from leyden.run import resume, run
 from leyden.training.checkpoints import Checkpoints
-from scripts.kill_and_resume import differing, metrics
+from scripts.torture_lib.same_bits import differing, metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# The models whose net gives an output for each class or number to be told; the others bring their own task.
+# Models whose net has one output per class or predicted number; the others select their own task.
 SUPERVISED = [model for model in groups()["model"] if "num_outputs" in compose(f"model={model}").model]
 
 # What a data set cannot be composed without, where its files are not here.

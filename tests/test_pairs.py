@@ -50,7 +50,7 @@ def config(model: str, data: str, root: Path, *overrides: str) -> DictConfig:
 
 
 def problem(model: str, data: str) -> str:
-    """What the user is told of the pair, nothing if it is a good one."""
+    """Return the message about a pair that does not fit, or an empty text."""
     try:
         build_module(config(model, data, Path()))
     except UserError as error:

@@ -14,8 +14,9 @@ import torch
 
 from leyden.records.run_folder import last_checkpoint
 from leyden.tools.evaluate import evaluate
-from scripts.kill_and_resume import RUN, compare, kill_and_resume, saved_step
+from scripts.kill_and_resume import RUN, kill_and_resume, saved_step
 from scripts.kill_and_resume import start as start_run
+from scripts.torture_lib.same_bits import compare
 from tests.conftest import start
 
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]

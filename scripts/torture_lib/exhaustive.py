@@ -8,23 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.torture_lib import power
+from scripts.torture_lib import power, words
 from scripts.torture_lib.forks import Ended, Forks
 from scripts.torture_lib.same_bits import differences, end_state
 from scripts.torture_lib.shim import Fault, Operation, read_log
 from scripts.torture_lib.summary import Part
 
-RUN = [
-    "model=cnn",
-    "data=digits",
-    "trainer=cpu",
-    "data.limit=0.1",
-    "data.batch_size=16",
-    "data.shift=1",
-    "model.dropout=0.2",
-    "trainer.max_epochs=2",
-    "checkpoint.every_n_steps=3",
-]
+RUN = words(
+    "model=cnn data=digits trainer=cpu data.limit=0.1 data.batch_size=16 data.shift=1 model.dropout=0.2 "
+    "trainer.max_epochs=2 checkpoint.every_n_steps=5"
+)
 KILL, POWER, FULL, BROKEN = "kill", "power", "ENOSPC", "EIO"
 WAYS = (KILL, POWER, FULL, BROKEN)
 
@@ -47,10 +40,11 @@ class Interrupted:
 
 
 class Exhaustive:
-    """Args:
+    """Interrupts one training at every file operation.
 
-    forks: where the runs take place.
-    folder: for their logs; cleaned after each case.
+    Args:
+        forks: the fork server in which the runs take place.
+        folder: folder for their logs; cleaned after each case.
     """
 
     def __init__(self, forks: Forks, folder: Path) -> None:
@@ -93,7 +87,7 @@ class Exhaustive:
         self._check_resume(part, case)
 
     def _check_failure(self, part: Part, case: Interrupted) -> None:
-        """A full or broken disk: one line, exit code 2. Code 0 is right where the operation did not matter."""
+        """Check the end of a run whose disk was full or broken: exit code 2 with one line, or 0 if nothing was lost."""
         lines = [line for line in case.ended.output.splitlines() if line.startswith("error:")]
         if case.ended.code == 0 and (only_run(case.logs) / "report.json").exists():
             part.count("went on")
@@ -109,8 +103,8 @@ class Exhaustive:
             shutil.rmtree(case.logs, ignore_errors=True)
             ended = self._start(case.logs)
         else:
-            kept = (folder / "checkpoints" / "last.ckpt").exists()
-            if saves[:-1] and not kept:
+            kept = [folder / "checkpoints" / name for name in ("last.ckpt", "previous.ckpt")]
+            if saves[:-1] and not any(path.exists() for path in kept):
                 part.fail(case.command, f"{len(saves)} checkpoints were written and none is left", "")
             ended = self.forks.train(f"resume={folder}")
         if ended.code:

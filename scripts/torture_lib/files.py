@@ -11,7 +11,9 @@ from typing import Any
 from scripts.torture_lib import exhaustive
 from scripts.torture_lib.corpus import SECRET, Case, Place
 from scripts.torture_lib.corpus_checkpoints import checkpoint_cases
+from scripts.torture_lib.corpus_configs import config_cases
 from scripts.torture_lib.corpus_data import data_cases
+from scripts.torture_lib.corpus_images import csv_cases, image_cases
 from scripts.torture_lib.corpus_runs import run_cases
 from scripts.torture_lib.corpus_sweeps import sweep_cases
 from scripts.torture_lib.forks import ROOT, Ended, Forks
@@ -25,10 +27,11 @@ CONTROL = [chr(code) for code in (0x1B, 0x07, 0x9B)]
 
 
 class Files:
-    """Args:
+    """Gives damaged and hostile files to every reader.
 
-    forks: where the commands run.
-    folder: each case has new folders below it.
+    Args:
+        forks: the fork server in which the commands run.
+        folder: each case has new folders below it.
     """
 
     def __init__(self, forks: Forks, folder: Path) -> None:
@@ -39,7 +42,8 @@ class Files:
 
     def cases(self, part: Part, number: int | None) -> Iterator[None]:
         """Run all cases, or `number` of them, evenly spread."""
-        found = [*run_cases(), *checkpoint_cases(), *data_cases(), *sweep_cases()]
+        makers = (run_cases, config_cases, checkpoint_cases, data_cases, image_cases, csv_cases, sweep_cases)
+        found = [case for maker in makers for case in maker()]
         found = found[:: max(1, len(found) // number)][:number] if number else found
         part.planned = len(found)
         self._templates()
@@ -99,7 +103,7 @@ class Files:
 
 
 def problems(case: Case, ended: Ended) -> list[str]:
-    """What is wrong with the end of a command."""
+    """Return what is wrong with the way in which a command ended."""
     found = []
     if "Traceback (most recent" in ended.output:
         found.append(f"a traceback, exit code {ended.code}")
@@ -116,7 +120,7 @@ def problems(case: Case, ended: Ended) -> list[str]:
 
 
 def harm(place: Place, before: dict[str, str], ended: Ended) -> list[str]:
-    """What changed outside of the run folder, and whether the secret was read."""
+    """Return what changed outside of the run folder, and whether the secret was read."""
     found = []
     after = snapshot(place)
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
@@ -132,7 +136,7 @@ def harm(place: Place, before: dict[str, str], ended: Ended) -> list[str]:
 
 
 def snapshot(place: Place) -> dict[str, str]:
-    """Path → digest of everything outside of the run folder."""
+    """Return path → digest of everything outside of the run folder."""
     found = {}
     for path in sorted(place.run.parent.rglob("*")):
         if path == place.run or place.run in path.parents:

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import IO, Any
 
 from scripts.torture_lib.forks import TRAIN
-from scripts.torture_lib.server import PR_SET_CHILD_SUBREAPER, execute
+from scripts.torture_lib.server import PR_SET_CHILD_SUBREAPER, execute, quick_exit
 
 MESSAGE = 1 << 16
 
@@ -104,13 +104,13 @@ def main() -> None:
         argv = serve(theirs)
         if argv is None:
             os._exit(0)
-        return execute(argv)
+        return quick_exit(argv)
     theirs.close()
     import leyden.sweep.runners as runners
 
     ForkedPopen.helper = ours
     names = {name: getattr(subprocess, name) for name in ("DEVNULL", "STDOUT", "TimeoutExpired")}
-    runners.subprocess = SimpleNamespace(Popen=ForkedPopen, **names)  # type: ignore[assignment]
+    runners.subprocess = SimpleNamespace(Popen=ForkedPopen, **names)  # type: ignore[assignment,attr-defined]
     execute([TRAIN, *sys.argv[1:]])
 
 

@@ -14,10 +14,11 @@ CODES = (0, 2, 3)
 
 
 class Fuzz:
-    """Args:
+    """Runs generated command lines.
 
-    forks: where the runs take place.
-    folder: each run has a new working directory below it.
+    Args:
+        forks: the fork server in which the runs take place.
+        folder: each run has a new working directory below it.
     """
 
     def __init__(self, forks: Forks, folder: Path) -> None:
@@ -37,7 +38,7 @@ class Fuzz:
         work = self.folder / "cwd" / "1" / "2" / "3"
         shutil.rmtree(self.folder / "cwd", ignore_errors=True)
         work.mkdir(parents=True)
-        # A wrong accelerator is tried too, but never a device of this machine; the first override of a key counts least.
+        # The last override of a key counts, so a generated paths.logs replaces this one.
         ended = self.forks.train("paths.logs=logs", *line, cwd=work, memory=MEMORY, seconds=SECONDS)
         part.count(f"exit code {ended.code}" if ended.code is not None else "past the time limit")
         if wrong := verdict(ended):
@@ -48,7 +49,7 @@ class Fuzz:
 
 
 def verdict(ended: Ended) -> str:
-    """What is wrong with the end of a command, or an empty string."""
+    """Return what is wrong with the way in which a command ended, or an empty string."""
     if "Traceback (most recent" in ended.output:
         return f"a traceback, exit code {ended.code}"
     if ended.code is None:

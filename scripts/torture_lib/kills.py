@@ -18,10 +18,11 @@ KILLS_PER_RUN = 5
 
 
 class Kills:
-    """Args:
+    """Kills runs at random moments and resumes them.
 
-    forks: where the runs take place.
-    folder: for their logs.
+    Args:
+        forks: the fork server in which the runs take place.
+        folder: folder for their logs.
     """
 
     def __init__(self, forks: Forks, folder: Path, seed: int = 0) -> None:
@@ -59,8 +60,9 @@ class Kills:
             if not folder:
                 shutil.rmtree(logs, ignore_errors=True)
             arguments = [f"resume={folder}"] if folder else [*overrides, f"paths.logs={logs}"]
-            ended = self._run(arguments, self.random.uniform(0, seconds) if kills < KILLS_PER_RUN else 300)
-            if ended is not None:
+            result = self._run(arguments, self.random.uniform(0, seconds) if kills < KILLS_PER_RUN else 300)
+            if result is not None:
+                ended = result
                 break
             kills += 1
             part.count("kills")

@@ -1,4 +1,4 @@
-"""The kinds of run that are killed: every task, architecture family, precision and training feature, all of them small."""
+"""The kinds of run that are killed: all tasks, and the architectures, precisions and features, all of them small."""
 
 SHORT = "trainer.max_epochs=3 checkpoint.every_n_steps=3 early_stopping.patience=99"
 DIGITS = f"data=digits trainer=cpu data.limit=0.2 data.batch_size=16 {SHORT}"
@@ -18,15 +18,17 @@ KINDS = {
     "autoencoder": f"{DIGITS} model=autoencoder model.channels=[4,8] data.exclude_class=4",
     "seq2seq": "data=digit_strings data.num_train=300 data.num_eval=60 data.batch_size=30 model=seq2seq model.dim=16 "
     f"model.num_layers=1 model.dropout=0.1 trainer=cpu {SHORT}",
-    "diabetes": f"data=diabetes model=mlp model.hidden=[16] task.loss=huber trainer.gradient_clip_val=1.0 trainer=cpu {SHORT}",
-    "series": f"data=series model=gru model.hidden=16 data.num_steps=600 data.batch_size=32 trainer=cpu {SHORT}",
-    "multilabel": "data=digit_pairs data.num_train=300 data.num_eval=60 data.batch_size=30 model=cnn task.thresholds=f1 "
+    "diabetes": "data=diabetes model=mlp model.hidden=[16] task.loss=huber trainer.gradient_clip_val=1.0 "
     f"trainer=cpu {SHORT}",
+    "series": f"data=series model=gru model.hidden=16 data.num_steps=600 data.batch_size=32 trainer=cpu {SHORT}",
+    "multilabel": "data=digit_pairs data.num_train=300 data.num_eval=60 data.batch_size=30 model=cnn "
+    f"task.thresholds=f1 trainer=cpu {SHORT}",
     "accumulated gradients": f"{DIGITS} model=mlp trainer.accumulate_grad_batches=3 checkpoint.every_n_steps=2",
     "plateau": f"{DIGITS} model=cnn scheduler=plateau scheduler.patience=0 optimizer=adam",
     "mixup": f"{DIGITS} model=cnn task.mixup=0.4 scheduler=step optimizer=rmsprop",
     "early stopping": f"{DIGITS} model=mlp trainer.max_epochs=8 early_stopping.patience=1 early_stopping.min_delta=0.2",
-    "two processes": f"data=digits {DDP} data.limit=0.2 data.batch_size=16 data.shift=1 model=cnn task.mixup=0.4 {SHORT}",
+    "two processes": f"data=digits {DDP} data.limit=0.2 data.batch_size=16 data.shift=1 model=cnn task.mixup=0.4 "
+    f"{SHORT}",
 }
 SLOW = ("two processes",)  # each start takes several seconds
 EVERY = 12  # of the rounds, one takes a slow kind

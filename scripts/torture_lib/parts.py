@@ -19,18 +19,19 @@ CASES = {"files": None, "races": 5, "exhaustive": None, "kills": 500, "fuzz": 10
 
 
 def run_parts(names: list[str], seconds: float, folder: Path, cases: int | None, seed: int) -> list[Part]:
-    """Args:
+    """Run the parts one after the other and return what they found.
 
-    names: of the parts.
-    seconds: for all of them.
-    folder: for everything that they write.
-    cases: of each part at the most; None for those of `CASES`.
-    seed: of everything random.
+    Args:
+        names: names of the parts.
+        seconds: time for all parts together.
+        folder: folder for everything that they write.
+        cases: largest number of cases of each part; None for the numbers in `CASES`.
+        seed: seed of everything random.
     """
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     parts, deadline = [], time.monotonic() + seconds
     for index, name in enumerate(names):
-        left = [FRACTIONS[other] if other in FRACTIONS else 1.0 for other in names[index:]]
+        left = [FRACTIONS.get(other, 1.0) for other in names[index:]]
         limit = (deadline - time.monotonic()) * left[0] / sum(left)
         part = Part(name)
         parts.append(part)
@@ -67,7 +68,7 @@ def run_part(part: Part, limit: float, folder: Path, cases: int | None, seed: in
 
 
 def start(part: Part, forks: Forks, folder: Path, cases: int | None, seed: int) -> Iterator[None]:
-    """The cases of a part."""
+    """Return an iterator that runs the cases of a part."""
     if part.name == "exhaustive":
         from scripts.torture_lib.exhaustive import Exhaustive
 

@@ -1,4 +1,4 @@
-"""What a power cut leaves on a disk: undo every change that was not synced.
+"""Simulate a power cut: undo every change on the disk that was not synced.
 
 A strict model of POSIX: a file keeps the bytes that it had at its last fsync, and a rename or an unlink lasts only once
 its directory has been fsynced. New directories and the names of new files are kept.
@@ -68,7 +68,7 @@ def lasts(change: Operation, operations: Sequence[Operation]) -> bool:
 
 
 def undo(change: Operation, backup: Path) -> None:
-    """Put the names back as they were before a rename or an unlink."""
+    """Restore the file names that a rename or an unlink has changed."""
     saved = backup / str(change.number)
     if change.name == "rename" and Path(change.target).exists():
         Path(change.target).rename(change.path)

@@ -6,34 +6,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from scripts.torture_lib import words
 from scripts.torture_lib.exhaustive import only_run
 from scripts.torture_lib.forks import TRAIN, Case, Ended, Forks
 from scripts.torture_lib.same_bits import differences, end_state
 from scripts.torture_lib.summary import Part
+from scripts.torture_lib.sweeps import SCRIPT as FORKED
 
 EPOCHS = 40  # long enough for a second process to come
 RUN = (
     f"model=mlp data=digits trainer=cpu data.limit=0.2 trainer.max_epochs={EPOCHS} checkpoint.every_n_steps=2 "
     "early_stopping.patience=99"
 ).split()
-SWEEP = [
-    "-m",
-    "model=mlp",
-    "model.hidden=[8]",
-    "data=digits",
-    "data.limit=0.1",
-    "trainer=smoke",
-    "tensorboard=false",
-    "sweep.name=race",
-    "optimizer.lr=choice(0.1,0.01,0.001)",
-]
+SWEEP = words(
+    "-m model=mlp model.hidden=[8] data=digits data.limit=0.1 trainer=smoke logger=none sweep.name=race "
+    "optimizer.lr=choice(0.1,0.01,0.001)"
+)
 
 
 class Races:
-    """Args:
+    """Lets several processes compete for one run or one sweep.
 
-    forks: where the runs take place.
-    folder: for their logs.
+    Args:
+        forks: the fork server in which the runs take place.
+        folder: folder for their logs.
     """
 
     def __init__(self, forks: Forks, folder: Path) -> None:
@@ -42,9 +38,16 @@ class Races:
 
     def cases(self, part: Part, times: int) -> Iterator[None]:
         """Each scenario `times` times."""
+        self.prepare()
+        yield from self._repeated(part, times)
+
+    def prepare(self) -> None:
+        """Train the undisturbed run."""
         ended = self.forks.train(*RUN, f"paths.logs={self.folder / 'alone'}")
         assert ended.code == 0, ended.output
         self.expected = end_state(only_run(self.folder / "alone"))
+
+    def _repeated(self, part: Part, times: int) -> Iterator[None]:
         scenarios: list[Callable[[Part, Path], None]] = [
             self.two_resumes,
             self.resume_of_a_living_run,
@@ -78,7 +81,7 @@ class Races:
         sweep = logs / "sweeps" / "race"
         sweep.mkdir(parents=True)
         (sweep / "0").symlink_to(only_run(logs))
-        second = self.forks.start([TRAIN, *SWEEP, f"paths.logs={logs}"])
+        second = self.forks.start([FORKED, *SWEEP, f"paths.logs={logs}"])
         ended = [self._end(case) for case in (first, second)]
         text = "a sweep whose trial folder 0 is a link to a living run"
         if ended[1].code not in (1, 2) or "Traceback" in ended[1].output:
@@ -87,7 +90,7 @@ class Races:
 
     def three_workers(self, part: Part, logs: Path) -> None:
         """Three workers of one sweep: no trial is lost, none runs twice."""
-        cases = [self.forks.start([TRAIN, *SWEEP, f"paths.logs={logs}"]) for _ in range(3)]
+        cases = [self.forks.start([FORKED, *SWEEP, f"paths.logs={logs}"]) for _ in range(3)]
         ended = [self._end(case) for case in cases]
         text = f"three workers at once: python train.py {' '.join(SWEEP)}"
         for one in ended:
@@ -102,9 +105,9 @@ class Races:
 
     def two_sweeps_with_one_name(self, part: Part, logs: Path) -> None:
         """The second searches something else under the same name."""
-        first = self.forks.start([TRAIN, *SWEEP, f"paths.logs={logs}"])
+        first = self.forks.start([FORKED, *SWEEP, f"paths.logs={logs}"])
         other = [*SWEEP[:-1], "model.dropout=choice(0.1,0.2)", f"paths.logs={logs}"]
-        second = self.forks.start([TRAIN, *other])
+        second = self.forks.start([FORKED, *other])
         ended = [self._end(case) for case in (first, second)]
         text = "two different sweeps with the same sweep.name"
         codes = sorted(-1 if one.code is None else one.code for one in ended)

@@ -7,12 +7,12 @@ import torch
 
 
 def compare(one: Path, other: Path, curves_too: bool = True) -> list[str]:
-    """What differs between two runs: weights, optimizer, metrics without their times, TensorBoard's curves."""
+    """Return what differs between two runs: weights, optimizer, metrics without their times, TensorBoard's curves."""
     return differences(end_state(one), end_state(other), curves_too)
 
 
 def end_state(folder: Path) -> dict[str, Any]:
-    """Everything of a finished run that must not depend on kills."""
+    """Return everything of a finished run that must not depend on kills."""
     names = ("last.ckpt", "best.ckpt")
     states = {name: torch.load(folder / "checkpoints" / name, weights_only=True) for name in names}
     return {**states, "metrics.csv": metrics(folder), "TensorBoard": curves(folder)}
@@ -29,7 +29,7 @@ def differences(one: dict[str, Any], other: dict[str, Any], curves_too: bool = T
 
 
 def differing(one: Any, other: Any, at: str) -> list[str]:
-    """Where two nested states differ in a key, a type, a value or a bit of a tensor."""
+    """Return where two nested states differ in a key, a type, a value or a bit of a tensor."""
     if type(one) is not type(other):
         return [f"{at}: {type(one).__name__} and {type(other).__name__}"]
     if isinstance(one, dict) and list(one) == list(other):
@@ -56,7 +56,7 @@ def metrics(folder: Path) -> list[dict[str, str]]:
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Tag → (step, value) of each point, as TensorBoard shows them."""
+    """Return tag → (step, value) of each point, as TensorBoard shows them."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder))

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scripts.torture_lib import power
-from scripts.torture_lib.exhaustive import BROKEN, FULL, POWER, WAYS
+from scripts.torture_lib import power, words
+from scripts.torture_lib.exhaustive import BROKEN, FULL, KILL, POWER, WAYS
 from scripts.torture_lib.forks import ROOT, Ended, Forks
 from scripts.torture_lib.same_bits import differences, end_state
 from scripts.torture_lib.shim import Fault, read_log
@@ -16,28 +16,20 @@ from scripts.torture_lib.summary import Part
 
 SCRIPT = str(ROOT / "scripts" / "torture_lib" / "forked_sweep.py")
 TRIALS = 3
-SWEEP = [
-    "-m",
-    "model=mlp",
-    "model.hidden=[8]",
-    "data=digits",
-    "data.limit=0.1",
-    "data.batch_size=16",
-    "trainer=cpu",
-    "trainer.max_epochs=2",
-    "checkpoint.every_n_steps=3",
-    "logger=none",
-    "sweep.name=x",
-    "optimizer.lr=choice(0.1,0.01,0.001)",
-]
+SWEEP = words(
+    "-m model=mlp model.hidden=[8] data=digits data.limit=0.1 data.batch_size=16 trainer=cpu "
+    "trainer.max_epochs=1 checkpoint.every_n_steps=5 logger=none sweep.name=x "
+    "optimizer.lr=choice(0.1,0.01,0.001)"
+)
 STARTS = 4  # of the same command, until the sweep is finished
 
 
 class Sweeps:
-    """Args:
+    """Interrupts one sweep at every file operation.
 
-    forks: where the sweeps run.
-    folder: for their logs.
+    Args:
+        forks: the fork server in which the sweeps run.
+        folder: folder for their logs.
     """
 
     def __init__(self, forks: Forks, folder: Path) -> None:
@@ -52,6 +44,7 @@ class Sweeps:
         total = len(self.operations)
         cases: list[tuple[str, int]] = [(way, at) for at in range(1, total + 1) for way in WAYS]
         random.Random(seed).shuffle(cases)
+        cases.sort(key=lambda case: case[0] != KILL)  # a sweep takes seconds, so the kills come first
         part.planned = min(len(cases), sample or len(cases))
         part.facts["operations of one sweep"] = total
         part.facts["processes"] = len({operation.process for operation in self.operations})

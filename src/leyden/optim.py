@@ -7,7 +7,7 @@ import inspect
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -109,11 +109,13 @@ def step(optimizer: Optimizer, total_steps: int, milestones: Sequence[float], ga
         optimizer: has the first learning rate.
         total_steps: number of steps of the training.
         milestones: fractions of the training, each between 0 and 1.
-        gamma: factor.
+        gamma: factor, at least 0.
 
     Raises:
-        ValueError: a milestone is out of its range.
+        ValueError: a milestone or `gamma` is out of its range.
     """
+    if not 0 <= gamma < math.inf:
+        raise ValueError(f"gamma: got {gamma}, must be at least 0")
     if any(not 0 < milestone < 1 for milestone in milestones):
         raise ValueError(f"milestones: got {list(milestones)}, each must be between 0 and 1")
     return LambdaLR(optimizer, lambda step: gamma ** sum(step >= fraction * total_steps for fraction in milestones))
@@ -130,11 +132,11 @@ class OneCycle(LRScheduler):
         optimizer: has the highest learning rate of the cycle.
         total_steps: number of steps of the training.
         pct_start: fraction of the training in which the learning rate rises, between 0 and 1.
-        div_factor: the first learning rate is the highest one divided by this.
-        final_div_factor: the last learning rate is the first one divided by this.
+        div_factor: the first learning rate is the highest one divided by this; at least 1.
+        final_div_factor: the last learning rate is the first one divided by this; at least 1.
 
     Raises:
-        ValueError: `pct_start` is not between 0 and 1.
+        ValueError: an argument is out of its range.
     """
 
     def __init__(
@@ -142,6 +144,9 @@ class OneCycle(LRScheduler):
     ) -> None:
         if not 0 < pct_start < 1:
             raise ValueError(f"pct_start: got {pct_start}, must be between 0 and 1")
+        for name, factor in (("div_factor", div_factor), ("final_div_factor", final_div_factor)):
+            if not 1 <= factor < math.inf:
+                raise ValueError(f"{name}: got {factor}, must be at least 1")
         self.total_steps = max(total_steps, math.ceil(2 / pct_start))  # at least two steps up
         self.pct_start, self.div_factor, self.final_div_factor = pct_start, div_factor, final_div_factor
         self.peaks = [group["lr"] for group in optimizer.param_groups]
@@ -182,3 +187,26 @@ class OneCycle(LRScheduler):
 def half_cosine(start: float, end: float, done: float) -> float:
     """Return the value at the fraction `done` of a half cosine from `start` to `end`."""
     return end + (start - end) / 2.0 * (math.cos(math.pi * done) + 1)
+
+
+class Plateau(ReduceLROnPlateau):
+    """Multiply the learning rate by `factor` if the objective has not improved for `patience` epochs.
+
+    Args:
+        optimizer: has the first learning rate.
+        mode: min or max, whether the best value of the objective is its smallest or its largest.
+        factor: at least 0 and below 1.
+        patience: number of epochs, at least 0.
+
+    Raises:
+        ValueError: `factor` or `patience` is out of its range.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, mode: Literal["min", "max"] = "min", *, factor: float, patience: int
+    ) -> None:
+        if not 0 <= factor < 1:
+            raise ValueError(f"factor: got {factor}, must be at least 0 and below 1")
+        if patience < 0:
+            raise ValueError(f"patience: got {patience}, must be at least 0")
+        super().__init__(optimizer, mode, factor=factor, patience=patience)

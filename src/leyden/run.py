@@ -27,8 +27,8 @@ from leyden.training.callbacks import ConfigWriter
 from leyden.training.fast_loop import use_fast_loop
 from leyden.training.launcher import shared_folder
 from leyden.training.outcome import finish, test
-from leyden.training.resume import is_done, last_good_checkpoint
-from leyden.training.signals import raise_on_signals
+from leyden.training.resume import check_progress, check_same_data, is_done, last_good_checkpoint
+from leyden.training.signals import announce, restore_handlers
 from leyden.training.trainer import Pruner, Training, build_training, silence_lightning
 from leyden.training.transfer import initialise_weights
 
@@ -59,12 +59,15 @@ def run(cfg: DictConfig, folder: Path | None = None, pruner: Pruner | None = Non
         seed_all(torch.device("cpu"), cfg.seed, "init")
         module, data = build_module(cfg), build_data(cfg)
         training = build_training(cfg, module, data, folder, checkpoint, pruner)
+        if checkpoint:
+            check_progress(folder, training.position.epoch, cfg)
         initialise_weights(module, cfg, path, checkpoint)
         data.prepare_data()
         data.setup("fit")
         module.use_facts(data.facts())
         if not checkpoint:
             module.prepare_fit(data)
+        check_same_data(folder, data, cfg)
         cfg = cast(DictConfig, OmegaConf.merge(cfg, {"data": data.measured()}))
         _begin(cfg, folder, training, module, data, is_new)
         training.trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
@@ -118,6 +121,8 @@ def _process(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        restore_handlers()
+        announce("", None)
         unlock(folder)
         gc.unfreeze()
         os.environ.pop(FOLDER_VARIABLE, None)
@@ -137,10 +142,10 @@ def _begin(
             create(folder)
             os.environ[FOLDER_VARIABLE] = str(folder)
         if not (folder / "origin.json").exists():
-            write_origin(folder)
+            write_origin(folder, data.fingerprint())
         if not (folder / "config.yaml").exists():
             save_config(folder, cfg)
-    raise_on_signals("before the first step", folder)
+    announce("before the first step", folder)
     if cfg.trainer.compile:
         module.net.compile()
     for logger in trainer.loggers:

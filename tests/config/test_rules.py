@@ -46,6 +46,8 @@ from leyden.errors import UserError
         ("model=null", "model: got null, must be one of"),
         ("model=_codec", "model: got _codec, must be one of"),
         ("data=", "data: got nothing, must be one of"),
+        ("model=3", "model: got 3, must be one of"),
+        ("scheduler=1e308", "scheduler: got 1e308, must be one of"),
     ],
 )
 def test_a_value_that_is_not_allowed_names_its_key(override: str, message: str) -> None:

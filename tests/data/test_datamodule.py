@@ -11,6 +11,7 @@ from leyden.config.instantiate import locate
 from leyden.data.datamodule import InMemoryData
 from leyden.data.images import ImageData
 from leyden.data.scaling import Scaling
+from leyden.errors import UserError
 from tests.conftest import chosen
 from tests.data.building import build_data
 
@@ -24,7 +25,11 @@ class TestEveryDataSet:
             pytest.skip(f"the files of {name} are not here")
         module.setup("fit")
         assert module.test is None, "the test set was read before the end"
+        num_test, described = module.count_test(), module.describe()
+        assert module.fingerprint() == build_data(name).fingerprint()
         module.setup("test")
+        assert num_test in (len(module.test[1]), None)
+        assert described == module.describe()
         for split in (module.train, module.val, module.test):
             assert split is not None
             inputs, targets = split
@@ -83,3 +88,40 @@ class TestFacts:
             assert facts.scaling is not None
             assert facts.scaling.mean.tolist() == scaling.mean.tolist() != [0.0] * len(scaling.mean)
             assert facts.scaling.target_std.tolist() == scaling.target_std.tolist()
+
+
+class TestCombinationsOfKeys:
+    """Each is one line that names the key that is wrong."""
+
+    @pytest.mark.parametrize(
+        ("name", "overrides", "message"),
+        [
+            ("digits", ["num_folds=20000"], "data.num_folds: got 20000, but there are only 1438 samples"),
+            ("digits", ["num_folds=100000000000000000000"], "data.num_folds: got 100000000000000000000, but there"),
+            ("digits", ["num_folds=400", "fold=399"], "data.num_folds: 400 folds of 1438 samples leave fold 399 empty"),
+            ("diabetes", ["num_folds=5000"], "data.num_folds: got 5000, but there are only 354 samples"),
+            ("digits", ["val_fraction=0.9999"], "data.val_fraction: 0.9999 of 1438 samples leaves none for training"),
+            ("digits", ["limit=0.0001"], "data.limit: 0.0001 of 1438 samples leaves none for training"),
+            ("diabetes", ["limit=0.001"], "data.limit: 0.001 of 354 samples leaves none for training"),
+            ("digits", ["exclude_class=true"], "data.exclude_class: got True, expected a whole number or null"),
+            ("digits", ["num_classes=-10"], "data.num_classes: got -10, must be at least 2"),
+            ("digit_pairs", ["num_classes=-10"], "data.num_classes: got -10, must be at least 2"),
+            ("digits", ["num_classes=9"], "data.num_classes: got 9, but training image 25 has the label 9"),
+            ("diabetes", ["shape=[-1]"], r"data.shape: got \[-1\], expected \[features\]"),
+            ("digits", ["shape=[-1,28,28]"], r"data.shape: got \[-1, 28, 28\], expected \[channels"),
+            ("synthetic", ["num_train=1000000000000"], "data.num_train: got 1000000000000, needs 7,056,000.0 GB"),
+            ("synthetic", ["shape=[1,1000000,1000000]"], "data.num_train: got 2000, needs .* GB of memory"),
+            ("digits", ["shape=[1,1000000,1000000]"], r"data.shape: got .*, needs .* GB of memory"),
+            ("digit_strings", ["num_eval=1000000000000"], "data.num_eval: got 1000000000000, needs .* GB of memory"),
+            ("digit_pairs", ["num_train=1000000000000"], "data.num_train: got 1000000000000, needs .* GB of memory"),
+        ],
+    )  # fmt: skip
+    def test_one_line(self, name: str, overrides: list[str], message: str) -> None:
+        with pytest.raises(UserError, match=f"^{message}") as caught:
+            build_data(name, *(f"data.{override}" for override in overrides)).setup("fit")
+        assert "\n" not in str(caught.value)
+
+    def test_a_tiny_validation_fraction_leaves_one_sample_of_each_class(self) -> None:
+        data = build_data("digits", "data.val_fraction=1e-12")
+        data.setup("fit")
+        assert sorted(data.val[1].tolist()) == list(range(10))

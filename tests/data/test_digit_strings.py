@@ -28,16 +28,16 @@ def test_digits_follow_each_other_from_the_left_and_stay_inside() -> None:
     assert left.max() <= 112 - 28
 
 
-def test_the_text_is_what_the_picture_shows() -> None:
-    """Each source image is filled with its label, and none meets another, so a picture shows its text."""
+def test_the_text_is_what_the_image_shows() -> None:
+    """Each source image is filled with its label, and none meets another, so an image shows its text."""
     data = strings("data.spacing=32", "data.shape=[1,28,140]", "data.jitter=0")
     labels = torch.arange(10).repeat(5)
     images = (labels + 1).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
     augment = data.augmentation(images, labels)
-    pictures, texts = augment(torch.arange(50), *augment.draw(50, torch.Generator().manual_seed(1)))
+    images, texts = augment(torch.arange(50), *augment.draw(50, torch.Generator().manual_seed(1)))
     lengths = set()
-    for picture, text, first in zip(pictures, texts.tolist(), labels.tolist(), strict=True):
-        line = picture[0, 14].long()
+    for image, text, first in zip(images, texts.tolist(), labels.tolist(), strict=True):
+        line = image[0, 14].long()
         starts = (line.diff(prepend=torch.zeros(1)) > 0).nonzero().flatten()
         shown = [int(line[start]) - 1 for start in starts]
         assert shown[0] == first

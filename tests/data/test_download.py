@@ -1,7 +1,9 @@
 """Downloads from a local server."""
 
 import hashlib
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -9,7 +11,7 @@ from threading import Thread
 
 import pytest
 
-from leyden.data.download import download
+from leyden.data.download import Published, download
 from leyden.errors import UserError
 
 CONTENT = bytes(range(256)) * 5000
@@ -17,7 +19,9 @@ CHECKSUM = hashlib.md5(CONTENT).hexdigest()
 
 
 class Mirror(BaseHTTPRequestHandler):
-    """Serves CONTENT, ranges too; under /cut/ it hangs up half-way, under /bad/ it serves something else."""
+    """Serves CONTENT, ranges too; under /cut/ it hangs up half-way, under /bad/ it serves something else,
+    under /endless/ it never stops.
+    """
 
     requested: list[str | None]
 
@@ -26,6 +30,13 @@ class Mirror(BaseHTTPRequestHandler):
         wanted = self.headers["Range"]
         self.requested.append(wanted)
         first = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        if "/endless/" in self.path:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(ConnectionError):
+                while True:
+                    self.wfile.write(content)
+            return
         self.send_response(206 if wanted else 200)
         self.send_header("Content-Length", str(len(content) - first))
         self.end_headers()
@@ -45,7 +56,7 @@ def mirror() -> Iterator[tuple[str, list[str | None]]]:
 
 
 class TestDownload:
-    get = staticmethod(partial(download, "file.bin", checksum=CHECKSUM, wanted="file"))
+    get = staticmethod(partial(download, "file.bin", published=Published(len(CONTENT), CHECKSUM), wanted="file"))
 
     def test_a_broken_download_is_continued_not_repeated(
         self, tmp_path: Path, mirror: tuple[str, list[str | None]]
@@ -70,3 +81,34 @@ class TestDownload:
         with pytest.raises(UserError, match=f"published is {CHECKSUM}"):
             self.get([f"{mirror[0]}/bad/"], tmp_path)
         assert list(tmp_path.iterdir()) == []
+
+    def test_no_more_than_the_published_size_is_accepted(
+        self, tmp_path: Path, mirror: tuple[str, list[str | None]]
+    ) -> None:
+        address, _ = mirror
+        for size, message in ((1000, "it offers 1,280,000 bytes, published are 1,000"),):
+            with pytest.raises(UserError, match=message):
+                download("file.bin", [f"{address}/"], tmp_path, Published(size, CHECKSUM), wanted="file")
+        with pytest.raises(UserError, match="MD5 is"):
+            download("file.bin", [f"{address}/endless/"], tmp_path, Published(5_000_000, CHECKSUM), wanted="file")
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+    def test_a_partial_file_that_is_a_link_is_not_followed(
+        self, tmp_path: Path, mirror: tuple[str, list[str | None]], link: str
+    ) -> None:
+        victim = tmp_path / "victim"
+        victim.write_text("precious")
+        (tmp_path / "data").mkdir()
+        getattr(tmp_path / "data" / "file.bin.partial", link)(victim)
+        assert self.get([f"{mirror[0]}/"], tmp_path / "data").read_bytes() == CONTENT
+        assert victim.read_text() == "precious"
+
+    def test_a_partial_file_that_is_a_pipe(self, tmp_path: Path, mirror: tuple[str, list[str | None]]) -> None:
+        os.mkfifo(tmp_path / "file.bin.partial")
+        assert self.get([f"{mirror[0]}/"], tmp_path).read_bytes() == CONTENT
+
+    @pytest.mark.parametrize("address", ["file:///etc/", "ftp://127.0.0.1/", "/etc/"])
+    def test_only_web_addresses_are_contacted(self, tmp_path: Path, address: str) -> None:
+        with pytest.raises(UserError, match=f"{address}: the address must start with http"):
+            self.get([address], tmp_path)

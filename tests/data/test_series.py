@@ -1,6 +1,7 @@
 """Windows of a series worked out by hand, files that are wrong, and forecasts against the naive one."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from leyden.config.builders import section
 from leyden.config.compose import compose
 from leyden.config.instantiate import instantiate
 from leyden.data.scaling import Scaling
+from leyden.data.series import read_column
 from leyden.errors import UserError
 
 
@@ -84,6 +86,20 @@ def test_what_is_generated_is_seasons_trend_and_noise() -> None:
     assert not torch.equal(series()._generated(), series("seed=1")._generated())
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.shape=[-1]", r"data.shape: got \[-1\], must be \[data.window, 1\], here \[48, 1\]"),
+        ("data.val_fraction=0.9999", "data.val_fraction: 0.9999 of 3941 windows leaves none for training"),
+        ("data.num_steps=100000000000000", "data.num_steps: got 100000000000000, needs .* GB of memory"),
+        ("data.num_steps=-1", "data.num_steps: got -1, must be at least 1"),
+    ],
+)
+def test_a_wrong_value_names_its_key(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}"):
+        series(override).setup("fit")
+
+
 class TestWrongFiles:
     def fails(self, message: str, *overrides: str) -> None:
         with pytest.raises(UserError, match=f"^{message}"):
@@ -107,6 +123,39 @@ class TestWrongFiles:
     def test_that_are_too_short(self, tmp_path: Path) -> None:
         file = write_csv(tmp_path / "a.csv", [1, 2, 3] * 20)
         self.fails("data.window: 48 known steps and 12 to predict are too many for .* 60", file, "data.column=load")
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-bom", "latin-1"])
+    def test_encodings(self, tmp_path: Path, encoding: str) -> None:
+        text = "verkäufe,zeit\r\n" + "".join(f"{number},t\r\n" for number in range(200)) + "\r\n"  # a blank last line
+        content = b"\xff\xfe" + text.encode("utf-16-le") if encoding.endswith("bom") else text.encode(encoding)
+        (tmp_path / "a.csv").write_bytes(content)
+        assert read_column(tmp_path / "a.csv", "verkäufe").tolist() == list(range(200))
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"load\n1\n\n2\n", "data.path: line 3 of .*a.csv is blank"),
+            (b"load\n1\n" + b"9" * 200_000 + b"\n", "data.path: line 3 of .*a.csv is not CSV .field larger"),
+            (b"load\n1\n1e300\n", "data.column: '1e300' in line 3 of .*a.csv is not a number"),
+            (b"load\n1\n\x002\n", r"data.column: '\\x002' in line 3 of .*a.csv is not a number"),
+            ("load\n1\n".encode("utf-16-le"), "data.path: .*a.csv contains NUL characters"),
+            (b"\xff\xfe\x00", "data.path: .*a.csv is not a text file in UTF-16"),
+            (b"a\x1b[2J,b\n1,2\n", r"data.column: got load, .*a.csv has a\\x1b\[2J, b$"),
+        ],
+    )
+    def test_that_are_damaged(self, tmp_path: Path, content: bytes, message: str) -> None:
+        (tmp_path / "a.csv").write_bytes(content)
+        with pytest.raises(UserError, match=f"^{message}"):
+            read_column(tmp_path / "a.csv", None if content.startswith(b"load") else "load")
+
+    def test_that_are_no_files(self, tmp_path: Path) -> None:
+        self.fails(f"data.path: {tmp_path} is not a regular file", f"data.path={tmp_path}")
+        self.fails("data.path: /dev/zero is not a regular file", "data.path=/dev/zero")
+        os.mkfifo(tmp_path / "pipe.csv")
+        self.fails(f"data.path: {tmp_path}/pipe.csv is not a regular file", f"data.path={tmp_path}/pipe.csv")
+        with (tmp_path / "huge.csv").open("wb") as file:
+            file.truncate(10**12)
+        self.fails("data.path: .*huge.csv has 1,000,000,000,000 bytes", f"data.path={tmp_path}/huge.csv")
 
     def test_a_file_of_one_column_needs_no_name(self, tmp_path: Path) -> None:
         (tmp_path / "a.csv").write_text("load\n" + "1.5\n" * 200)

@@ -37,3 +37,36 @@ class TestSplits:
         module.setup("fit")
         module.setup("test")
         assert module.sizes() == {"train": 180, "val": 20, "test": 500}
+
+
+class TestHashedSplits:
+    labels = torch.arange(3000) % 3
+    ids = splits.identities([f"class/{number}.png".encode() for number in range(3000)])
+
+    def test_about_the_fraction_of_each_class(self) -> None:
+        chosen = splits.hashed_fraction(self.ids, self.labels, 0.1, 0, "val")
+        counts = torch.bincount(self.labels[chosen])
+        assert ((counts - 100).abs() < 30).all()  # the standard deviation is 9.5
+
+    def test_it_depends_on_identity_seed_and_purpose_only(self) -> None:
+        chosen = splits.hashed_fraction(self.ids, self.labels, 0.1, 0, "val")
+        order = torch.randperm(3000)
+        assert torch.equal(splits.hashed_fraction(self.ids[order], self.labels[order], 0.1, 0, "val"), chosen[order])
+        assert torch.equal(splits.hashed_fraction(self.ids[:900], self.labels[:900], 0.1, 0, "val"), chosen[:900])
+        for other in ((1, "val"), (0, "test")):
+            both = splits.hashed_fraction(self.ids, self.labels, 0.1, *other) & chosen
+            assert 10 <= int(both.sum()) <= 55  # 30 if they are independent
+
+    def test_a_larger_fraction_contains_a_smaller_one(self) -> None:
+        small, large = (splits.hashed_fraction(self.ids, self.labels, part, 0, "val") for part in (0.1, 0.2))
+        assert (large | ~small).all()
+
+    def test_folds_are_disjoint_and_cover_all(self) -> None:
+        folds = torch.stack([splits.hashed_fold(self.ids, 5, index, 0) for index in range(5)])
+        assert (folds.sum(0) == 1).all()
+        assert (folds.sum(1) - 600).abs().max() < 100
+
+    def test_the_hash_is_the_same_on_every_machine_and_version(self) -> None:
+        """Runs that exist rely on it: these numbers must never change."""
+        chosen = splits.hashed_fraction(self.ids[:60], self.labels[:60], 0.1, 0, "test")
+        assert chosen.nonzero().flatten().tolist() == [4, 12, 32, 38, 39, 47, 59]

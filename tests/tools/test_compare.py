@@ -30,6 +30,7 @@ def run(
     data: dict[str, Any] = DIGITS,
     name: str = "digits-mlp",
     fold: int = 0,
+    fingerprint: str = "0123",
 ) -> None:
     folder.mkdir(parents=True)
     config = {"seed": seed, "name": name, "paths": {"logs": str(folder)}, "model": model, "optimizer": {"lr": lr}}
@@ -37,6 +38,7 @@ def run(
     (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
     report: dict[str, Any] = {"state": state, "name": name, "seconds": {"training": 10.0 * (seed + 1)}}
     report |= {"objective": {"metric": "val/acc", "mode": "max", "best": accuracy}, "epochs": 2, "parameters": 1234}
+    report["fingerprint"] = fingerprint
     report |= {"metrics": {"val/acc": accuracy, "test/acc": accuracy - 0.1}}
     (folder / "report.json").write_text(json.dumps(report))
     lines = [f"{epoch},{epoch * 10},{accuracy * (epoch + 1) / 2}" for epoch in range(2)]
@@ -102,6 +104,16 @@ def test_series_from_two_places_are_one_configuration(tmp_path: Path) -> None:
     for seed, path in enumerate(["/here/sales.csv", "/there/sales.csv"]):
         run(tmp_path / f"{seed}", 0.5, seed, data={"_target_": "leyden.data.series.Series", "path": path})
     assert [len(group) for group in ranked(find_runs([tmp_path])[0], "val/acc")] == [2]
+
+
+def test_other_files_under_the_same_config_are_another_configuration(tmp_path: Path) -> None:
+    for seed, fingerprint in enumerate(["0123456789", "9876543210"]):
+        data = {"_target_": "leyden.data.series.Series", "path": "/here/sales.csv"}
+        run(tmp_path / f"{seed}", 0.5, seed, data=data, fingerprint=fingerprint)
+        run(tmp_path / f"generated-{seed}", 0.1, seed, CNN, data={**data, "path": None}, fingerprint=fingerprint)
+    groups = ranked(find_runs([tmp_path])[0], "val/acc")
+    assert [len(group) for group in groups] == [1, 1, 2]
+    assert "data.fingerprint" in differing(groups)
 
 
 def test_choices_are_named_as_on_the_command_line(tmp_path: Path) -> None:

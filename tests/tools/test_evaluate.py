@@ -5,11 +5,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from leyden.errors import UserError
-from leyden.tools.evaluate import evaluate, with_locations
+from leyden.tools.evaluate import evaluate, harmless, with_locations
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ("model=mlp", "model.hidden=[8]", "trainer.max_epochs=1", "trainer.accelerator=cpu")
@@ -36,8 +37,37 @@ def test_all_samples_are_evaluated(finished: Callable[..., Path]) -> None:
     assert evaluate(folder, accelerator="cpu")["test/loss"] != pytest.approx(reported["test/loss"])
 
 
+def test_changed_data_is_reported(finished: Callable[..., Path], tmp_path: Path, capsys: Any) -> None:
+    series = tmp_path / "series.csv"
+    series.write_text("value\n" + "\n".join(str(step % 7) for step in range(300)))
+    folder = finished("data=series", f"data.path={series}", *TINY)
+    evaluate(folder, accelerator="cpu")
+    assert "warning" not in capsys.readouterr().err
+    other = tmp_path / "other.csv"
+    other.write_text(series.read_text() + "\n7")
+    evaluate(folder, accelerator="cpu", data_path=str(other))
+    assert "warning" not in capsys.readouterr().err
+    series.write_text(other.read_text())
+    evaluate(folder, accelerator="cpu")
+    assert "warning: the data has changed since this run" in capsys.readouterr().err
+
+
 def test_the_data_may_be_elsewhere() -> None:
     assert with_locations({"_target_": "a.B", "root": "x"}, root="y", path=None) == {"_target_": "a.B", "root": "y"}
+
+
+def test_nothing_is_downloaded_or_written_elsewhere(tmp_path: Path) -> None:
+    spec = {"_target_": "a.B", "mirrors": ["http://localhost/"], "download": True, "cache": str(tmp_path), "root": "x"}
+    assert harmless(spec) == {**spec, "download": False, "cache": "data/cache"}
+    assert harmless({"_target_": "a.B", "path": None}) == {"_target_": "a.B", "path": None}
+
+
+@pytest.mark.filterwarnings("ignore:.*taken as it is:UserWarning")
+def test_missing_data_is_one_line(mnist_root: Path, finished: Callable[..., Path], tmp_path: Path) -> None:
+    folder = finished("data=mnist", f"data.root={mnist_root}", "data.verify=false", *TINY)
+    with pytest.raises(UserError, match=r"ubyte: does not exist\. Name the folder of the data with --data-root"):
+        evaluate(folder, data_root=str(tmp_path / "elsewhere"), accelerator="cpu")
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_location_that_the_data_does_not_have_is_one_line(finished: Callable[..., Path]) -> None:

@@ -21,7 +21,7 @@ from leyden.modules.base import BaseModule
 from leyden.records.json_files import read_report
 from leyden.training.fast_loop import FastEpochLoop, FastTrainer, use_fast_loop
 from leyden.training.trainer import build_training
-from scripts.kill_and_resume import metrics
+from scripts.torture_lib.same_bits import metrics
 from tests.conftest import same_weights
 
 RUN = ("data=synthetic", "data.num_train=200", "model.dropout=0.2", "trainer.max_epochs=2", "trainer.accelerator=cpu")
@@ -106,13 +106,13 @@ class Talkative(LightningModule):
 
 
 class Listener(Callback):
-    """Logs around each step, and notes what it was told."""
+    """Logs around each step, and records what it receives."""
 
     def __init__(self) -> None:
-        self.told: list[dict[str, Tensor]] = []
+        self.received: list[dict[str, Tensor]] = []
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
-        self.told.append(outputs)
+        self.received.append(outputs)
         pl_module.log("lr", trainer.optimizers[0].param_groups[0]["lr"], on_step=True)
 
 
@@ -127,16 +127,16 @@ def test_what_a_module_logs_and_returns_in_a_step_arrives() -> None:
             use_fast_loop(trainer, module, LightningDataModule())
         assert isinstance(trainer.fit_loop.epoch_loop, FastEpochLoop) == lean
         trainer.fit(module, DataLoader(torch.rand(20, 3), batch_size=2))
-        told = [{name: value.item() for name, value in outputs.items()} for outputs in listener.told]
+        received = [{name: value.item() for name, value in outputs.items()} for outputs in listener.received]
         weights = [weight.tolist() for weight in module.parameters()]
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
-        found.append((logger.rows, told, weights, metrics, trainer.global_step))
+        found.append((logger.rows, received, weights, metrics, trainer.global_step))
     lightnings, plain = found
     assert plain == lightnings
-    rows, told, *_ = plain
+    rows, received, *_ = plain
     assert {"loss_step", "loss_epoch", "largest", "lr"} <= {name for _, row in rows for name in row}
-    assert {} in told
-    assert any("mean" in outputs for outputs in told)
+    assert {} in received
+    assert any("mean" in outputs for outputs in received)
 
 
 class DictLogger(DummyLogger):

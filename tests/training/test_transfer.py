@@ -17,7 +17,7 @@ from leyden.records.run_folder import best_checkpoint, last_checkpoint
 from leyden.run import resume
 from leyden.training import transfer
 from leyden.training.callbacks import StepSeed
-from scripts.kill_and_resume import differing
+from scripts.torture_lib.same_bits import differing
 from tests.conftest import PowerCutError, small
 
 Finished = Callable[..., Path]

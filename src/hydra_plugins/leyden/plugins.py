@@ -42,7 +42,7 @@ for group, node in (("sweeper", OptunaSweeperConf), ("launcher", SubprocessLaunc
 
 
 class SubprocessLauncher(Launcher):
-    """Selects processes of this machine for the jobs. The sweeper starts them itself, one as soon as another ends.
+    """Runs the jobs as processes of this machine. The sweeper starts them itself: the next as soon as one has ended.
 
     Args:
         n_jobs: jobs at the same time.

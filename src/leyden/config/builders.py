@@ -10,10 +10,12 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch.nn import Parameter
 
+from leyden.config.agreement import check_agreement
 from leyden.config.instantiate import ANY_CLASS, TRUSTED, Trusted, config_errors, instantiate, instantiate_partial
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
+from leyden.nets.memory import check_memory
 from leyden.optim import counts_steps
 
 LISTED_TRUSTED = (*TRUSTED, "leyden.records")  # callbacks and loggers that a run folder may name
@@ -25,12 +27,14 @@ def build_module(cfg: DictConfig) -> BaseModule:
     Raises:
         UserError: a value in the config is not allowed, also one of the optimizer or the scheduler.
     """
+    check_agreement(cfg)
     optimizer = instantiate_partial(section(cfg, "optimizer"), "optimizer")
     scheduler = instantiate_partial(section(cfg, "scheduler"), "scheduler")
     with config_errors("optimizer", optimizer.func):
         trial = optimizer([Parameter(torch.zeros(1))])
     with config_errors("scheduler", scheduler.func):
         scheduler(trial, *([100] if counts_steps(scheduler) else []))
+    check_memory(lambda: instantiate(section(cfg, "model"), "model"))
     net = instantiate(section(cfg, "model"), "model")
     module = instantiate(
         section(cfg, "task"),
@@ -41,7 +45,7 @@ def build_module(cfg: DictConfig) -> BaseModule:
         objective=section(cfg, "objective"),
     )
     if not isinstance(module, BaseModule):
-        raise UserError(f"task._target_: {type(module).__name__} is not a leyden.modules.base.BaseModule")
+        raise UserError(f"task._target_: {type(module).__name__} must be a subclass of leyden.modules.base.BaseModule")
     if cfg.trainer.precision == "64-true":
         module.double()  # before weights are loaded: otherwise they pass through float32
     return module
@@ -55,7 +59,8 @@ def build_data(cfg: DictConfig) -> InMemoryData:
     """
     data = instantiate(section(cfg, "data"), "data")
     if not isinstance(data, InMemoryData):
-        raise UserError(f"data._target_: {type(data).__name__} is not a leyden.data.datamodule.InMemoryData")
+        name = type(data).__name__
+        raise UserError(f"data._target_: {name} must be a subclass of leyden.data.datamodule.InMemoryData")
     return data
 
 

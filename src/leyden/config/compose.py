@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
 
 from leyden.config.plugins import conf_folders, load_plugins
-from leyden.config.quoting import quote_paths
+from leyden.config.quoting import is_other_type, quote_paths
 from leyden.config.rules import REPLACED, check_config, metric_mode
 from leyden.config.suggest import dotted, nearest
 from leyden.data.image_files.listing import class_names
@@ -67,7 +67,7 @@ def plain(cfg: DictConfig) -> DictConfig:
 def _cause(error: InterpolationResolutionError) -> BaseException:
     """Return the error to show: for a missing key, the key that refers to it; otherwise the UserError in the chain.
 
-    OmegaConf wraps an error that a resolver raises once for each interpolation that led to it.
+    If a resolver raises an error, OmegaConf wraps it once for each interpolation that refers to it.
     """
     if isinstance(error, InterpolationKeyError) and (
         missing := re.search(r"Interpolation key '(.*)' not found", str(error))
@@ -92,7 +92,7 @@ def check_choices(overrides: Iterable[str]) -> None:
         group, equals, choice = override.partition("=")
         if not equals or group not in listed or group in ("experiment", "logger", "callbacks"):
             continue
-        if choice in ("null", "") or choice.startswith("_"):
+        if not choice or choice.startswith("_") or is_other_type(choice):
             got = choice or "nothing"
             raise UserError(f"{group}: got {got}, must be one of {', '.join(listed[group])}")
 

@@ -1,5 +1,6 @@
 """Print an expected error as one line on stderr, and exit with its code. Imports no torch."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ def exit_codes() -> Iterator[None]:
 
 def _os_error(error: OSError) -> str:
     """Return one line for an error of the file system: no space, no permission, a deleted folder."""
-    where = f"{error.filename}: " if error.filename else ""
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
     return f"{where}{error.strerror or error}"
 
 

@@ -138,7 +138,7 @@ def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], ke
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """Return argument → type."""
+    """Return the annotated type of each argument of the target."""
     function = target.__init__ if inspect.isclass(target) else target
     parameters = inspect.signature(function).parameters
     try:

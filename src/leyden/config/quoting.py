@@ -13,14 +13,14 @@ PLAIN = re.compile(r"[\w./@%?|-]*", re.ASCII)
 
 def quoted(value: str) -> str:
     """Return `value` as Hydra reads it back: in single quotes if it has characters that Hydra's grammar reserves."""
-    if value and PLAIN.fullmatch(value) and not _is_other_type(value):
+    if value and PLAIN.fullmatch(value) and not is_other_type(value):
         return value
     # Hydra halves a run of backslashes only in front of a quote, and at the end of the text.
     escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value)
     return f"'{escaped}'"
 
 
-def _is_other_type(value: str) -> bool:
+def is_other_type(value: str) -> bool:
     """Whether Hydra reads the plain text `value` as null, a bool or a number."""
     number = re.fullmatch(r"[-+]?(\d[\d_]*)?\.?\d*([eE][-+]?\d+)?|[-+]?(inf|nan)", value, re.IGNORECASE)
     return bool(number) or value.lower() in ("null", "true", "false")

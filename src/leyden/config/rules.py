@@ -76,7 +76,7 @@ class CheckpointSettings:
 
 @dataclass(kw_only=True)
 class EarlyStoppingSettings:
-    """When a run that no longer improves stops."""
+    """When to stop a run that no longer improves."""
 
     patience: int
     min_delta: float

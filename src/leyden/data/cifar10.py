@@ -1,35 +1,40 @@
 """CIFAR-10 (Krizhevsky, 2009), read from the author's files.
 
-Files: ``root/cifar-10-batches-py/*``, pickles of Python 2, in the same place as torchvision stores them. The unpickler
-accepts numpy arrays and plain values only, so an untrusted file cannot run code.
+Files: ``root/cifar-10-batches-py/*``, pickles of Python 2, in the same place as torchvision stores them. They are read
+without the pickle module, see `leyden.data.array_pickle`, so an untrusted file cannot run code.
 """
 
-import pickle
-import shutil
+import gzip
+import itertools
 import tarfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, ClassVar, cast
 
 import numpy as np
 import torch
 
-from leyden.data.download import download, md5
+from leyden.data.array_pickle import PickleError, read_pickle
+from leyden.data.download import Published, download
+from leyden.data.file_access import check_regular
 from leyden.data.images import ImageData
 from leyden.data.loaders import Batch
 from leyden.errors import UserError
+from leyden.records.run_folder import writing
 
-ARCHIVE, ARCHIVE_MD5 = "cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"
+ARCHIVE, ARCHIVE_AS = "cifar-10-python.tar.gz", Published(170_498_071, "c58f30108f718f92721af3b95e74349a")
+MAX_UNPACKED = 200_000_000  # bytes; the published archive contains 186 million
+MAX_MEMBERS = 100  # of the archive; the published one has 9
 TRAIN_FILES = {
-    "data_batch_1": "c99cafc152244af753f735de768cd75f",
-    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-    "data_batch_4": "634d18415352ddfa80567beed471001a",
-    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "data_batch_1": Published(31_035_704, "c99cafc152244af753f735de768cd75f"),
+    "data_batch_2": Published(31_035_320, "d4bba439e000b95fd0a9bffe97cbabec"),
+    "data_batch_3": Published(31_035_999, "54ebc095f3ab1f0389bbae665268c751"),
+    "data_batch_4": Published(31_035_696, "634d18415352ddfa80567beed471001a"),
+    "data_batch_5": Published(31_035_623, "482c414d41f54cd18b22e5b47cb7c3cb"),
 }
-TEST_FILES = {"test_batch": "40351d587109b95175f43aff81a1287e"}
+TEST_FILES = {"test_batch": Published(31_035_526, "40351d587109b95175f43aff81a1287e")}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -44,74 +49,80 @@ class CIFAR10(ImageData):
         "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
     )  # fmt: skip
 
+    published: ClassVar[Mapping[str, Published]] = TRAIN_FILES | TEST_FILES
+
     mirrors: Sequence[str]
 
     @property
     def folder(self) -> Path:
         return self.root_folder / "cifar-10-batches-py"
 
-    def files(self) -> Sequence[Path]:
-        return [self.folder / name for name in TRAIN_FILES | TEST_FILES]
-
     def fetch(self) -> None:
         missing = [path for path in self.files() if not path.exists()]
         archive = self.root_folder / ARCHIVE
         if missing and not archive.exists():
             mirrors = self.mirrors if self.download else ()
-            download(ARCHIVE, mirrors, self.root_folder, ARCHIVE_MD5, wanted=str(missing[0]))
-        _unpack(archive, missing)
+            download(ARCHIVE, mirrors, self.root_folder, ARCHIVE_AS, wanted=str(missing[0]))
+        unpack(archive, missing)
+
+    def count_test(self) -> int | None:
+        return 10_000 if self.verified else None
 
     def read(self, train: bool) -> Batch:
-        parts = [self._read_file(name, checksum) for name, checksum in (TRAIN_FILES if train else TEST_FILES).items()]
+        parts = [self._read_batch(self.folder / name) for name in (TRAIN_FILES if train else TEST_FILES)]
         images = torch.cat([images for images, _ in parts])
         return images, torch.cat([labels for _, labels in parts])
 
-    def _read_file(self, name: str, checksum: str) -> Batch:
-        path = self.folder / name
-        if (found := md5(path)) != checksum:
-            self.unverified(f"{path}: MD5 is {found}, published is {checksum}")
+    def _read_batch(self, path: Path) -> Batch:
         try:
-            with path.open("rb") as file:
-                batch = ArrayUnpickler(file, encoding="bytes").load()
-            images = torch.from_numpy(np.array(batch[b"data"], dtype=np.uint8)).view(-1, 3, 32, 32)
-            labels = torch.tensor(batch[b"labels"], dtype=torch.int64)
-        except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            batch = read_pickle(self.read_file(path))
+            images, labels = batch[b"data"], batch[b"labels"]
+        except (PickleError, KeyError) as error:
             raise UserError(f"{path}: is not a CIFAR-10 batch or is damaged ({error})") from error
+        if not isinstance(images, np.ndarray) or images.shape[1:] != (3 * 32 * 32,):
+            raise UserError(f"{path}: is not a CIFAR-10 batch (its images do not have 3x32x32 pixels)")
+        if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+            raise UserError(f"{path}: is not a CIFAR-10 batch (its labels are not a list of numbers)")
         if len(images) != len(labels):
             raise UserError(f"{path}: holds {len(images)} images but {len(labels)} labels")
-        return images, labels
+        return torch.from_numpy(images.copy()).view(-1, 3, 32, 32), torch.tensor(labels, dtype=torch.int64)
 
 
-class ArrayUnpickler(pickle.Unpickler):
-    """Accepts numpy arrays and plain values. Everything else that a pickle could call raises `UnpicklingError`."""
+def unpack(archive: Path, paths: Sequence[Path]) -> None:
+    """Extract the files `paths` from the archive; links in it are not followed.
 
-    ACCEPTED = frozenset(
-        {
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ACCEPTED:
-            raise pickle.UnpicklingError(f"it calls {module}.{name}, which is not allowed")
-        # numpy renamed its private modules: the name in old pickles can still be imported, but with a warning
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-
-
-def _unpack(archive: Path, paths: Sequence[Path]) -> None:
+    Raises:
+        UserError: the archive is damaged, or contains more than the published one.
+    """
+    check_regular(archive, "data.root")
+    wanted = {f"{path.parent.name}/{path.name}": path for path in paths}
     try:
-        with tarfile.open(archive) as tar:
-            for path in paths:
-                source = tar.extractfile(f"{path.parent.name}/{path.name}")
-                if source is None:
-                    raise UserError(f"{archive}: {path.name} inside it is not a file; delete the archive")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                partial = path.with_name(f"{path.name}.partial")
-                with source, partial.open("wb") as target:
-                    shutil.copyfileobj(source, target)
-                partial.replace(path)
-    except (tarfile.TarError, KeyError, EOFError, zlib.error) as error:
+        with gzip.open(archive) as file, tarfile.open(fileobj=cast(IO[bytes], _Bounded(file)), mode="r|") as tar:
+            for member in itertools.islice(tar, MAX_MEMBERS):
+                if member.isreg() and member.name in wanted:
+                    path, source = wanted.pop(member.name), tar.extractfile(member)
+                    assert source is not None
+                    payload = source.read()
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with writing(path) as target:
+                        target.write(payload)
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{archive}: is damaged ({error}); delete the archive") from error
+    if wanted:
+        raise UserError(f"{archive}: does not contain {', '.join(wanted)}; delete the archive")
+
+
+class _Bounded:
+    """A file that ends in an error after `MAX_UNPACKED` bytes: a small archive can unpack to any size."""
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        self.file, self.left = file, MAX_UNPACKED
+
+    def read(self, size: int) -> bytes:
+        content = self.file.read(size)
+        self.left -= len(content)
+        if self.left < 0:
+            raise tarfile.ReadError(f"it unpacks to more than {MAX_UNPACKED:,} bytes")
+        return content

@@ -4,6 +4,7 @@ Training images are composed again in every epoch, validation and test images on
 splits: the validation digits are held out before anything is composed, and the test images consist of test digits.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch.nn.functional import one_hot, pad
 
 from leyden.data.datamodule import DataFacts, InMemoryData, check
 from leyden.data.digits import Digits
+from leyden.data.file_access import check_memory
 from leyden.data.images import ImageData, check_image_shape, denormalise
 from leyden.data.loaders import Augment, Batch, Normalise
 from leyden.data.mnist import MNIST
@@ -104,6 +106,8 @@ class MultiDigitData(InMemoryData):
         check(self.num_train >= 1, f"num_train: got {self.num_train}, must be at least 1")
         check(self.num_eval >= 1, f"num_eval: got {self.num_eval}, must be at least 1")
         check_image_shape(self.shape)
+        check_memory(2 * self.num_train * SIDE**2, "num_train", self.num_train)
+        check_memory(2 * self.num_eval * math.prod(self.shape), "num_eval", self.num_eval)
         kind, mean, std = SOURCES[self.source]
         covered = (self.min_digits + self.max_digits) / 2 * SIDE**2 / (self.shape[-2] * self.shape[-1])  # fraction
         spread = (covered * (std**2 + mean**2) - (covered * mean) ** 2) ** 0.5
@@ -140,13 +144,18 @@ class MultiDigitData(InMemoryData):
         """Return which classes occur: digits int64 (B, K), -1 for none → (B, num_classes), 0 or 1."""
         return one_hot(digits + 1, self.num_classes + 1)[..., 1:].amax(1)
 
+    def class_names(self) -> tuple[str, ...] | None:
+        return self.source_data.class_names()
+
+    def count_test(self) -> int:
+        return self.num_eval
+
+    def fingerprint(self) -> str:
+        return self.source_data.fingerprint()
+
     def facts(self) -> DataFacts:
-        return DataFacts(
-            mean=tuple(self.mean),
-            std=tuple(self.std),
-            classes_in=self.classes_in,
-            classes=self.source_data.class_names(),
-        )
+        mean, std = tuple(self.mean), tuple(self.std)
+        return DataFacts(mean=mean, std=std, classes_in=self.classes_in, classes=self.class_names())
 
     def transform(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         return Normalise(self.mean, self.std, device)
@@ -165,13 +174,13 @@ class MultiDigitData(InMemoryData):
     def strata(self, targets: Tensor) -> Tensor:
         return targets
 
-    def split(self, inputs: Tensor, targets: Tensor) -> tuple[Batch, Batch]:
-        train, val = super().split(inputs, targets)
+    def split(self, inputs: Tensor, targets: Tensor, ids: Tensor | None) -> tuple[Batch, Batch]:
+        train, val = super().split(inputs, targets, ids)
         index = torch.arange(self.num_train) % len(train[1])
         return (train[0][index], train[1][index]), self.composed(*val, generator(self.seed, "val pictures"))
 
     def composed(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> Batch:
-        """Compose `num_eval` images of these source images."""
+        """Compose `num_eval` images from these source images."""
         augment = self.augmentation(images, labels)
         return augment(torch.arange(self.num_eval) % len(labels), *augment.draw(self.num_eval, rng))
 

@@ -8,6 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from leyden.data import splits
 from leyden.data.loaders import Augment, Batch, EvalLoader, TrainLoader, start_of_training
 from leyden.data.scaling import Scaling
 from leyden.errors import UserError
+
+MANY = 12  # classes; of more, not every name is printed
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +114,34 @@ class InMemoryData(LightningDataModule, ABC):
         """Return the validation set if the data set has its own. Otherwise it is split from the training set."""
         return None
 
+    def sample_ids(self) -> Tensor | None:
+        """Return the identities of the training samples, int64 (N,), if samples can be added to the data set.
+
+        The split is then a function of them, so that a new sample does not change the split of the others. None: the
+        split depends on the number and order of the samples.
+        """
+        return None
+
+    def class_names(self) -> tuple[str, ...] | None:
+        """Return the names of the classes in the order of their labels, if they are known."""
+        return None
+
+    def count_test(self) -> int | None:
+        """Return the number of test samples without reading them, if it is known."""
+        return None
+
+    def fingerprint(self) -> str:
+        """Return a hash of the data: runs with the same fingerprint read the same samples.
+
+        By default it is computed from the training set. Data sets of files use their names, sizes and checksums.
+        """
+        inputs, targets = self.read(train=True)
+        content = [(tensor.dtype, tensor.shape, tensor.contiguous().numpy()) for tensor in (inputs, targets)]
+        digest = blake2b(repr([(dtype, shape) for dtype, shape, _ in content]).encode(), digest_size=16)
+        for _, _, values in content:
+            digest.update(values.data)
+        return digest.hexdigest()
+
     def measured(self) -> dict[str, Any]:
         """Return the arguments that `setup` measured on the training set, so that the run's config stores them."""
         return {}
@@ -147,27 +178,58 @@ class InMemoryData(LightningDataModule, ABC):
         if stage == "test":
             self.test = self.test or self.read_checked(train=False)
         elif self.train is None:
-            self.train, self.val = self.split(*self.read_checked(train=True))
-            if len(self.train[1]) == 0:
-                raise UserError(f"data.limit: {self.limit} leaves no sample to train on")
+            self.train, self.val = self.split(*self.read_checked(train=True), self.sample_ids())
 
     def read_checked(self, train: bool) -> Batch:
         """Read the training or test set, and compare it with the arguments."""
         return self.read(train)
 
-    def split(self, inputs: Tensor, targets: Tensor) -> tuple[Batch, Batch]:
-        """Split the fraction `limit` of these samples into training and validation."""
-        strata = self.strata(targets)
+    def split(self, inputs: Tensor, targets: Tensor, ids: Tensor | None) -> tuple[Batch, Batch]:
+        """Split the fraction `limit` of these samples into training and validation.
+
+        Args:
+            inputs: (N, ...), as returned by `read`.
+            targets: (N, ...), as returned by `read`.
+            ids: int64 (N,), see `sample_ids`.
+
+        Raises:
+            UserError: one of the two has no samples.
+        """
+        strata, num = self.strata(targets), len(targets)
         if self.limit < 1:
-            kept = splits.fraction(strata, self.limit, self.seed)
+            kept = self._fraction(strata, self.limit, ids, "limit")
             inputs, targets, strata = inputs[kept], targets[kept], strata[kept]
+            ids = ids if ids is None else ids[kept]
         if val := self.read_val():
             return (inputs, targets), val
-        if self.num_folds:
-            held_out = splits.fold(strata, self.num_folds, self.fold, self.seed)
-        else:
-            held_out = splits.fraction(strata, self.val_fraction, self.seed)
+        held_out = self._held_out(strata, ids)
+        if not held_out.any():
+            raise UserError(
+                f"data.num_folds: {self.num_folds} folds of {len(targets)} samples leave fold {self.fold} empty; the "
+                f"largest class has {int(torch.bincount(strata).max())} samples"
+            )
+        if held_out.all():
+            key = "limit" if self.limit < 1 else "num_folds" if self.num_folds else "val_fraction"
+            raise UserError(
+                f"data.{key}: {getattr(self, key)} of {num} samples leaves none for training, because at least one "
+                f"sample of each class is used for validation"
+            )
         return (inputs[~held_out], targets[~held_out]), (inputs[held_out], targets[held_out])
+
+    def _fraction(self, strata: Tensor, part: float, ids: Tensor | None, purpose: str) -> Tensor:
+        if ids is None:
+            return splits.fraction(strata, part, self.seed)
+        return splits.hashed_fraction(ids, strata, part, self.seed, purpose)
+
+    def _held_out(self, strata: Tensor, ids: Tensor | None) -> Tensor:
+        """Choose the samples of the validation split, bool (N,)."""
+        if not self.num_folds:
+            return self._fraction(strata, self.val_fraction, ids, "val")
+        if self.num_folds > len(strata):
+            raise UserError(f"data.num_folds: got {self.num_folds}, but there are only {len(strata)} samples")
+        if ids is None:
+            return splits.fold(strata, self.num_folds, self.fold, self.seed)
+        return splits.hashed_fold(ids, self.num_folds, self.fold, self.seed)
 
     def train_dataloader(self) -> TrainLoader:
         assert self.train is not None
@@ -231,14 +293,32 @@ class InMemoryData(LightningDataModule, ABC):
         return {name: len(split[1]) for name, split in splits_read.items() if split is not None}
 
     def describe(self) -> str:
-        """Return the sizes of the splits as text, such as "1,294 train, 144 val"."""
-        return ", ".join(f"{num:,} {split}" for split, num in self.sizes().items())
+        """Return classes and sizes of the splits for people: "2 classes (cat, dog), 160 train, 20 val, 20 test"."""
+        sizes, num_test = self.sizes(), self.count_test()
+        if num_test is not None:
+            sizes["test"] = num_test
+        parts = [f"{num:,} {split}" for split, num in sizes.items()]
+        if names := self.class_names():
+            shown = [printable(name) for name in names]
+            listed = shown if len(shown) <= MANY else [*shown[:3], "…", shown[-1]]
+            parts.insert(0, f"{len(names)} classes ({', '.join(listed)})")
+        return ", ".join(parts)
 
 
 def check(holds: bool, message: str) -> None:
     """Raise a ValueError with `message`, which starts with an argument's name, unless `holds`."""
     if not holds:
         raise ValueError(message)
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters escaped: a terminal would execute them."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def content_hash(*values: object) -> str:
+    """Return a hash of plain values."""
+    return blake2b(repr(values).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def _described(cls: type) -> dict[str, str]:

@@ -13,6 +13,9 @@ from leyden.data.tables import TableData, every_fifth
 class Diabetes(TableData):
     """Diabetes: 442 patients, ten measurements each, and the progression of the disease. No download."""
 
+    def count_test(self) -> int:
+        return 442 // 5
+
     def read(self, train: bool) -> Batch:
         from sklearn.datasets import load_diabetes  # takes a second to import and only this data set needs it
 

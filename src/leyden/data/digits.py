@@ -4,11 +4,13 @@ The 8x8 images with 17 grey levels are enlarged bilinearly to 28x28, so that eve
 no official split: every fifth image, in file order, belongs to the test set.
 """
 
+import math
 from typing import ClassVar
 
 import torch
 from torch.nn.functional import interpolate
 
+from leyden.data.file_access import check_memory
 from leyden.data.images import ImageData
 from leyden.data.loaders import Batch
 
@@ -17,6 +19,13 @@ class Digits(ImageData):
     """Digits: 1,797 handwritten digits of 43 people, 28x28 grey, ten classes. No download."""
 
     names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_memory(8 * 1797 * math.prod(self.shape), "shape", list(self.shape))  # float64 while they are enlarged
+
+    def count_test(self) -> int:
+        return 1797 // 5
 
     def read(self, train: bool) -> Batch:
         from sklearn.datasets import load_digits  # takes a second to import and only this data set needs it

@@ -4,7 +4,8 @@
     root/dog/*.png                                          root/val/cat/*.jpg
                                                             root/test/cat/*.jpg
 
-If there is no folder val or test, that split is taken from the training images, stratified, at random by seed.
+If there is no folder val or test, that split is taken from the training images, by a hash of seed and path. So images
+that are added later never change the split of the others.
 """
 
 import warnings
@@ -19,9 +20,9 @@ import torch
 from torch import Tensor
 
 from leyden.data import splits
-from leyden.data.datamodule import check
+from leyden.data.datamodule import check, content_hash, printable
 from leyden.data.image_files.decode import Cache
-from leyden.data.image_files.listing import EXTENSIONS, list_images, split_folders
+from leyden.data.image_files.listing import EXTENSIONS, list_images, split_folders, subfolders
 from leyden.data.images import ImageData
 from leyden.data.loaders import Batch
 from leyden.errors import UserError
@@ -90,6 +91,9 @@ class Folder(ImageData):
                 raise UserError(f"data.root: {folder / self.classes[missing[0]]} holds no images{_kinds(left_out)}")
             caches[split] = Cache(self.cache_folder / f"{split}-{size}.npz", images, self.shape, folder)
             others += left_out
+        unused = sorted(set(subfolders(self.root_folder)) - {folder.name for folder in folders.values()})
+        if unused and folders["train"] != self.root_folder:
+            warnings.warn(f"data.root: these folders next to train are not used: {', '.join(unused)}", stacklevel=2)
         if others:
             warnings.warn(
                 f"data.root: {others.total()} files in {self.root} are left out{_kinds(others)}", stacklevel=2
@@ -103,7 +107,7 @@ class Folder(ImageData):
             UserError: a file is broken, unless `skip_broken`.
         """
         broken = [
-            f"{cache.files[position].path} ({reason})"
+            f"{printable(cache.files[position].path)} ({printable(reason)})"
             for cache in self.caches.values()
             for position, reason in cache.broken().items()
         ]
@@ -124,16 +128,49 @@ class Folder(ImageData):
         if not train and "test" in self.caches:
             return self._decoded("test")
         images, labels = self._decoded("train")
-        if "test" not in self.caches:
-            held_out = splits.fraction(labels, self.test_fraction, self.seed)
-            chosen = ~held_out if train else held_out
-            images, labels = images[chosen], labels[chosen]
+        chosen = self._test_mask() != train
         if train:
-            self._check_enough(labels)
-        return images, labels
+            self._check_enough(labels[chosen])
+        return images[chosen], labels[chosen]
+
+    def sample_ids(self) -> Tensor:
+        return self._ids[~self._test_mask()]
+
+    @cached_property
+    def _ids(self) -> Tensor:
+        return splits.identities(self.caches["train"].names())
+
+    def _test_mask(self) -> Tensor:
+        """Choose the test images among the images for training, bool (N,): none of them if there is a folder test."""
+        labels = torch.from_numpy(self.caches["train"].labels())
+        if "test" in self.caches:
+            return torch.zeros(len(labels), dtype=torch.bool)
+        return splits.hashed_fraction(self._ids, labels, self.test_fraction, self.seed, "test")
+
+    def split(self, inputs: Tensor, targets: Tensor, ids: Tensor | None) -> tuple[Batch, Batch]:
+        train, val = super().split(inputs, targets, ids)
+        for label in sorted(set(targets.tolist()) - set(train[1].tolist())):
+            if label != self.exclude_class:
+                name = printable(self.classes[label])
+                raise UserError(f"data.seed: the split leaves no image of class {name} for training; add images of it")
+        return train, val
 
     def read_val(self) -> Batch | None:
-        return self.without_excluded(*self._decoded("val")) if "val" in self.caches else None
+        if "val" not in self.caches:
+            return None
+        images, labels = self._decoded("val")
+        kept = labels != (-1 if self.exclude_class is None else self.exclude_class)
+        return images[kept], labels[kept]
+
+    def count_test(self) -> int:
+        if "test" in self.caches:
+            return len(self.caches["test"].names())
+        return int(self._test_mask().sum())
+
+    def fingerprint(self) -> str:
+        """Return a hash of the names and sizes of all images."""
+        files = [(split, cache.listed) for split, cache in sorted(self.caches.items())]
+        return content_hash("split by hash", list(self.classes), files)
 
     def _decoded(self, split: str) -> Batch:
         images, labels = self.caches[split].read()

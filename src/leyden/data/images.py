@@ -1,8 +1,9 @@
 """Data sets of images: normalised on whole batches, augmented, checked, and downloaded where files are missing."""
 
+import hashlib
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +13,9 @@ from filelock import FileLock
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from leyden.data.datamodule import DataFacts, InMemoryData, check
+from leyden.data.datamodule import DataFacts, InMemoryData, check, content_hash
+from leyden.data.download import Published, md5
+from leyden.data.file_access import check_regular, read_bytes
 from leyden.data.loaders import Augment, Batch, Normalise, ShiftAndFlip
 from leyden.errors import UserError
 
@@ -21,7 +24,7 @@ from leyden.errors import UserError
 class ImageData(InMemoryData):
     """uint8 images (N, C, H, W) with one class each.
 
-    A subclass implements `read`. Where the data set consists of files, it implements `files` and `fetch` too.
+    A subclass implements `read`. Where the data set consists of files, it defines `published`, `folder` and `fetch`.
 
     Args:
         root: folder that contains the files of all data sets.
@@ -36,6 +39,7 @@ class ImageData(InMemoryData):
     """
 
     names: ClassVar[tuple[str, ...] | None] = None  # of the classes
+    published: ClassVar[Mapping[str, Published]] = {}  # the files in `folder`, those for training first
 
     root: str
     num_classes: int
@@ -58,10 +62,20 @@ class ImageData(InMemoryData):
             f"exclude_class: got {self.exclude_class}, must be between 0 and {self.num_classes - 1}",
         )
         super().__post_init__()
+        self._digests: dict[Path, str] = {}  # MD5 of the files that were read
+        self._reported: set[Path] = set()  # files whose checksum is not the published one
 
     @property
     def root_folder(self) -> Path:
         return Path(self.root).expanduser()
+
+    @property
+    def folder(self) -> Path:
+        """The folder that contains the files of this data set."""
+        return self.root_folder
+
+    def files(self) -> Sequence[Path]:
+        return [self.folder / name for name in self.published]
 
     @property
     def statistics(self) -> tuple[Sequence[float], Sequence[float]]:
@@ -79,12 +93,17 @@ class ImageData(InMemoryData):
         return DataFacts(mean=tuple(mean), std=tuple(std), classes_in=self.classes_in, classes=self.class_names())
 
     def class_names(self) -> tuple[str, ...] | None:
-        """Return the names of the classes in the order of their labels, if they are known."""
         return self.names if self.names and len(self.names) == self.num_classes else None
 
     def setup(self, stage: str) -> None:
-        """Read what `stage` needs. Measure mean and standard deviation if they were not given."""
+        """Read what `stage` needs. Measure mean and standard deviation if they were not given.
+
+        The files of the test set are verified before the training, so that a damaged one is not found only after it.
+        """
         super().setup(stage)
+        for path in self.files() if stage != "test" else ():
+            if path.name in self.published:
+                self._digest(path)
         if self.mean is None:
             super().setup("fit")
             assert self.train is not None
@@ -119,35 +138,66 @@ class ImageData(InMemoryData):
         except OSError as error:
             raise UserError(f"data.root: cannot write to {self.root_folder} ({error.strerror})") from error
 
-    def unverified(self, problem: str) -> None:
-        """Record that a file differs from the published one.
+    def read_file(self, path: Path) -> bytes:
+        """Read a published file and compare its checksum.
 
         Raises:
-            UserError: with `problem`, unless `verify` is false.
+            UserError: it cannot be read, or is not the published file and `verify` is true.
         """
+        payload = read_bytes(path, "data.root")
+        self._compare(path, len(payload), hashlib.md5(payload).hexdigest())
+        return payload
+
+    def _digest(self, path: Path) -> str:
+        """Return the MD5 of a published file, which is read only if it was not before."""
+        if path not in self._digests:
+            size = check_regular(path, "data.root")
+            if self.verify and size != self.published[path.name].size:
+                self._compare(path, size, "")  # the size alone is an error, so a huge file is not read
+            self._compare(path, size, md5(path))
+        return self._digests[path]
+
+    def _compare(self, path: Path, size: int, digest: str) -> None:
+        self._digests[path] = digest
+        expected = self.published[path.name]
+        if (size, digest) == expected or path in self._reported:
+            return
+        problem = f"{path}: MD5 is {digest}, published is {expected.md5}"
+        if size != expected.size:
+            problem = f"{path}: has {size:,} bytes, published are {expected.size:,}"
         if self.verify:
-            raise UserError(f"{problem}; data.verify=false takes the file as it is")
+            raise UserError(f"{problem}; delete it, or data.verify=false takes the file as it is")
         self.verified = False
+        self._reported.add(path)
         warnings.warn(f"{problem}; the file is taken as it is because data.verify=false", stacklevel=2)
+
+    def fingerprint(self) -> str:
+        """Return a hash of the names and checksums of all files, or of the images if there are no files."""
+        if not self.published:
+            return super().fingerprint()
+        return content_hash([(path.name, self._digest(path)) for path in self.files()])
 
     def read_checked(self, train: bool) -> Batch:
         images, labels = self.read(train)
         split = "training" if train else "test"
+        if len(labels) == 0:
+            raise UserError(f"data.root: the {split} set contains no images")
         if tuple(images.shape[1:]) != self.shape:
             raise UserError(f"data.shape: got {list(self.shape)}, but the {split} images are {list(images.shape[1:])}")
-        if int(labels.max()) >= self.num_classes:
-            raise UserError(f"data.num_classes: got {self.num_classes}, but a {split} label is {int(labels.max())}")
+        wrong = (labels < 0) | (labels >= self.num_classes)
+        if wrong.any():
+            position = int(wrong.int().argmax())
+            raise UserError(
+                f"data.num_classes: got {self.num_classes}, but {split} image {position} has the label "
+                f"{int(labels[position])}; labels are 0 to {self.num_classes - 1}"
+            )
         return images, labels
 
-    def split(self, inputs: Tensor, targets: Tensor) -> tuple[Batch, Batch]:
-        return super().split(*self.without_excluded(inputs, targets))
-
-    def without_excluded(self, images: Tensor, labels: Tensor) -> Batch:
-        """Return the samples whose label is not `exclude_class`."""
+    def split(self, inputs: Tensor, targets: Tensor, ids: Tensor | None) -> tuple[Batch, Batch]:
         if self.exclude_class is None:
-            return images, labels
-        kept = labels != self.exclude_class
-        return images[kept], labels[kept]
+            return super().split(inputs, targets, ids)
+        kept = targets != self.exclude_class
+        return super().split(inputs[kept], targets[kept], ids if ids is None else ids[kept])
 
     def strata(self, targets: Tensor) -> Tensor:
         return targets

@@ -5,8 +5,10 @@ and test follow each other in time: all steps that are predicted in validation c
 has used, and those of the test after both.
 """
 
+import codecs
 import csv
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +16,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from leyden.data.datamodule import InMemoryData, check
+from leyden.data.datamodule import InMemoryData, check, content_hash, printable
+from leyden.data.file_access import check_memory, check_regular
 from leyden.data.loaders import Batch
-from leyden.data.scaling import Scaling
+from leyden.data.scaling import LARGEST, Scaling
 from leyden.errors import UserError
 from leyden.seeding import generator
+
+MAX_BYTES = 200_000_000  # of a CSV file
+MAX_LISTED = 500  # characters of a file that an error shows
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -59,18 +65,22 @@ class Series(InMemoryData):
         check(all(period > 0 for period in self.periods), f"periods: got {list(self.periods)}, each must be at least 1")
         check(self.noise >= 0, f"noise: got {self.noise}, must not be negative")
         check(0 < self.test_fraction < 1, f"test_fraction: got {self.test_fraction}, must be between 0 and 1")
+        check(self.num_steps >= 1, f"num_steps: got {self.num_steps}, must be at least 1")
+        expected = [self.window, 1]
+        check(list(self.shape) == expected, f"shape: got {list(self.shape)}, must be [data.window, 1], here {expected}")
+        check_memory(16 * self.num_steps * (len(self.periods) + 4), "num_steps", self.num_steps)
         super().__post_init__()
+        self._num_test: int | None = None
 
     def files(self) -> Sequence[Path]:
         return [Path(self.path)] if self.path else []
 
     def prepare_data(self) -> None:
         for path in self.files():
-            if not path.is_file():
-                raise UserError(f"data.path: there is no file {path}")
+            check_regular(path, "data.path", MAX_BYTES)
 
     def read(self, train: bool) -> Batch:
-        values = read_column(Path(self.path), self.column) if self.path else self._generated()
+        values = self._values()
         start = len(values) - round(len(values) * self.test_fraction)  # the first step to predict in test
         least = self.window + 2 * self.horizon  # a window to train with and one to validate with
         if start < least or len(values) - start < self.horizon:
@@ -78,9 +88,20 @@ class Series(InMemoryData):
                 f"data.window: {self.window} known steps and {self.horizon} to predict are too many for a series of "
                 f"{len(values)} steps, of which the last {len(values) - start} are the test set"
             )
+        self._num_test = len(values) - start - self.horizon + 1
         steps = values[:start] if train else values[start - self.window :]
         windows = steps.unfold(0, self.window + self.horizon, 1)  # (N, window + horizon), a view of the series
         return windows[:, : self.window, None], windows[:, self.window :].contiguous()
+
+    def count_test(self) -> int | None:
+        return self._num_test
+
+    def fingerprint(self) -> str:
+        """Return a hash of the numbers of the series."""
+        return content_hash(self._values().numpy().tobytes())
+
+    def _values(self) -> Tensor:
+        return read_column(Path(self.path), self.column) if self.path else self._generated()
 
     def _generated(self) -> Tensor:
         rng = generator(self.seed, "series")
@@ -90,10 +111,15 @@ class Series(InMemoryData):
         noise = self.noise * torch.randn(self.num_steps, generator=rng)
         return (seasons + self.trend * time + noise).float()
 
-    def split(self, inputs: Tensor, targets: Tensor) -> tuple[Batch, Batch]:
+    def split(self, inputs: Tensor, targets: Tensor, ids: Tensor | None) -> tuple[Batch, Batch]:
         """Use the last windows for validation. Leave out the windows that overlap with the first of their targets."""
         num = max(1, round(len(targets) * self.val_fraction))
         last = len(targets) - num - (self.horizon - 1)
+        if last < 1:
+            raise UserError(
+                f"data.val_fraction: {self.val_fraction} of {len(targets)} windows leaves none for training, because "
+                f"windows that overlap with the validation are not used"
+            )
         first = last - max(1, round(last * self.limit))
         return (inputs[first:last], targets[first:last]), (inputs[-num:], targets[-num:])
 
@@ -108,23 +134,54 @@ class Series(InMemoryData):
 def read_column(path: Path, column: str | None) -> Tensor:
     """Read a column of a CSV file whose first line contains column names, float32 (N,).
 
-    A file with one column needs no `column`.
+    The file is UTF-8, UTF-16 with a byte order mark, or Latin-1. A file with one column needs no `column`.
 
     Raises:
-        UserError: there is no such column, or a value in it is not a number.
+        UserError: the file is not such a file, there is no such column, or a value in it is not a number.
     """
-    with path.open(newline="") as file:
+    check_regular(path, "data.path", MAX_BYTES)
+    try:
+        with path.open("rb") as file:
+            has_mark = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        for encoding in ("utf-16",) if has_mark else ("utf-8-sig", "latin-1"):
+            try:
+                return _read_column(path, column, encoding)
+            except UnicodeDecodeError:
+                continue
+    except OSError as error:
+        raise UserError(f"data.path: cannot read {path} ({error.strerror})") from error
+    raise UserError(f"data.path: {path} is not a text file in UTF-16, as its first two bytes say")
+
+
+def _read_column(path: Path, column: str | None, encoding: str) -> Tensor:
+    values = array("d")
+    with path.open(newline="", encoding=encoding) as file:
         rows = csv.reader(file)
-        names = next(rows, [])
-        if column is None and len(names) == 1:
-            column = names[0]
-        if column not in names:
-            raise UserError(f"data.column: got {column}, {path} has {', '.join(names) or 'no columns'}")
-        position = names.index(column)
-        values = []
-        for row in rows:
-            values.append(_number(row[position] if position < len(row) else "", f"line {rows.line_num} of {path}"))
-    return torch.tensor(values)
+        try:
+            position = _position(next(rows, []), column, path)
+            blank = 0  # number of the last blank line
+            for row in rows:
+                if not row:
+                    blank = rows.line_num
+                elif blank:  # only the last lines of a file may be blank
+                    raise UserError(f"data.path: line {blank} of {path} is blank, but a step may not be missing")
+                else:
+                    text = row[position] if position < len(row) else ""
+                    values.append(_number(text, f"line {rows.line_num} of {path}"))
+        except csv.Error as error:
+            raise UserError(f"data.path: line {rows.line_num} of {path} is not CSV ({error})") from error
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def _position(names: Sequence[str], column: str | None, path: Path) -> int:
+    if any("\0" in name for name in names):
+        raise UserError(f"data.path: {path} contains NUL characters; save it as CSV in UTF-8")
+    if column is None and len(names) == 1:
+        return 0
+    if column not in names:
+        listed = ", ".join(printable(name) for name in names) or "no columns"
+        raise UserError(f"data.column: got {column}, {path} has {listed[:MAX_LISTED]}")
+    return names.index(column)
 
 
 def _number(text: str, where: str) -> float:
@@ -132,6 +189,6 @@ def _number(text: str, where: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise UserError(f"data.column: {text!r} in {where} is not a number")
+    if not abs(value) <= LARGEST:
+        raise UserError(f"data.column: {text[:MAX_LISTED]!r} in {where} is not a number")
     return value

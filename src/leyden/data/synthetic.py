@@ -3,11 +3,13 @@
 For smoke tests and benchmarks. Metrics on these images say nothing about real data.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 
-from leyden.data.datamodule import check
+from leyden.data.datamodule import check, content_hash
+from leyden.data.file_access import check_memory
 from leyden.data.images import ImageData
 from leyden.data.loaders import Batch
 from leyden.seeding import generator
@@ -28,9 +30,15 @@ class Synthetic(ImageData):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, num in (("num_train", self.num_train), ("num_test", self.num_test)):
-            check(
-                num >= 2 * self.num_classes, f"{name}: got {num}, must be at least twice the {self.num_classes} classes"
-            )
+            least = 2 * self.num_classes
+            check(num >= least, f"{name}: got {num}, must be at least {least}, two per class")
+            check_memory(9 * num * math.prod(self.shape), name, num)  # float32 values and patterns, then uint8
+
+    def count_test(self) -> int:
+        return self.num_test
+
+    def fingerprint(self) -> str:
+        return content_hash(self.seed, self.shape, self.num_classes, self.num_train, self.num_test)
 
     def read(self, train: bool) -> Batch:
         patterns = torch.rand((self.num_classes, *self.shape), generator=generator(self.seed, "patterns"))

@@ -34,7 +34,7 @@ class ClassMetrics(Metric):
         for state in ("probabilities", "predicted", "labels"):
             self.add_state(state, [], dist_reduce_fx="cat")
         # Results of the last `compute`, over all processes.
-        self.confusion = torch.zeros(num_classes, 0, dtype=torch.int64)  # (K, K), rows are the true classes
+        self.confusion: Tensor | None = None  # int64 (K, K), rows are the true classes
         self.absent: list[int] = []  # classes without a sample
 
     def update(self, logits: Tensor, labels: Tensor) -> None:

@@ -99,7 +99,7 @@ class SampleQuality(nn.Module):
         Returns:
             fcd: Fréchet distance between the features; 0 if the distributions are equal, lower is better.
             coverage: fraction of the classes that are generated, see `coverage`.
-            judge_acc: accuracy of the feature extractor on the real images; how far to trust the other two metrics.
+            judge_acc: accuracy of the feature extractor on the real images. The others mean little if it is low.
         """
         mean, covariance, accuracy = self.real.moments(module)
         self.real = FeatureSums(NUM_FEATURES)

@@ -11,7 +11,7 @@ from leyden.data.datamodule import DataFacts
 from leyden.data.loaders import Batch
 from leyden.metrics.classification import ClassMetrics
 from leyden.modules.losses import ClassLoss, class_loss, l1_norm
-from leyden.modules.mixing import mix
+from leyden.modules.mixing import check_alpha, mix
 from leyden.modules.supervised import SupervisedModule
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
@@ -33,7 +33,8 @@ class Classifier(SupervisedModule):
             least 0 and below 1.
         gamma: exponent of the focal loss, at least 0.
         l1: penalty for each unit of absolute weight (Tibshirani, 1996), at least 0; biases and norms are left out.
-        mixup, cutmix: alpha of this way of mixing training samples, see `leyden.modules.mixing`; 0 turns it off.
+        mixup, cutmix: alpha of this way of mixing training samples, see `leyden.modules.mixing`: 0, which turns it
+            off, or 0.01 to 1000.
 
     Raises:
         ValueError: a number is out of its range.
@@ -53,11 +54,15 @@ class Classifier(SupervisedModule):
         mixup: float,
         cutmix: float,
     ) -> None:
+        if num_classes < 2:
+            raise ValueError(f"num_classes: got {num_classes}, must be at least 2")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing: got {label_smoothing}, must be at least 0 and below 1")
-        for name, value in {"gamma": gamma, "l1": l1, "mixup": mixup, "cutmix": cutmix}.items():
+        for name, value in {"gamma": gamma, "l1": l1}.items():
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name}: got {value}, must be at least 0")
+        for name, alpha in {"mixup": mixup, "cutmix": cutmix}.items():
+            check_alpha(name, alpha)
         metrics = MetricCollection({"classes": ClassMetrics(num_classes)})
         super().__init__(net, optimizer, scheduler, objective, metrics, ("loss", "acc"))
         self.num_classes, self.loss_name, self.gamma = num_classes, loss, gamma
@@ -115,6 +120,7 @@ class Classifier(SupervisedModule):
 
     def report(self) -> dict[str, Any]:
         tested = class_metrics(self.test_metrics)
+        assert tested.confusion is not None
         return {"confusion": tested.confusion.tolist(), "absent_classes": self._absent(tested)}
 
 

@@ -14,6 +14,7 @@ from leyden.metrics.accumulators import EpochMeanAccumulator, ExactMetrics
 from leyden.modules.losses import RegressionLoss, regression_loss
 from leyden.modules.regressor import copy_scaling
 from leyden.modules.supervised import SupervisedModule
+from leyden.nets.layers import check_shape
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 SEASON_WINDOWS = 1000  # windows on which the season is estimated
@@ -57,6 +58,7 @@ class Forecaster(SupervisedModule):
         season: int | None,
         loss: RegressionLoss,
     ) -> None:
+        check_shape(in_shape, num_outputs)
         if season is not None and not 1 <= season <= in_shape[0]:
             raise ValueError(f"season: got {season}, must be between 1 and the window of {in_shape[0]}, or null")
         metrics = ExactMetrics({"mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)})

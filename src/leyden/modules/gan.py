@@ -7,6 +7,7 @@ the R1 penalty on the gradient of the discriminator (Mescheder et al., 2018), sp
 generator (Yazıcı et al., 2019).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -68,8 +69,8 @@ class GAN(GenerativeModule):
         train_metrics = ("loss", "discriminator", "generator")
         super().__init__(net, optimizer, scheduler, objective, train_metrics, num_classes, num_samples)
         for name, value in (("r1", r1), ("gradient_clip_val", gradient_clip_val)):
-            if value < 0:
-                raise ValueError(f"{name}: got {value}, must not be negative")
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name}: got {value}, must be at least 0")
         if not 0 <= ema < 1:
             raise ValueError(f"ema: got {ema}, must be at least 0 and below 1")
         self.automatic_optimization = False
@@ -177,7 +178,7 @@ class GAN(GenerativeModule):
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Return the cross-entropy, (), from the logits (B,) of real and of generated images for being real."""
+    """Return the cross-entropy, (), of logits (B,): those of real images with "real", the others with "generated"."""
     return softplus(-real).mean() + softplus(fake).mean()
 
 

@@ -14,7 +14,7 @@ class Likelihood(nn.Module, ABC):
     """A distribution of each pixel, given the logit of its mean."""
 
     def targets(self, pixels: Tensor, rng: torch.Generator | None) -> Tensor:
-        """Return what is encoded and reconstructed of images, 0 to 1; for `rng` see `draw`."""
+        """Return the pixels that are encoded and reconstructed, for images from 0 to 1; for `rng` see `draw`."""
         return pixels
 
     @abstractmethod
@@ -40,7 +40,7 @@ class DiscretisedLogistic(Likelihood):
     """Pixels with 256 levels: a logistic distribution that is divided into 256 bins (Kingma et al., 2016).
 
     The decoder gives the mean, between 0 and 1. The scale is learned, one for each channel. The first and the last bin
-    (black and white) contain everything beyond them.
+    (black and white) contain all values beyond them.
 
     Args:
         channels: C of an image.

@@ -3,6 +3,9 @@
 Each sample is mixed with the one before it, and the first with the last. Batches are in random order, so this is a
 random pair. As in the papers, the amount is drawn for each batch from Beta(alpha, alpha). It comes from torch's
 generator on the CPU, which is seeded at each step.
+
+`torchvision.transforms.v2` has `MixUp` and `CutMix`, which take images only. This file also mixes features and series,
+and it fixes the order of the random numbers: a run resumed after an update of torchvision draws the same ones.
 """
 
 import math
@@ -14,6 +17,8 @@ from torch.distributions import Beta
 from leyden.data.loaders import Batch
 from leyden.errors import UserError
 from leyden.modules.losses import class_probabilities
+
+LEAST_ALPHA, LARGEST_ALPHA = 0.01, 1000.0
 
 
 def mix(batch: Batch, num_classes: int, mixup_alpha: float, cutmix_alpha: float) -> Batch:
@@ -36,6 +41,12 @@ def mix(batch: Batch, num_classes: int, mixup_alpha: float, cutmix_alpha: float)
     else:
         inputs = blend(inputs, weight)
     return inputs, blend(targets, weight)
+
+
+def check_alpha(name: str, alpha: float) -> None:
+    """Raise ValueError unless `alpha` is 0 or in a range in which torch can draw from the Beta distribution."""
+    if alpha and not LEAST_ALPHA <= alpha <= LARGEST_ALPHA:
+        raise ValueError(f"{name}: got {alpha}, must be 0, or between {LEAST_ALPHA} and {LARGEST_ALPHA}")
 
 
 def blend(values: Tensor, weight: float) -> Tensor:

@@ -45,6 +45,8 @@ class Multilabel(SupervisedModule):
         num_classes: int,
         thresholds: Thresholds,
     ) -> None:
+        if num_classes < 1:
+            raise ValueError(f"num_classes: got {num_classes}, must be at least 1")
         super().__init__(net, optimizer, scheduler, objective, MetricCollection({"labels": LabelMetrics()}))
         self.fixed = thresholds == "fixed"
         self.class_names = [f"label {number}" for number in range(num_classes)]

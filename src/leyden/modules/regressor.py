@@ -11,6 +11,7 @@ from leyden.data.scaling import Scaling
 from leyden.metrics.accumulators import ExactMetrics
 from leyden.modules.losses import RegressionLoss, regression_loss
 from leyden.modules.supervised import SupervisedModule
+from leyden.nets.layers import check_shape
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
@@ -40,6 +41,7 @@ class Regressor(SupervisedModule):
         num_outputs: int,
         loss: RegressionLoss,
     ) -> None:
+        check_shape(in_shape, num_outputs)
         super().__init__(net, optimizer, scheduler, objective, evaluation_metrics())
         self.scaling = Scaling(in_shape, num_outputs)
         self.loss_name = loss

@@ -30,7 +30,7 @@ class Transcriber(SupervisedModule):
             least 0 and below 1.
 
     Raises:
-        ValueError: `label_smoothing` is out of its range.
+        ValueError: a number is out of its range.
     """
 
     def __init__(
@@ -43,6 +43,9 @@ class Transcriber(SupervisedModule):
         length: int,
         label_smoothing: float,
     ) -> None:
+        for name, value, least in (("num_symbols", num_symbols, 2), ("length", length, 1)):
+            if value < least:
+                raise ValueError(f"{name}: got {value}, must be at least {least}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing: got {label_smoothing}, must be at least 0 and below 1")
         super().__init__(net, optimizer, scheduler, objective, MetricCollection({"text": TextMetrics(num_symbols)}))

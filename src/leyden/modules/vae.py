@@ -42,7 +42,7 @@ class VAE(GenerativeModule):
             logistic for colour images.
 
     Raises:
-        ValueError: `beta` is negative, or `num_classes` or `num_samples` is below 2.
+        ValueError: `beta` is out of its range, or `num_classes` or `num_samples` is below 2.
     """
 
     net: GaussianAutoencoder
@@ -62,8 +62,8 @@ class VAE(GenerativeModule):
         if not isinstance(net, GaussianAutoencoder):
             raise wrong_net(net, "vae")
         super().__init__(net, optimizer, scheduler, objective, METRICS, num_classes, num_samples)
-        if beta < 0:
-            raise ValueError(f"beta: got {beta}, must not be negative")
+        if not 0 <= beta < math.inf:
+            raise ValueError(f"beta: got {beta}, must be at least 0")
         self.beta = beta
         grey = likelihood == "bernoulli" or (likelihood == "auto" and net.in_shape[0] == 1)
         self.likelihood = Bernoulli() if grey else DiscretisedLogistic(net.in_shape[0])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from leyden.nets.layers import ACTIVATIONS, Activation, Init, Norm, check_sizes, dense, initialise, norm_2d
+from leyden.nets.layers import ACTIVATIONS, Activation, Init, Norm, check_shape, check_sizes, dense, initialise, norm_2d
 
 KERNEL = 5
 
@@ -44,6 +44,7 @@ class CNN(nn.Module):
         init: Init,
     ) -> None:
         super().__init__()
+        check_shape(in_shape, num_outputs)
         if len(in_shape) != 3:
             raise ValueError(f"in_shape: got {list(in_shape)}, a cnn needs images [channels, height, width]")
         check_sizes("channels", channels)

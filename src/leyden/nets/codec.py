@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrum
 
-from leyden.nets.layers import Norm, check_sizes, norm_2d
+from leyden.nets.layers import Norm, check_shape, check_sizes, norm_2d
 
 SLOPE = 0.2  # of leaky relu for negative inputs
 
@@ -87,6 +87,7 @@ def deepest_shape(in_shape: Sequence[int], channels: Sequence[int]) -> tuple[int
         raise ValueError("channels: got [], must have at least one convolution")
     if len(in_shape) != 3:
         raise ValueError(f"in_shape: got {list(in_shape)}, an encoder needs images [channels, height, width]")
+    check_shape(in_shape)
     factor = 2 ** len(channels)
     if any(side % factor for side in in_shape[1:]):
         raise ValueError(
@@ -132,7 +133,7 @@ class Autoencoder(NetPair):
 
 
 class GaussianAutoencoder(Autoencoder):
-    """Autoencoder whose encoder returns a normal distribution over latents; arguments and errors of `Autoencoder`."""
+    """Autoencoder whose encoder returns a normal distribution over latents. Arguments and errors: see `Autoencoder`."""
 
     codes_per_latent = 2
 

@@ -26,7 +26,7 @@ def norm_1d(norm: Norm, size: int) -> list[nn.Module]:
 
 
 def norm_2d(norm: Norm, channels: int) -> list[nn.Module]:
-    """Return the normalisation of (B, channels, H, W) as a list of zero or one module; layer is over C, H and W."""
+    """Return the normalisation of (B, channels, H, W) as a list of zero or one module. Layer norm uses C, H and W."""
     if norm == "none":
         return []
     return [nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(1, channels)]
@@ -56,6 +56,14 @@ def check_sizes(name: str, sizes: Sequence[int]) -> None:
     """Raise ValueError unless every size is at least 1."""
     if any(size < 1 for size in sizes):
         raise ValueError(f"{name}: got {list(sizes)}, every size must be at least 1")
+
+
+def check_shape(in_shape: Sequence[int], num_outputs: int = 1) -> None:
+    """Raise ValueError unless all sides of a sample and the number of outputs are at least 1."""
+    if not in_shape or any(side < 1 for side in in_shape):
+        raise ValueError(f"in_shape: got {list(in_shape)}, every side must be at least 1")
+    if num_outputs < 1:
+        raise ValueError(f"num_outputs: got {num_outputs}, must be at least 1")
 
 
 def initialise(net: nn.Module, init: Init, activation: Activation) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from leyden.nets.layers import Activation, Init, Norm, dense, initialise
+from leyden.nets.layers import Activation, Init, Norm, check_shape, dense, initialise
 
 
 class MLP(nn.Module):
@@ -35,6 +35,7 @@ class MLP(nn.Module):
         init: Init,
     ) -> None:
         super().__init__()
+        check_shape(in_shape, num_outputs)
         self.layers = dense(math.prod(in_shape), hidden, num_outputs, activation, dropout, norm)
         initialise(self, init, activation)
 

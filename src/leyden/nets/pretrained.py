@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchvision import models
 
+from leyden.nets.layers import check_shape
+
 AUXILIARY = ("googlenet", "inception_v3")  # have auxiliary heads for training, which batch norm makes unnecessary
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -50,11 +52,14 @@ class Pretrained(nn.Module):
         freeze_epochs: int,
     ) -> None:
         super().__init__()
+        check_shape(in_shape, num_outputs)
         if len(in_shape) != 3 or in_shape[0] not in (1, 3):
             raise ValueError(f"in_shape: got {list(in_shape)}, a pretrained net needs images [1 or 3, height, width]")
         known = models.list_models(module=models)
         if name not in known:
             raise ValueError(f"name: got {name!r}; torchvision has {', '.join(known)}")
+        if size < 1:
+            raise ValueError(f"size: got {size}, must be at least 1")
         if freeze_epochs < 0:
             raise ValueError(f"freeze_epochs: got {freeze_epochs}, must be at least 0")
         if freeze_epochs and weights == "none":

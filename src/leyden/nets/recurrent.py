@@ -15,6 +15,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from leyden.nets.layers import check_shape
+
 Cell = Literal["rnn", "lstm", "gru"]
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -46,6 +48,7 @@ class Recurrent(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
+        check_shape(in_shape, num_outputs)
         if len(in_shape) not in (2, 3):
             raise ValueError(
                 f"in_shape: got {list(in_shape)}, a recurrent net needs images [channels, height, width] or series "

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from leyden.nets.layers import check_sizes
+from leyden.nets.layers import check_shape, check_sizes
 
 
 class ResNet(nn.Module):
@@ -39,6 +39,7 @@ class ResNet(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
+        check_shape(in_shape, num_outputs)
         if len(in_shape) != 3:
             raise ValueError(f"in_shape: got {list(in_shape)}, a resnet needs images [channels, height, width]")
         if not widths or len(widths) != len(depths):

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from leyden.nets.layers import check_shape
 from leyden.nets.transformer import Attention, EncoderBlock, FeedForward, Positions, Stem, Tokens, check_sizes
 
 
@@ -74,6 +75,7 @@ class Seq2Seq(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
+        check_shape(in_shape, num_outputs)
         check_sizes(dim, num_layers, num_heads, mlp_ratio, dropout)
         if length < 1 or num_outputs % length:
             raise ValueError(f"length: got {length}, must divide the number of outputs, {num_outputs}")

@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+from leyden.nets.layers import check_shape
+
 Positions = Literal["learned", "sinusoidal"]
 Pooling = Literal["class", "mean"]
 Stem = Literal["patch", "conv"]
@@ -213,6 +215,7 @@ class Transformer(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
+        check_shape(in_shape, num_outputs)
         check_sizes(dim, num_layers, num_heads, mlp_ratio, dropout)
         self.tokens = Tokens(in_shape, dim, patch, positions, stem)
         class_token = nn.init.trunc_normal_(torch.empty(1, 1, dim), std=0.02)
@@ -255,7 +258,7 @@ def check_sizes(dim: int, num_layers: int, num_heads: int, mlp_ratio: float, dro
         raise ValueError(f"dim: got {dim}, must be an even number, at least 2")
     if num_layers < 1:
         raise ValueError(f"num_layers: got {num_layers}, must be at least 1")
-    if mlp_ratio * dim < 1:
+    if not 1 <= mlp_ratio * dim < math.inf:
         raise ValueError(f"mlp_ratio: got {mlp_ratio}, must be at least 1 / dim")
     if num_heads < 1 or dim % num_heads:
         raise ValueError(f"num_heads: got {num_heads}, must divide dim, which is {dim}")

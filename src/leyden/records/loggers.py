@@ -5,8 +5,10 @@ Lightning's `CSVLogger` deletes its file when a run is resumed; `MetricsCSV` kee
 
 import csv
 import io
+import threading
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,31 +94,55 @@ class TensorBoard(TensorBoardLogger):
 
     def __init__(self, folder: Path, first_step: int = 0) -> None:
         super().__init__(folder, name="", version="", default_hp_metric=False, purge_step=first_step or None)
+        threading.excepthook = _print_error_of_thread
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
-        self.experiment.flush()
+        with _writing_events(self.root_dir):
+            super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+            self.experiment.flush()
 
     @rank_zero_only
     def log_text(self, name: str, text: str) -> None:
         """Show `text` (markdown) on the page TEXT."""
-        self.experiment.add_text(name, text)
+        with _writing_events(self.root_dir):
+            self.experiment.add_text(name, text)
 
     @rank_zero_only
     def log_image(self, name: str, image: Tensor, step: int = 0) -> None:
         """Show `image`, float (C, H, W) from 0 to 1, on the page IMAGES."""
-        self.experiment.add_image(name, image, step)
+        with _writing_events(self.root_dir):
+            self.experiment.add_image(name, image, step)
 
     @rank_zero_only
     def log_result(self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:
         """Show the config with the final metrics on the page HPARAMS."""
         # Each metric is a scalar, too; under its own name it would be another point of its curve.
         final = {f"reached/{name}": value for name, value in metrics.items()}
-        self.log_hyperparams(dict(_flat(config)), final, step=step)
+        with _writing_events(self.root_dir):
+            self.log_hyperparams(dict(_flat(config)), final, step=step)
 
     def save(self) -> None:
         """Do nothing: everything is written already."""
+
+
+@contextmanager
+def _writing_events(folder: str) -> Iterator[None]:
+    """Turn an error of the disk into a UserError. Lightning hides it in a ValueError about the type of the metric."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise UserError(f"{folder}: TensorBoard's events cannot be written ({cause.strerror})") from error
+
+
+def _print_error_of_thread(error: threading.ExceptHookArgs) -> None:
+    """Print an error that ends a thread, except one of the disk in TensorBoard's writer: `flush` raises it again."""
+    if isinstance(error.exc_value, OSError) and type(error.thread).__name__ == "_AsyncWriterThread":
+        return
+    threading.__excepthook__(error)
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -23,8 +23,13 @@ PACKAGES = ("leyden", "torch", "lightning", "torchmetrics", "torchvision", "hydr
 MAX_UNTRACKED_BYTES = 1_000_000  # of a file; larger ones are named without their content
 
 
-def write_origin(folder: Path) -> None:
-    """Write origin.json with command, versions and git commit, and uncommitted.diff if the code differs from it."""
+def write_origin(folder: Path, fingerprint: str = "") -> None:
+    """Write origin.json with command, versions, git commit and data; and uncommitted.diff if the code differs from it.
+
+    Args:
+        folder: the run folder.
+        fingerprint: of the data, see `leyden.data.datamodule.InMemoryData.fingerprint`.
+    """
     commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     origin = {
         "command": this_command(),
@@ -34,6 +39,7 @@ def write_origin(folder: Path) -> None:
             "commit": commit.strip() if commit is not None else None,
             "dirty": bool(status.strip()) if status is not None else None,
         },
+        "fingerprint": fingerprint,
     }
     write_text(folder / "origin.json", json.dumps(origin, indent=2) + "\n")
     if difference := (_git("diff", "HEAD") or "") + _untracked():

@@ -43,7 +43,7 @@ def run(arguments: list[str], config: DictConfig, context: HydraContext, task: T
 
 
 def make_runner(launcher: Launcher, plan: Plan) -> tuple[Runner, str]:
-    """Return the runner of the jobs, and what a shell command starts with in order to have a job's environment."""
+    """Return the runner of the jobs, and the prefix that gives a shell command the environment of a job."""
     if not isinstance(launcher, SubprocessLauncher):
         return LauncherRunner(launcher, plan.settings["batch"]), ""
     n_jobs, trainer = launcher.n_jobs, plan.config.trainer

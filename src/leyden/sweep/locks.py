@@ -1,4 +1,4 @@
-"""Which worker runs which trial. A lock is free as soon as the process that holds it is gone.
+"""Locks that decide which worker runs which trial. A lock is free as soon as the process that holds it is gone.
 
 There are no heartbeats, clocks or timeouts: the kernel frees the file locks of a dead process, and PostgreSQL frees the
 locks of a closed connection.

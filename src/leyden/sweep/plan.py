@@ -35,7 +35,7 @@ class Plan:
         space: what differs between the trials.
         config: the config with `base`, but without any override of the space.
         choices: the group choices of `config`: group → choice.
-        variants: overrides of a choice of a config group → what is known about it.
+        variants: override that selects a choice of a config group → the properties of that config.
         values: the values of `config` before interpolation, see `flat_config`.
         compose: returns the config of a run.
     """
@@ -138,7 +138,7 @@ class Plan:
 
     @cached_property
     def name(self) -> str:
-        """``sweep.name``, or the file in conf/sweep, the data set and model of all trials, and a digest."""
+        """``sweep.name``; if it is null, a name made of the file in conf/sweep, the data, the model and a digest."""
         if self.settings["name"]:
             return str(self.settings["name"])
         swept = [axis.key for axis in self.space.axes]

@@ -49,9 +49,9 @@ class Configuration:
 
 
 def best_configurations(trials: "Sequence[FrozenTrial]", plan: Plan) -> list[Configuration]:
-    """Return the best configuration; with several objectives all that no other one beats in every objective.
+    """Return the best configuration; with several objectives, all configurations that no other one dominates.
 
-    A configuration some of whose runs failed is not compared with complete ones. Equal means are ordered by the
+    If some runs of a configuration failed, it is not compared with complete ones. Equal means are ordered by the
     validation loss, if all of them have one, and then by the number of the trial.
     """
     found = configurations(trials)
@@ -83,5 +83,5 @@ def configurations(trials: "Sequence[FrozenTrial]") -> list[Configuration]:
 
 
 def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Return whether `one` is as small as `other` everywhere, and smaller somewhere."""
+    """Return whether `one` is at most `other` in every objective, and smaller in at least one."""
     return all(a <= b for a, b in zip(one, other, strict=True)) and list(one) != list(other)

@@ -72,6 +72,6 @@ def divide(gpus: Sequence[str], devices: int, index: int, n_jobs: int) -> dict[s
 
 
 def threads_prefix(environment: Mapping[str, str]) -> str:
-    """Return what a shell command starts with in order to use as many threads as a job with this environment."""
+    """Return the prefix with which a shell command uses as many threads as a job with this environment."""
     merged = {**os.environ, **environment}
     return f"OMP_NUM_THREADS={merged['OMP_NUM_THREADS']} " if "OMP_NUM_THREADS" in merged else ""

@@ -1,4 +1,4 @@
-"""Run jobs: as processes of this machine, or in batches by another launcher of Hydra's."""
+"""Run jobs: as processes of this machine, or in batches by another launcher of Hydra."""
 
 import os
 import signal

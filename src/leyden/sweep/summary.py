@@ -32,7 +32,7 @@ def summarise(plan: Plan, study: "optuna.Study", environment: str, already: bool
     Args:
         plan: the sweep.
         study: its trials.
-        environment: what a shell command starts with in order to have a job's environment.
+        environment: prefix that gives a shell command the environment of a job.
         already: whether all trials had ended before this start.
 
     Returns:

@@ -14,7 +14,7 @@ Compose = Callable[[Sequence[str]], DictConfig]
 
 @dataclass(frozen=True)
 class Variant:
-    """What is known about the config of one choice of a config group.
+    """Properties of the config that one choice of a config group gives.
 
     Args:
         objective: its metric and mode.

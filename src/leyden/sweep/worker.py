@@ -52,7 +52,7 @@ class Sweep:
     Args:
         plan: the sweep.
         runner: runs the jobs.
-        environment: what a shell command starts with in order to have a job's environment.
+        environment: prefix that gives a shell command the environment of a job.
     """
 
     def __init__(self, plan: Plan, runner: Runner, environment: str) -> None:
@@ -230,7 +230,7 @@ class Sweep:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Note SIGTERM, SIGHUP and Ctrl-C; the loop ends after its step. A second signal ends the process."""
+        """Record SIGTERM, SIGHUP and Ctrl-C: the loop ends after its current step. A second signal ends the process."""
 
         def note(signum: int, frame: object) -> None:
             self.signum = signum

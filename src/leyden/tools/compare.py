@@ -19,6 +19,7 @@ NOT_CONFIGURATION = (
     "paths.", "name", "resume", "tensorboard", "logger.", "plugins", "checkpoint.",
     "data.root", "data.path", "data.cache", "data.verify", "data.download", "data.mirrors",
 )  # fmt: skip
+USER_FILES = ("data.path", "data.cache")  # a data set with one of these keys reads files of the user
 MIN_PAIRS = 3  # a paired test over fewer seeds says nothing
 NONE = "–"
 
@@ -67,11 +68,14 @@ def default_metrics(runs: Sequence[Run]) -> list[str]:
 def configuration(run: Run) -> dict[str, str]:
     """Return what the run trained: the config without seed, fold, locations and measured values.
 
-    A choice such as ``model=gru`` replaces the name of its class.
+    A choice such as ``model=gru`` replaces the name of its class. For files of the user, the fingerprint of
+    the data is included: the same config may have been used with other files.
     """
     names = choice_names(run.config)
     ignored = {*REPLICATES, *measured_keys(run.config), *(f"{group}._target_" for group in names)}
     kept = {k: v for k, v in run.config.items() if k not in ignored and not k.startswith(NOT_CONFIGURATION)}
+    if any(value(run.config, key) not in (NONE, "None") for key in USER_FILES):
+        kept["data.fingerprint"] = printable(str(run.report.get("fingerprint", "")))[:8]
     return {**names, **kept}
 
 

@@ -1,11 +1,13 @@
 """Evaluate the best checkpoint of a run again."""
 
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
 from leyden.errors import UserError
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+CACHE = "data/cache"  # the default of data.cache
 Split = Literal["val", "test"]
 
 
@@ -40,16 +42,33 @@ def evaluate(
 
     silence_lightning()
     cfg = stored_config(Path(run))
-    spec = with_locations(section(cfg, "data"), root=data_root, path=data_path)
+    spec = harmless(with_locations(section(cfg, "data"), root=data_root, path=data_path))
     trainer = one_device_trainer(accelerator, section(cfg, "trainer"))
     module, data = leyden.load(run), instantiate(spec, "data")
+    if missing := [path for path in data.files() if not path.exists()]:
+        raise UserError(f"{missing[0]}: does not exist. Name the folder of the data with --data-root")
     if isinstance(module, GenerativeModule):
         data.prepare_data()
         data.setup("fit")
         module.classes_in = data.facts().classes_in
+    warn_if_changed(Path(run), data, elsewhere=bool(data_root or data_path))
     check = trainer.test if split == "test" else trainer.validate
     check(module, datamodule=data, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def warn_if_changed(run: Path, data: Any, *, elsewhere: bool) -> None:
+    """Print a warning if the data has changed since the run, except if the user asks for data from `elsewhere`."""
+    from leyden.records.json_files import read_origin
+
+    if elsewhere or not (run / "origin.json").exists():
+        return
+    data.prepare_data()
+    before = read_origin(run).get("fingerprint")
+    if before and before != data.fingerprint():
+        print(
+            "warning: the data has changed since this run, so the metrics may differ from its report", file=sys.stderr
+        )
 
 
 def with_locations(spec: dict[str, Any], **locations: str | None) -> dict[str, Any]:
@@ -68,6 +87,15 @@ def with_locations(spec: dict[str, Any], **locations: str | None) -> dict[str, A
     return {**spec, **given}
 
 
+def harmless(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return `spec`, a ``data`` section that may come from a stranger, changed so that it harms nothing.
+
+    Nothing is downloaded, and images are decoded into the default cache of this clone, not into a folder that it names.
+    """
+    own = {"download": False, "cache": CACHE}
+    return {**spec, **{key: value for key, value in own.items() if key in spec}}
+
+
 def one_device_trainer(accelerator: str, settings: dict[str, Any]) -> Any:
     """Return a Trainer that writes nothing and computes as the Trainer of the run did.
 
@@ -78,11 +106,13 @@ def one_device_trainer(accelerator: str, settings: dict[str, Any]) -> Any:
     Raises:
         UserError: this machine has no such accelerator, or it does not support the precision.
     """
+    import torch
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch import Trainer
 
     if accelerator not in ACCELERATORS:
         raise UserError(f"--accelerator: got {accelerator}, must be one of {', '.join(ACCELERATORS)}")
+    torch.set_float32_matmul_precision(settings["matmul_precision"])
     try:
         return Trainer(
             accelerator=accelerator,

@@ -1,6 +1,5 @@
 """Read finished runs for a comparison. The folders may come from somebody else, and may be damaged."""
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from leyden.errors import UserError
-from leyden.records.run_folder import one_line, read_config
+from leyden.records.json_files import read_json
+from leyden.records.run_folder import read_config
 
 REPLICATES = ("seed", "data.seed", "data.fold")  # runs of one configuration may differ in these keys
 NEEDED = ("seed", "name", "data._target_", "model._target_")
@@ -65,20 +65,16 @@ def read_run(folder: Path) -> Run:
     path = folder / "report.json"
     if path.stat().st_size > MAX_REPORT_BYTES:
         raise UserError(f"{path}: is larger than 16 MB, so it is not a report of Leyden")
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is damaged ({one_line(error)})") from error
-    return Run(folder, check_report(report, path), config)
+    return Run(folder, check_report(read_json(path), path), config)
 
 
-def check_report(report: Any, path: Path) -> dict[str, Any]:
+def check_report(report: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return the parts of a report that are compared.
 
     Raises:
         UserError: one of them is missing or has the wrong type.
     """
-    if not isinstance(report, dict) or not isinstance(report.get("metrics"), dict):
+    if not isinstance(report.get("metrics"), dict):
         raise UserError(f"{path}: is damaged (it has no metrics)")
     number = (int, float)
     wanted: dict[str, dict[str, Any]] = {
@@ -115,5 +111,5 @@ def flat(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
 
 
 def printable(text: str) -> str:
-    """Return `text` with a ``?`` for each control character: a terminal would obey it."""
+    """Return `text` with a ``?`` for each control character: a terminal would execute it."""
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -20,7 +20,7 @@ from leyden.errors import DivergedError, StoppedError, UserError
 from leyden.records.run_folder import best_checkpoint, last_checkpoint, previous_checkpoint, refuse_link
 from leyden.training.callbacks import DIVERGED_ADVICE, DivergenceGuard, better
 from leyden.training.fast_loop import mark_between_epochs, step_plateau_schedules
-from leyden.training.signals import SIGNALS, stop_message
+from leyden.training.signals import replace_handlers, stop_message
 
 SIGNAL_INTERVAL = 10  # steps; with several processes they ask each other only so often whether one got a signal
 
@@ -53,8 +53,7 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning's own handler talks to the other processes from inside the handler, in the middle of whatever they
         # are exchanging. This one replaces it until training ends.
-        for signum in SIGNALS:
-            signal.signal(signum, self._on_signal)
+        replace_handlers(self._on_signal)
 
     def _on_signal(self, signum: int, frame: object) -> None:
         self.signum = signum

@@ -209,7 +209,7 @@ def _overrides(instance: Any, base: type, methods: tuple[str, ...]) -> bool:
 
 
 def drop_empty_hooks(listener: Callback | LightningModule) -> None:
-    """Replace hooks that were not overridden by None, so that Lightning skips them. Saves 0.1 ms per step."""
+    """Set the hooks that no class overrides to None, so that Lightning skips them. Saves 0.1 ms per step."""
     base = Callback if isinstance(listener, Callback) else LightningModule
     for hook in HOOKS:
         if getattr(type(listener), hook) is getattr(base, hook):

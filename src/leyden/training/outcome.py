@@ -13,13 +13,14 @@ from leyden.records import run_folder
 from leyden.records.json_files import read_origin
 from leyden.records.loggers import TensorBoard
 from leyden.records.report import device_name, print_report, this_command, training_time, write_report
-from leyden.training.signals import raise_on_signals
+from leyden.training.signals import announce, restore_handlers
 from leyden.training.trainer import Training
 
 
 def test(training: Training, module: BaseModule, data: InMemoryData, folder: Path, cfg: DictConfig) -> None:
     """Test the best checkpoint, once. A run without a validation so far is validated first."""
-    raise_on_signals("after the training", folder)
+    announce("after the training", folder)
+    restore_handlers()
     trainer = training.trainer
     if training.checkpoints.best_epoch < 0:
         trainer.validate(module, datamodule=data, verbose=False)

@@ -1,13 +1,18 @@
 """From which checkpoint a run resumes, and whether it has anything left to do."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from leyden.config.stored import stored_config
+from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.records import run_folder
 from leyden.records.checkpoint_file import read_checkpoint
+from leyden.records.json_files import read_origin
+from leyden.records.loggers import read_metrics
 
 
 def last_good_checkpoint(folder: Path) -> tuple[Path | None, dict[str, Any] | None]:
@@ -35,6 +40,25 @@ def last_good_checkpoint(folder: Path) -> tuple[Path | None, dict[str, Any] | No
     return None, None
 
 
+def check_progress(folder: Path, done: int, cfg: DictConfig) -> None:
+    """Compare the number of epochs that a run has done with its config and its metrics.csv.
+
+    Raises:
+        UserError: the run has already trained more epochs than `cfg` wants.
+    """
+    if done > cfg.trainer.max_epochs:
+        raise UserError(
+            f"trainer.max_epochs: got {cfg.trainer.max_epochs}, but the run has already trained {done} epochs"
+        )
+    path = folder / "metrics.csv"
+    rows = sum(bool(row.get("time/train_seconds")) for row in read_metrics(path))
+    if rows < done:
+        print(
+            f"warning: {path}: has the metrics of {rows} epochs, but the run has trained {done}. The others are lost",
+            file=sys.stderr,
+        )
+
+
 def is_done(cfg: DictConfig, report: dict[str, Any]) -> bool:
     """Whether the finished run has nothing left to do with this config; a run that stopped early may have."""
     stopped_early = report["epochs"] < report["max_epochs"]
@@ -42,3 +66,28 @@ def is_done(cfg: DictConfig, report: dict[str, Any]) -> bool:
     if stopped_early and cfg.early_stopping.patience > patience:
         return False
     return bool(cfg.trainer.max_epochs <= report["max_epochs"])
+
+
+def check_same_data(folder: Path, data: InMemoryData, cfg: DictConfig) -> None:
+    """Check that a resumed run reads the data it began with. Warn if `init_from` may show it its own test samples.
+
+    Raises:
+        UserError: the data has changed since the run in `folder` began: samples may have moved between its splits.
+    """
+    if (folder / "origin.json").exists():
+        before = read_origin(folder).get("fingerprint")
+        if before and before != data.fingerprint():
+            raise UserError(
+                "data: the files have changed since this run began, so it cannot be resumed exactly. Restore them, or "
+                f"start a new run: init_from={folder}"
+            )
+    if cfg.init_from is not None:
+        other = stored_config(Path(cfg.init_from).expanduser())
+        same_data = other.data._target_ == cfg.data._target_
+        if same_data and other.data.get("seed") != cfg.data.get("seed"):
+            seed = other.data.get("seed")
+            print(
+                f"warning: init_from: that run split its data with data.seed={seed}. Its training samples may be in "
+                f"the validation or test split of this run; data.seed={seed} avoids it",
+                file=sys.stderr,
+            )

@@ -18,6 +18,7 @@ from leyden.config.builders import build_callbacks, build_loggers, section
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
+from leyden.modules.combinations import check_combinations
 from leyden.records.checkpoint_file import AtomicCheckpointIO
 from leyden.records.loggers import MetricsCSV
 from leyden.training.callbacks import (
@@ -82,6 +83,7 @@ def build_training(
         UserError: this machine does not have such a device, or a value does not fit another.
     """
     check_manual_optimization(module, cfg)
+    check_combinations(module, data.shape, data.batch_size, cfg.trainer.compile)
     trainer = _bare_trainer(section(cfg, "trainer"))
     position = ResumePosition(data.batch_size)
     if checkpoint:

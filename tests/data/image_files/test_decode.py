@@ -1,12 +1,16 @@
 """Images in many formats; the decoded pixels are compared one by one."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from leyden.data.image_files.decode import decode
+from leyden.data.image_files.decode import decode, decode_all
+from leyden.data.image_files.listing import ImageFile
+from leyden.errors import UserError
 from tests.data.building import pixels, save
 
 RNG = np.random.default_rng(0)
@@ -84,3 +88,47 @@ class TestDecode:
         Image.fromarray(np.ones((2, 2), dtype=np.float32)).save(tmp_path / "float.tiff")
         with pytest.raises(ValueError, match="without a known range"):
             decode((tmp_path / "float.tiff").read_bytes(), (3, 4, 4))
+
+
+class TestHostileImages:
+    """One line each, in bounded time and memory."""
+
+    def large(self, tmp_path: Path, side: int, extension: str = "png", mode: str = "L") -> Path:
+        Image.new(mode, (side, side)).save(tmp_path / f"large.{extension}")
+        return tmp_path / f"large.{extension}"
+
+    def test_more_pixels_than_are_read(self, tmp_path: Path) -> None:
+        payload = self.large(tmp_path, 7_100).read_bytes()
+        assert len(payload) < 200_000
+        with pytest.raises(ValueError, match=r"^7100x7100 pixels, more than the 50,000,000 that are read"):
+            decode(payload, (1, 8, 8))
+
+    def test_a_header_that_claims_a_huge_image(self, tmp_path: Path) -> None:
+        payload = self.large(tmp_path, 8).read_bytes()
+        huge = payload[:16] + struct.pack(">II", 20_000, 20_000) + payload[24:]
+        crc = struct.pack(">I", zlib.crc32(huge[12:29]))
+        with pytest.raises(ValueError, match="exceeds limit"):
+            decode(huge[:29] + crc + huge[33:], (1, 8, 8))
+
+    def test_a_large_jpeg_is_reduced_while_it_is_decoded(self, tmp_path: Path) -> None:
+        payload = self.large(tmp_path, 8_000, "jpg").read_bytes()
+        assert decode(payload, (1, 8, 8)).max() == 0
+
+    def test_a_program_is_not_an_image(self, tmp_path: Path) -> None:
+        """Pillow runs Ghostscript for this format."""
+        Image.new("RGB", (8, 8)).save(tmp_path / "x.eps")
+        with pytest.raises(ValueError, match="not an image of a known format"):
+            decode((tmp_path / "x.eps").read_bytes(), (3, 8, 8))
+
+    def test_files_that_are_too_large_are_not_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.png"
+        with path.open("wb") as file:
+            file.truncate(10**12)
+        images, broken = decode_all([ImageFile(str(path), 0, 10**12, 0)], (1, 8, 8))
+        assert broken == {0: "1,000,000,000,000 bytes, more than the 200,000,000 that are read"}
+        assert images.shape == (1, 1, 8, 8)
+
+    def test_images_that_need_more_memory_than_there_is(self) -> None:
+        files = [ImageFile("a.png", 0, 1, 0)] * 1000
+        with pytest.raises(UserError, match=r"data.shape: got .*, 1,000 images of this size need 3,000,000.0 GB of"):
+            decode_all(files, (3, 1_000_000, 1_000_000))

@@ -7,15 +7,19 @@ in 2.4 s instead of 1.7 s); several threads were not.
 """
 
 import io
+import math
 import os
+import unicodedata
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -23,6 +27,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from leyden.data.file_access import GB, check_memory, read_bytes
 from leyden.data.image_files.listing import ImageFile
 from leyden.data.image_files.progress import progress
 from leyden.errors import UserError
@@ -31,7 +36,23 @@ from leyden.records.run_folder import writing
 VERSION = 1  # of `decode`: increase it when the pixels change, so that caches are decoded again
 CHUNK = 32  # files per task of a thread
 
+DAMAGE = (  # what reading a damaged cache raises
+    zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError, MemoryError, OverflowError,
+    SyntaxError,
+)  # fmt: skip
+MAX_BYTES = 200_000_000  # of a file
+MAX_PIXELS = 50_000_000  # of an image, after the reduction of a JPEG; decoding one may take 800 MB
+# Of files with more bytes or images with more pixels, one is decoded at a time, which limits the memory.
+LARGE_BYTES, LARGE_PIXELS = 20_000_000, 10_000_000
+Image.init()  # registers the formats
+# Those that this Pillow reads, without EPS: Pillow would run another program for it.
+FORMATS: list[str] = [
+    name for name in ("AVIF", "BMP", "DIB", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP") if name in Image.OPEN
+]
+
 Pixels = NDArray[np.uint8]
+
+_one_large = RLock()
 
 
 def decode(payload: bytes, shape: Sequence[int]) -> Pixels:
@@ -46,7 +67,10 @@ def decode(payload: bytes, shape: Sequence[int]) -> Pixels:
         ValueError: `payload` is not an image, is damaged, or has pixels without a known range, for example floats.
     """
     channels, height, width = shape
-    with _opened(payload, 2 * max(height, width)) as image:
+    image = _opened(payload, 2 * max(height, width))
+    large = image.width * image.height > LARGE_PIXELS
+    with _one_large if large else nullcontext(), image:
+        _load(image)
         ImageOps.exif_transpose(image, in_place=True)
         image = _eight_bit(image)
         if image.has_transparency_data:
@@ -59,14 +83,22 @@ def decode(payload: bytes, shape: Sequence[int]) -> Pixels:
 
 def _opened(payload: bytes, side: int) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(payload))
+        image = Image.open(io.BytesIO(payload), formats=FORMATS)
         image.draft(None, (side, side))
-        image.load()
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} that are read")
     except UnidentifiedImageError as error:
         raise ValueError("not an image of a known format") from error
-    except Exception as error:  # Pillow's readers raise many types of errors on damaged files
+    except Exception as error:  # Pillow's readers raise errors of many types on damaged files
         raise ValueError(f"{error}" or type(error).__name__) from error
     return image
+
+
+def _load(image: Image.Image) -> None:
+    try:
+        image.load()
+    except Exception as error:  # as above
+        raise ValueError(f"{error}" or type(error).__name__) from error
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -96,19 +128,30 @@ class Cache:
 
     def __init__(self, path: Path, files: Sequence[ImageFile], shape: Sequence[int], folder: Path) -> None:
         self.path, self.files, self.shape = path, files, shape
-        names = [(os.fsencode(os.path.relpath(file.path, folder)), file.size, file.modified) for file in files]
+        paths = [os.path.relpath(file.path, folder) for file in files]
+        names = [(os.fsencode(path), file.size, file.modified) for path, file in zip(paths, files, strict=True)]
         self.key = blake2b(repr((VERSION, tuple(shape), names)).encode(), digest_size=16).hexdigest()
+        # (name, bytes) of each file; the name is the same on every system
+        self.listed = [(_portable(path), file.size) for path, file in zip(paths, files, strict=True)]
 
     def broken(self) -> dict[int, str]:
         """Return position of a broken file → what is wrong with it. Decodes first if necessary."""
         positions, reasons = self._from_cache("broken", "reasons")
         return dict(zip(positions.tolist(), reasons.tolist(), strict=True))
 
+    def names(self) -> list[bytes]:
+        """Return the names of the readable files, in the order of `read`: paths in `folder`, equal on every system."""
+        broken = self.broken()
+        return [name for position, (name, _) in enumerate(self.listed) if position not in broken]
+
     def read(self) -> tuple[Pixels, NDArray[np.int64]]:
         """Return images, uint8 (N, C, H, W), and labels of the readable files. Decodes first if necessary."""
         images, broken = self._from_cache("images", "broken")
-        labels = np.array([file.label for file in self.files], dtype=np.int64)
-        return (np.delete(images, broken, axis=0), np.delete(labels, broken)) if len(broken) else (images, labels)
+        return np.delete(images, broken, axis=0) if len(broken) else images, self.labels()
+
+    def labels(self) -> NDArray[np.int64]:
+        """Return the labels of the readable files, in the order of `read`."""
+        return np.delete(np.array([file.label for file in self.files], dtype=np.int64), list(self.broken()))
 
     def _from_cache(self, *names: str) -> list[NDArray[Any]]:
         try:
@@ -130,8 +173,10 @@ class Cache:
             return None
         try:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                if any(member.compress_type != zipfile.ZIP_STORED for member in arrays.zip.infolist()):
+                    raise ValueError("it is compressed, so it was not written by Leyden")
                 return [arrays[name] for name in names] if arrays["key"] == self.key else None
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError) as error:
+        except DAMAGE as error:
             print(f"{self.path} is damaged ({error}); the images are decoded again", flush=True)
             return None
 
@@ -149,6 +194,11 @@ class Cache:
             return lock.acquire()
 
 
+def _portable(path: str) -> bytes:
+    """Return a relative path as bytes that are equal on every system: with slashes, and letters in composed form."""
+    return unicodedata.normalize("NFC", path).replace(os.sep, "/").encode(errors="surrogateescape")
+
+
 def decode_all(files: Sequence[ImageFile], shape: Sequence[int]) -> tuple[Pixels, dict[int, str]]:
     """Decode `files` in parallel, with a progress bar.
 
@@ -159,13 +209,31 @@ def decode_all(files: Sequence[ImageFile], shape: Sequence[int]) -> tuple[Pixels
     Raises:
         UserError: a file cannot be read.
     """
-    images = np.zeros((len(files), *shape), dtype=np.uint8)
+    images = allocate((len(files), *shape))
     broken: dict[int, str] = {}
     chunks = [range(start, min(start + CHUNK, len(files))) for start in range(0, len(files), CHUNK)]
-    with closing(_in_threads(partial(_decode_chunk, files, images), chunks)) as done:
+    with (
+        # Pillow warns about images above a size that is larger than MAX_PIXELS.
+        warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+        closing(_in_threads(partial(_decode_chunk, files, images), chunks)) as done,
+    ):
         for wrong in progress(f"decoding {len(files):,} images", done, len(chunks)):
             broken |= wrong
     return images, dict(sorted(broken.items()))
+
+
+def allocate(shape: Sequence[int]) -> Pixels:
+    """Return zeros, uint8.
+
+    Raises:
+        UserError: this machine does not have enough memory.
+    """
+    try:
+        check_memory(math.prod(shape), "shape", list(shape[1:]))
+        return np.zeros(tuple(shape), dtype=np.uint8)
+    except (ValueError, MemoryError) as error:
+        needed = f"{shape[0]:,} images of this size need {math.prod(shape) / GB:,.1f} GB of memory"
+        raise UserError(f"data.shape: got {list(shape[1:])}, {needed}") from error
 
 
 def _in_threads(
@@ -181,13 +249,14 @@ def _in_threads(
 def _decode_chunk(files: Sequence[ImageFile], images: Pixels, positions: Iterable[int]) -> dict[int, str]:
     broken = {}
     for position in positions:
-        path = Path(files[position].path)
-        try:
-            payload = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"data.root: cannot read {path} ({error.strerror})") from error
-        try:
-            images[position] = decode(payload, images.shape[1:])
-        except ValueError as error:
-            broken[position] = str(error)
+        file = files[position]
+        if file.size > MAX_BYTES:
+            broken[position] = f"{file.size:,} bytes, more than the {MAX_BYTES:,} that are read"
+            continue
+        with _one_large if file.size > LARGE_BYTES else nullcontext():
+            payload = read_bytes(Path(file.path), "data.root")
+            try:
+                images[position] = decode(payload, images.shape[1:])
+            except ValueError as error:
+                broken[position] = str(error)
     return broken

@@ -1,0 +1,48 @@
+"""Values of data, model and task that must agree. They do, unless a user overrides one of them. Imports no torch."""
+
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from leyden.errors import UserError
+
+# (key, key that it follows from, difference): checked if the config has both
+EQUAL = (
+    ("model.in_shape", "data.shape", 0),
+    ("task.in_shape", "data.shape", 0),
+    ("task.num_classes", "data.num_classes", 0),
+    ("task.num_outputs", "data.num_targets", 0),
+    ("task.num_outputs", "data.horizon", 0),
+    ("task.num_symbols", "data.num_classes", 1),  # the end symbol
+    ("task.length", "data.max_digits", 1),
+)
+
+
+def check_agreement(cfg: DictConfig) -> None:
+    """Raise UserError if a size of the model or the task is not the one that the data set has."""
+    for key, source, difference in EQUAL:
+        value, base = _value(cfg, key), _value(cfg, source)
+        if value is None or base is None:
+            continue
+        wanted = base + difference if difference else base
+        if value != wanted:
+            raise UserError(f"{key}: got {value}, must be {wanted}, since {source} is {base}; leave out {key}")
+    outputs, wanted = _value(cfg, "model.num_outputs"), num_outputs(cfg)
+    if outputs is not None and wanted is not None and outputs != wanted:
+        raise UserError(f"model.num_outputs: got {outputs}, must be {wanted} for this task; leave it out")
+
+
+def num_outputs(cfg: DictConfig) -> int | None:
+    """Return how many outputs the task needs, None if it does not say."""
+    symbols, length = _value(cfg, "task.num_symbols"), _value(cfg, "task.length")
+    if symbols is not None and length is not None:
+        return int(symbols * length)
+    for key in ("task.num_outputs", "task.num_classes"):
+        if (value := _value(cfg, key)) is not None:
+            return int(value)
+    return None
+
+
+def _value(cfg: DictConfig, key: str) -> Any:
+    value = OmegaConf.select(cfg, key)
+    return list(value) if isinstance(value, ListConfig) else value

@@ -1,0 +1,63 @@
+"""Read files that may be hostile or damaged: a pipe, a device or a huge file gives one line, not a hang."""
+
+import os
+import stat
+from pathlib import Path
+
+from leyden.errors import UserError
+
+GB = 1_000_000_000
+
+
+def check_regular(path: Path, key: str, limit: int = GB) -> int:
+    """Return the size of the file at `path` in bytes.
+
+    Args:
+        path: of the file.
+        key: config key to name in an error.
+        limit: largest size that is accepted.
+
+    Raises:
+        UserError: the file does not exist, is no regular file or is too large.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        raise UserError(f"{key}: there is no file {path}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{key}: cannot read {path} ({error})") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(f"{key}: {path} is not a regular file")
+    if found.st_size > limit:
+        raise UserError(f"{key}: {path} has {found.st_size:,} bytes, more than the {limit:,} bytes that are read")
+    return found.st_size
+
+
+def read_bytes(path: Path, key: str, limit: int = GB) -> bytes:
+    """Return the content of the file at `path`; the arguments are those of `check_regular`.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    check_regular(path, key, limit)
+    try:
+        with path.open("rb") as file:
+            return file.read(limit)
+    except OSError as error:
+        raise UserError(f"{key}: cannot read {path} ({error.strerror})") from error
+
+
+def check_memory(num_bytes: int, key: str, value: object) -> None:
+    """Raise a ValueError if a value of the config needs more memory than this machine has.
+
+    Args:
+        num_bytes: how much memory it needs.
+        key: name of the argument.
+        value: of the argument.
+    """
+    if os.name != "posix":  # elsewhere the allocation itself fails
+        return
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if num_bytes > available:
+        needed, there = num_bytes / GB, available / GB
+        raise ValueError(f"{key}: got {value}, needs {needed:,.1f} GB of memory, this machine has {there:,.1f} GB")

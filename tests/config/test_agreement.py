@@ -1,0 +1,34 @@
+"""Sizes of data, model and task that do not agree."""
+
+import pytest
+
+from leyden.config.agreement import check_agreement
+from leyden.config.builders import build_module
+from leyden.config.compose import compose, groups
+from leyden.errors import UserError
+from tests.conftest import chosen, small
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.num_outputs=9"], "model.num_outputs: got 9, must be 10 for this task"),
+        (["task.num_classes=11"], "task.num_classes: got 11, must be 10, since data.num_classes is 10"),
+        (["model.in_shape=[-3,56,56]"], "model.in_shape: got [-3, 56, 56], must be [1, 28, 28], since data.shape"),
+        (["data=series", "model=mlp", "model.num_outputs=3"], "model.num_outputs: got 3, must be 12 for this task"),
+        (["data=diabetes", "model=mlp", "task.num_outputs=2"], "task.num_outputs: got 2, must be 1, since"),
+        (["data=digit_strings", "model=mlp", "task.length=3"], "task.length: got 3, must be 5, since data.max_digits"),
+        (["data=digit_strings", "model=mlp", "task.num_symbols=3"], "task.num_symbols: got 3, must be 11, since"),
+        (["model=vae", "task.num_classes=2"], "task.num_classes: got 2, must be 10"),
+    ],
+)
+def test_a_wrong_size_is_named(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build_module(compose(*overrides))
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("data", groups()["data"])
+def test_sizes_agree_unless_they_are_overridden(data: str) -> None:
+    for model in groups()["model"]:
+        check_agreement(compose(*small(model), *chosen(data)))

@@ -1,0 +1,103 @@
+"""Signals before, during and after the training end a run with one line and the documented exit code."""
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from leyden.records.json_files import read_report
+from tests.conftest import ROOT, only_run
+
+CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
+
+
+def run_until(marker: str, *overrides: str, code: str = "") -> subprocess.Popen[str]:
+    """Start a run, and return when a line of its output contains `marker`."""
+    start = f"{code}\nfrom leyden.cli import main; main()" if code else "from leyden.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", start, *overrides], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if marker in line:
+            return process
+    raise AssertionError(process.communicate()[1])
+
+
+@pytest.mark.parametrize("signum", CODES)
+def test_during_the_training(tmp_path: Path, signum: signal.Signals) -> None:
+    logs = tmp_path / "mine (2)"
+    process = run_until("epoch 1/", f"paths.logs={logs}", "trainer.max_epochs=1000", "trainer=cpu", "logger=none")
+    process.send_signal(signum)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == CODES[signum]
+    (line,) = stderr.splitlines()
+    assert line.startswith(f"stopped by {signum.name} at step ")
+    command = shlex.split(line.partition("Resume with: ")[2])
+    done = subprocess.run(
+        [sys.executable, *command[1:], "trainer.max_epochs=2"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 2), done.stderr
+    assert done.returncode == 0 or "already trained" in done.stderr
+
+
+PAUSE_IN_TEST = """
+
+from leyden.modules.classifier import Classifier
+real = Classifier.test_step
+def test_step(self, batch, batch_idx):
+    print("testing", flush=True)
+    time.sleep(0.5)
+    real(self, batch, batch_idx)
+Classifier.test_step = test_step
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_during_the_test(tmp_path: Path, signum: signal.Signals) -> None:
+    process = run_until(
+        "testing", f"paths.logs={tmp_path}/logs", "trainer=smoke", "trainer.limit_test_batches=1.0", code=PAUSE_IN_TEST
+    )
+    process.send_signal(signum)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == CODES[signum]
+    assert re.fullmatch(rf"stopped by {signum.name} after the training; nothing is lost\. Resume with: .*\n", stderr)
+    folder = only_run(tmp_path)
+    assert read_report(folder) is None
+    command = [sys.executable, "train.py", f"resume={folder}"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+    assert read_report(folder)
+
+
+PAUSE_IN_IMPORT = """
+import sys, time
+class Pause:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print("importing", flush=True)
+            time.sleep(20)
+sys.meta_path.insert(0, Pause())
+"""
+
+
+def test_while_torch_is_imported(tmp_path: Path) -> None:
+    process = run_until("importing", f"paths.logs={tmp_path}/logs", code=PAUSE_IN_IMPORT)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert stderr == "stopped by SIGINT; nothing was started\n"
+    assert not (tmp_path / "logs").exists()
+
+
+def test_before_the_first_step(tmp_path: Path) -> None:
+    process = run_until("writing to", f"paths.logs={tmp_path}/logs", "trainer.max_epochs=1000", "trainer=cpu")
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert re.fullmatch(
+        r"stopped by SIGTERM (before the first step|at step \d+); nothing is lost\. Resume .*\n", stderr
+    )
