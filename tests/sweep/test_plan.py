@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from leyden.config.compose import groups
+from leyden.config.compose import compose, groups
 from leyden.errors import UserError
-from leyden.sweep.space import Number
+from leyden.sweep.axes import Number
 from tests.sweep.fake_jobs import DROPOUT, make_plan, quadratic, sweep
 
 
@@ -121,3 +121,9 @@ def test_the_sweep_of_architectures_needs_no_download() -> None:
     (axis,) = make_plan("sweep=architectures").space.axes
     assert "pretrained" not in axis.values()
     assert all(not str(value).startswith("_") for value in axis.values())
+
+
+@pytest.mark.parametrize("option", ["-m", "--multirun"])
+def test_a_sweep_cannot_be_composed_in_a_notebook(option: str) -> None:
+    with pytest.raises(UserError, match=rf"^{option}: is an option, not an override"):
+        compose(option, "model=mlp,cnn")

@@ -6,7 +6,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 
 from leyden.config.compose import CONF, groups
-from leyden.sweep.space import Choice, Number, Space, parse, read_axes, read_axis
+from leyden.sweep.axes import Choice, Number, parse
+from leyden.sweep.space import Space, read_axes, read_axis
 
 
 @pytest.fixture

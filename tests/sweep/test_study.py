@@ -1,11 +1,13 @@
 """The Optuna study: which points are tried, and who runs them."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from leyden.errors import UserError
+from leyden.records.run_folder import last_checkpoint
 from leyden.sweep.settings import SAMPLERS
 from leyden.sweep.study import MAX_STARTS, Study
 from leyden.sweep.worker import Sweep
@@ -119,3 +121,16 @@ def test_a_second_search_cannot_use_the_name_of_another(tmp_path: Path, logs: st
     assert folder(tmp_path).name == "mine"
     with pytest.raises(UserError, match=r"^sweep.name: mine exists and is another sweep"):
         sweep(quadratic, logs, "model.dropout=interval(0, 0.5)", "sweep.n_trials=2", "sweep.name=mine")
+
+
+def test_a_trial_whose_workers_are_killed_resumes_as_long_as_its_checkpoint_advances(logs: str) -> None:
+    plan = make_plan(logs, DROPOUT, "sweep.n_trials=1")
+    checkpoint = last_checkpoint(plan.folder / "0")
+    for number in range(2 * MAX_STARTS):
+        study = Study(plan)
+        claimed = study.claim()
+        assert claimed
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_text("")
+        os.utime(checkpoint, ns=(0, (number + 1) * 10**9))
+        kill(study)

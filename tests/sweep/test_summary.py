@@ -9,8 +9,8 @@ import pytest
 
 from leyden.config.quoting import override
 from leyden.errors import TrialsFailedError
+from leyden.sweep.axes import parse
 from leyden.sweep.runners import Job
-from leyden.sweep.space import parse
 from leyden.sweep.summary import objective
 from tests.sweep.fake_jobs import DROPOUT, folder, quadratic, sweep, values
 

@@ -35,6 +35,11 @@ def compose(*overrides: str) -> DictConfig:
     Raises:
         UserError: an override names a key or a choice that does not exist, or a value is not allowed.
     """
+    for override in overrides:
+        if override.startswith("-"):
+            raise UserError(
+                f"{override}: is an option, not an override. Start a sweep with: python train.py -m …"
+            )
     load_plugins(overrides)
     check_choices(overrides)
     try:

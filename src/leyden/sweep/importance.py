@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from leyden.sweep.axes import Axis
 from leyden.sweep.plan import REPLICATES, Plan
-from leyden.sweep.space import Axis
 
 if TYPE_CHECKING:
     import optuna

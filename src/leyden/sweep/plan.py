@@ -1,6 +1,6 @@
 """The plan of a sweep: its settings, search space, objectives and folder, checked before anything is written."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -13,30 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from leyden.config.compose import plain
 from leyden.errors import UserError
-from leyden.sweep.identity import digest, flat_config
+from leyden.sweep.axes import Axis, parse
+from leyden.sweep.identity import flat_config
 from leyden.sweep.settings import read_settings
-from leyden.sweep.space import Axis, Point, Space, Value, parse, read_axes, read_axis
+from leyden.sweep.space import Point, Space, read_axes, read_axis
+from leyden.sweep.variants import Compose, Variant, compose_variants
 
-Compose = Callable[[Sequence[str]], DictConfig]
 EnqueuedPoint = tuple[Point, dict[str, Any]]  # a point and the attributes of its trial
 
 # Keys whose values are repetitions of one configuration.
 REPLICATES = ("seed", "data.seed", "data.fold")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Properties of the config that one choice of a config group gives.
-
-    Args:
-        objective: its metric and mode.
-        choices: its group choices: group → choice.
-        digest: a digest of its values.
-    """
-
-    objective: tuple[str, str]
-    choices: Mapping[str, str]
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -246,28 +232,3 @@ def check_objectives(plan: Plan) -> None:
                 f"sweep.objectives: {label} has the objective {metric} ({mode}), other trials have {others}; "
                 "name an objective that all of them have"
             )
-
-
-def compose_variants(
-    space: Space, base: Sequence[str], choices: Mapping[str, str], compose: Compose
-) -> dict[str, Variant]:
-    """Compose the config of the first value of each axis, and that of every other choice of each config group.
-
-    Composing all combinations would take too long.
-
-    Raises:
-        UserError, hydra.errors.CompactHydraException: a key is unknown, or a group has no such choice.
-    """
-
-    def variant(overrides: list[str]) -> Variant:
-        config = compose([*base, *overrides])
-        made = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
-        return Variant((config.objective.metric, config.objective.mode), made, digest(flat_config(config)))
-
-    def point(group: Axis | None, value: Value | None) -> Point:
-        return space.walk(lambda axis: value if axis is group else axis.first)
-
-    all_overrides = [space.overrides(point(None, None))]
-    for group in (axis for axis in space.axes if axis.key in choices):
-        all_overrides += [space.overrides(point(group, value)) for value in group.values()[1:]]
-    return {" ".join(overrides): variant(overrides) for overrides in all_overrides}
