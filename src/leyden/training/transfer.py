@@ -25,8 +25,8 @@ def initialise_weights(
 ) -> None:
     """Load the weights with which the training begins.
 
-    They come from the checkpoint that the run resumes from, otherwise from the run ``cfg.init_from``, otherwise they are
-    the published weights of a pretrained net. If there is none of these, the net keeps its random weights.
+    They come from the checkpoint that the run resumes from, otherwise from the run ``cfg.init_from``, otherwise they
+    are the published weights of a pretrained net. If there is none of these, the net keeps its random weights.
 
     Args:
         module: has random weights.
