@@ -20,8 +20,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Return the metrics of a run's best checkpoint on its validation or test split.
 
-    Uses one device, the precision of the run and all samples of the split, also if the run had
-    ``trainer.limit_test_batches``. So an unlimited run gets the metrics that its report.json contains.
+    Uses one device, the precision of the run and all samples of the split, without ``trainer.limit_test_batches``.
 
     Args:
         run: a run folder.
