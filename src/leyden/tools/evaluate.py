@@ -20,8 +20,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Return the metrics of a run's best checkpoint on its validation or test split.
 
-    Uses one device, the precision of the run and all samples of the split, also if the run had
-    ``trainer.limit_test_batches``. So an unlimited run gets the metrics that its report.json contains.
+    Uses one device, the precision of the run and all samples of the split, without ``trainer.limit_test_batches``.
 
     Args:
         run: a run folder.
@@ -35,18 +34,15 @@ def evaluate(
     """
     import leyden
     from leyden.config.builders import section
-    from leyden.config.instantiate import instantiate
     from leyden.config.stored import stored_config
     from leyden.modules.generative import GenerativeModule
     from leyden.training.trainer import silence_lightning
 
     silence_lightning()
     cfg = stored_config(Path(run))
-    spec = harmless(with_locations(section(cfg, "data"), root=data_root, path=data_path))
     trainer = one_device_trainer(accelerator, section(cfg, "trainer"))
-    module, data = leyden.load(run), instantiate(spec, "data")
-    if missing := [path for path in data.files() if not path.exists()]:
-        raise UserError(f"{missing[0]}: does not exist. Name the folder of the data with --data-root")
+    data = existing_data(with_locations(section(cfg, "data"), root=data_root, path=data_path))
+    module = leyden.load(run)
     if isinstance(module, GenerativeModule):
         data.prepare_data()
         data.setup("fit")
@@ -55,6 +51,20 @@ def evaluate(
     check = trainer.test if split == "test" else trainer.validate
     check(module, datamodule=data, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def existing_data(spec: dict[str, Any]) -> Any:
+    """Return the data module of `spec`, a ``data`` section.
+
+    Raises:
+        UserError: a file is missing. Nothing is downloaded.
+    """
+    from leyden.config.instantiate import instantiate
+
+    data = instantiate(harmless(spec), "data")
+    if missing := [path for path in data.files() if not path.exists()]:
+        raise UserError(f"{missing[0]}: does not exist. Name the folder of the data with --data-root")
+    return data
 
 
 def warn_if_changed(run: Path, data: Any, *, elsewhere: bool) -> None:
