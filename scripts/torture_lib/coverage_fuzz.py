@@ -46,8 +46,8 @@ def read(reader: str, folder: Path) -> tuple[Path, Callable[[], Any]]:
     from leyden.data.cifar10 import CIFAR10
     from leyden.data.mnist import read_idx
     from leyden.data.series import read_column
+    from leyden.records.json_files import read_report
     from leyden.records.loggers import read_metrics
-    from leyden.records.report import read_report
     from leyden.records.run_folder import read_config
 
     (folder / "config.yaml").touch()

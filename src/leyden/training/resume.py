@@ -11,8 +11,8 @@ from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.records import run_folder
 from leyden.records.checkpoint_file import read_checkpoint
+from leyden.records.json_files import read_origin
 from leyden.records.loggers import read_metrics
-from leyden.records.report import read_origin
 
 
 def last_good_checkpoint(folder: Path) -> tuple[Path | None, dict[str, Any] | None]:
