@@ -36,6 +36,7 @@ def evaluate(
     from leyden.config.builders import section
     from leyden.config.stored import stored_config
     from leyden.modules.generative import GenerativeModule
+    from leyden.training.resume import data_problem
     from leyden.training.trainer import silence_lightning
 
     silence_lightning()
@@ -48,6 +49,9 @@ def evaluate(
         data.setup("fit")
         module.classes_in = data.facts().classes_in
     warn_if_changed(Path(run), data, elsewhere=bool(data_root or data_path))
+    data.prepare_data()
+    if problem := data_problem(Path(run), data):
+        print(f"warning: data: {problem}. Training samples may be in this split", file=sys.stderr)
     check = trainer.test if split == "test" else trainer.validate
     check(module, datamodule=data, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
