@@ -36,7 +36,6 @@ def evaluate(
     from leyden.config.builders import section
     from leyden.config.stored import stored_config
     from leyden.modules.generative import GenerativeModule
-    from leyden.training.resume import data_problem
     from leyden.training.trainer import silence_lightning
 
     silence_lightning()
@@ -49,9 +48,6 @@ def evaluate(
         data.setup("fit")
         module.classes_in = data.facts().classes_in
     warn_if_changed(Path(run), data, elsewhere=bool(data_root or data_path))
-    data.prepare_data()
-    if problem := data_problem(Path(run), data):
-        print(f"warning: data: {problem}. Training samples may be in this split", file=sys.stderr)
     check = trainer.test if split == "test" else trainer.validate
     check(module, datamodule=data, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -73,16 +69,13 @@ def existing_data(spec: dict[str, Any]) -> Any:
 
 def warn_if_changed(run: Path, data: Any, *, elsewhere: bool) -> None:
     """Print a warning if the data has changed since the run, except if the user asks for data from `elsewhere`."""
-    from leyden.records.json_files import read_origin
+    from leyden.training.resume import data_problem
 
     if elsewhere or not (run / "origin.json").exists():
         return
     data.prepare_data()
-    before = read_origin(run).get("fingerprint")
-    if before and before != data.fingerprint():
-        print(
-            "warning: the data has changed since this run, so the metrics may differ from its report", file=sys.stderr
-        )
+    if problem := data_problem(run, data):
+        print(f"warning: data: {problem}, so the metrics may differ from its report", file=sys.stderr)
 
 
 def with_locations(spec: dict[str, Any], **locations: str | None) -> dict[str, Any]:
