@@ -55,9 +55,10 @@ def read(reader: str, folder: Path) -> tuple[Path, Callable[[], Any]]:
         data = build_data(compose("data=cifar10", f"data.root={folder}", "data.verify=false"))
         assert isinstance(data, CIFAR10)
         data.folder.mkdir(exist_ok=True)
-        return data.folder / "batch", lambda: data._read_file("batch", "")
+        path = data.folder / "test_batch"
+        return path, lambda: data._read_batch(path)
     calls: dict[str, tuple[str, Callable[[], Any]]] = {
-        "idx": ("idx", lambda: read_idx(folder / "idx")),
+        "idx": ("idx", lambda: read_idx((folder / "idx").read_bytes(), folder / "idx", num_axes=1)),
         "csv": ("x.csv", lambda: read_column(folder / "x.csv", None)),
         "config": ("config.yaml", lambda: read_config(folder)),
         "metrics": ("metrics.csv", lambda: read_metrics(folder / "metrics.csv")),
