@@ -49,7 +49,7 @@ def test_changed_data_is_reported(finished: Callable[..., Path], tmp_path: Path,
     assert "warning" not in capsys.readouterr().err
     series.write_text(other.read_text())
     evaluate(folder, accelerator="cpu")
-    assert "warning: the data has changed since this run" in capsys.readouterr().err
+    assert "warning: data: the files have changed since this run began" in capsys.readouterr().err
 
 
 def test_the_data_may_be_elsewhere() -> None:

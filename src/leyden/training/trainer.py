@@ -25,8 +25,6 @@ from leyden.training.callbacks import (
     DivergenceGuard,
     EarlyStopping,
     EpochStats,
-    PlainProgress,
-    ProgressBar,
     ResumePosition,
     SameBuffers,
     StepSeed,
@@ -34,6 +32,7 @@ from leyden.training.callbacks import (
 from leyden.training.checkpoints import Checkpoints
 from leyden.training.fast_loop import FastTrainer
 from leyden.training.image_logger import ImageLogger
+from leyden.training.terminal import PlainProgress, ProgressBar
 from leyden.training.transfer import freeze_callbacks
 
 OWN_KEYS = ("compile", "matmul_precision")  # of the section trainer, which are no arguments of Lightning's Trainer
@@ -76,7 +75,7 @@ def build_training(
         module: what it will train.
         data: what it will train on.
         folder: the run folder. It need not exist yet: nothing is written before the training starts.
-        checkpoint: from which the run resumes.
+        checkpoint: the run resumes from it.
         pruner: a callback that may stop the run.
 
     Raises:
@@ -86,22 +85,22 @@ def build_training(
     check_combinations(module, data.shape, data.batch_size, cfg.trainer.compile)
     trainer = _bare_trainer(section(cfg, "trainer"))
     position = ResumePosition(data.batch_size)
-    if checkpoint:
-        position.load(checkpoint, trainer.world_size)
+    first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
     data.position = position.position
     objective, guard = cfg.objective, DivergenceGuard()
     checkpoints = Checkpoints(folder, objective.metric, objective.mode, cfg.checkpoint.every_n_steps, guard)
-    own = [*trainer.callbacks, guard, position, ImageLogger(folder, data, position)]  # type: ignore[attr-defined]
     trainer.callbacks = [  # type: ignore[attr-defined]
         *_early_callbacks(cfg),
-        *own,
+        *trainer.callbacks,  # type: ignore[attr-defined]
+        guard,
+        position,
+        ImageLogger(folder, data, position),
         *freeze_callbacks(module),
         *build_callbacks(section(cfg, "callbacks")),
         *([SameBuffers()] if trainer.world_size > 1 else []),
         *([pruner] if pruner else []),
         checkpoints,  # the last one: it saves what all others have done
     ]
-    first_step = position.first_step if checkpoint else 0
     trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
     return Training(trainer, checkpoints, position, pruner)
 
