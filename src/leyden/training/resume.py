@@ -89,7 +89,7 @@ def check_same_data(folder: Path, data: InMemoryData, cfg: DictConfig) -> None:
         raise UserError(f"data: {problem}, so it cannot be resumed. Start a new run instead: init_from={folder}")
     if cfg.init_from is not None:
         other = stored_config(Path(cfg.init_from).expanduser())
-        same_data = other.data._target_ == cfg.data._target_
+        same_data = other.data["_target_"] == cfg.data["_target_"]
         if same_data and other.data.get("seed") != cfg.data.get("seed"):
             seed = other.data.get("seed")
             print(

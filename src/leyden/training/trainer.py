@@ -71,9 +71,7 @@ def build_training(
     """Create the Trainer of ``cfg.trainer``.
 
     Args:
-        cfg: the config of the run.
-        module: what it will train.
-        data: what it will train on.
+        cfg, module, data: of the run.
         folder: the run folder. It need not exist yet: nothing is written before the training starts.
         checkpoint: the run resumes from it.
         pruner: a callback that may stop the run.
@@ -87,8 +85,8 @@ def build_training(
     position = ResumePosition(data.batch_size)
     first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
     data.position = position.position
-    objective, guard = cfg.objective, DivergenceGuard()
-    checkpoints = Checkpoints(folder, objective.metric, objective.mode, cfg.checkpoint.every_n_steps, guard)
+    guard = DivergenceGuard()
+    checkpoints = Checkpoints(folder, cfg.objective.metric, cfg.objective.mode, cfg.checkpoint.every_n_steps, guard)
     trainer.callbacks = [  # type: ignore[attr-defined]
         *_early_callbacks(cfg),
         *trainer.callbacks,  # type: ignore[attr-defined]
