@@ -90,7 +90,7 @@ def test_a_class_whose_package_is_missing_is_named() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("leyden.nets.mlp.NeedsMore", NeedsMore, raising=False)
         NeedsMore.__module__ = "leyden.nets.mlp"
-        with pytest.raises(UserError, match="^model: NeedsMore needs another package"):
+        with pytest.raises(UserError, match=r"^model: NeedsMore needs another package"):
             instantiate({"_target_": "leyden.nets.mlp.NeedsMore"}, "model")
 
 
