@@ -79,9 +79,8 @@ def build_training(
     Raises:
         UserError: this machine does not have such a device, or a value does not fit another.
     """
-    check_manual_optimization(module, cfg)
     check_combinations(module, data.shape, data.batch_size, cfg.trainer.compile)
-    trainer = _bare_trainer(section(cfg, "trainer"))
+    trainer = _bare_trainer(section(cfg, "trainer"), module)
     position = ResumePosition(data.batch_size)
     first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
     data.position = position.position
@@ -114,8 +113,9 @@ def _early_callbacks(cfg: DictConfig) -> list[Callback]:
     ]
 
 
-def _bare_trainer(settings: Mapping[str, Any]) -> Trainer:
+def _bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
     """Create the Trainer without callbacks and loggers, and set the process up for it."""
+    check_manual_optimization(module, settings)
     # In deterministic mode torch fills each new tensor with NaN, to show who reads uninitialised memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_float32_matmul_precision(settings["matmul_precision"])
@@ -140,16 +140,16 @@ def _bare_trainer(settings: Mapping[str, Any]) -> Trainer:
     return trainer
 
 
-def check_manual_optimization(module: BaseModule, cfg: DictConfig) -> None:
+def check_manual_optimization(module: BaseModule, settings: Mapping[str, Any]) -> None:
     """Raise UserError if a manually optimised module is combined with a key that needs automatic optimisation."""
     if module.automatic_optimization:
         return
     reason = "this model has several optimizers and takes their steps itself"
-    if cfg.trainer.gradient_clip_val:
+    if settings["gradient_clip_val"]:
         raise UserError(f"trainer.gradient_clip_val: {reason}; use task.gradient_clip_val, which limits each gradient")
-    if cfg.trainer.accumulate_grad_batches > 1:
+    if settings["accumulate_grad_batches"] > 1:
         raise UserError(f"trainer.accumulate_grad_batches: {reason}, one for each batch; use a larger data.batch_size")
-    if cfg.trainer.precision == "16-mixed":
+    if settings["precision"] == "16-mixed":
         raise UserError(f"trainer.precision: {reason}, without the scaled loss of 16-mixed; use bf16-mixed")
 
 
