@@ -82,6 +82,18 @@ def test_arguments_are_checked_before_anything_is_called() -> None:
         instantiate_partial({"_target_": "leyden.data.mnist.MNIST", "batchsize": 3}, "data")
 
 
+def test_a_class_whose_package_is_missing_is_named() -> None:
+    class NeedsMore:
+        def __init__(self) -> None:
+            raise ModuleNotFoundError("No module named 'more'")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("leyden.nets.mlp.NeedsMore", NeedsMore, raising=False)
+        NeedsMore.__module__ = "leyden.nets.mlp"
+        with pytest.raises(UserError, match=r"^model: NeedsMore needs another package"):
+            instantiate({"_target_": "leyden.nets.mlp.NeedsMore"}, "model")
+
+
 @pytest.mark.parametrize(
     ("hint", "words"),
     [

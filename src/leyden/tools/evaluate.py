@@ -7,7 +7,6 @@ from typing import Any, Literal
 from leyden.errors import UserError
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
-CACHE = "data/cache"  # the default of data.cache
 Split = Literal["val", "test"]
 
 
@@ -60,6 +59,7 @@ def existing_data(spec: dict[str, Any]) -> Any:
         UserError: a file is missing. Nothing is downloaded.
     """
     from leyden.config.instantiate import instantiate
+    from leyden.config.stored import harmless
 
     data = instantiate(harmless(spec), "data")
     if missing := [path for path in data.files() if not path.exists()]:
@@ -69,16 +69,13 @@ def existing_data(spec: dict[str, Any]) -> Any:
 
 def warn_if_changed(run: Path, data: Any, *, elsewhere: bool) -> None:
     """Print a warning if the data has changed since the run, except if the user asks for data from `elsewhere`."""
-    from leyden.records.json_files import read_origin
+    from leyden.training.resume import data_problem
 
     if elsewhere or not (run / "origin.json").exists():
         return
     data.prepare_data()
-    before = read_origin(run).get("fingerprint")
-    if before and before != data.fingerprint():
-        print(
-            "warning: the data has changed since this run, so the metrics may differ from its report", file=sys.stderr
-        )
+    if problem := data_problem(run, data):
+        print(f"warning: data: {problem}, so the metrics may differ from its report", file=sys.stderr)
 
 
 def with_locations(spec: dict[str, Any], **locations: str | None) -> dict[str, Any]:
@@ -95,15 +92,6 @@ def with_locations(spec: dict[str, Any], **locations: str | None) -> dict[str, A
             advice = f"Use {' or '.join(others)}" if others else f"Leave out --data-{key}"
             raise UserError(f"--data-{key}: the data set of this run ({name}) has no key data.{key}. {advice}")
     return {**spec, **given}
-
-
-def harmless(spec: dict[str, Any]) -> dict[str, Any]:
-    """Return `spec`, a ``data`` section that may come from a stranger, changed so that it harms nothing.
-
-    Nothing is downloaded, and images are decoded into the default cache of this clone, not into a folder that it names.
-    """
-    own = {"download": False, "cache": CACHE}
-    return {**spec, **{key: value for key, value in own.items() if key in spec}}
 
 
 def one_device_trainer(accelerator: str, settings: dict[str, Any]) -> Any:
