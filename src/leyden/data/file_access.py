@@ -39,10 +39,10 @@ def read_bytes(path: Path, key: str, limit: int = GB) -> bytes:
     Raises:
         UserError: the file cannot be read.
     """
-    check_regular(path, key, limit)
+    size = check_regular(path, key, limit)
     try:
         with path.open("rb") as file:
-            return file.read(limit)
+            return file.read(size)  # not `limit`: Python allocates what it is asked for before it reads
     except OSError as error:
         raise UserError(f"{key}: cannot read {path} ({error.strerror})") from error
 

@@ -50,7 +50,11 @@ def checked(checkpoint: Any, path: Path) -> dict[str, Any]:
     weights = checkpoint["state_dict"]
     if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
         raise UserError(f"{path}: is not a checkpoint of Leyden (its state_dict must hold tensors)")
+    if not isinstance(checkpoint["loops"], dict) or "fit_loop" not in checkpoint["loops"]:
+        raise UserError(f"{path}: is not a checkpoint of Leyden (its loops have no fit_loop)")
     for name, weight in weights.items():
+        if weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
+            raise UserError(f"{path}: the weight {one_line(ValueError(name))} claims more values than the file holds")
         if weight.is_floating_point() and not weight.isfinite().all():
             raise UserError(f"{path}: the weight {one_line(ValueError(name))} is not finite (NaN or infinity)")
     return checkpoint  # type: ignore[no-any-return]
