@@ -1,13 +1,14 @@
 # make train   installs if need be, then trains:  make train ARGS="model=cnn data=cifar10"
 # make test    installs if need be, then tests:   make test ARGS="-k resume"
 # make check   lint and types
+# make next    tests with the next releases of the dependencies, in .venv-next
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: train test check
+.PHONY: train test check next
 train: $(INSTALLED)
 	$(BIN)/python train.py $(ARGS)
 
@@ -24,4 +25,16 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "Leyden needs Python 3.11 or newer: make train PYTHON=python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+NEXT := .venv-next
+
+next: $(NEXT)/.installed
+	OMP_NUM_THREADS=1 $(NEXT)/bin/python -m pytest -n 2 $(ARGS)
+
+# Without the dependencies of pyproject.toml: their upper bounds exclude these releases.
+$(NEXT)/.installed: pyproject.toml constraints-next.txt
+	$(PYTHON) -m venv $(NEXT)
+	$(NEXT)/bin/python -m pip install --requirement constraints-next.txt
+	$(NEXT)/bin/python -m pip install --no-deps --editable .
 	touch $@

@@ -1,9 +1,9 @@
 """Evaluate the best checkpoint of a run again. Prints the metrics as JSON.
 
 Examples:
-    python scripts/evaluate.py logs/runs/mnist-cnn/2026-11-22_12-00-00-1a2b
-    python scripts/evaluate.py logs/runs/mnist-cnn/2026-11-22_12-00-00-1a2b --split val
-    python scripts/evaluate.py logs/runs/folder-cnn/2026-11-22_12-00-00-1a2b --data-root other_photos
+    python scripts/evaluate.py logs/runs/mnist-cnn/2026-11-22_12-00-00-1a2b3c4d
+    python scripts/evaluate.py logs/runs/mnist-cnn/2026-11-22_12-00-00-1a2b3c4d --split val
+    python scripts/evaluate.py logs/runs/folder-cnn/2026-11-22_12-00-00-1a2b3c4d --data-root other_photos
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Draw new images from a trained vae or gan, as one PNG.
 
 Examples:
-    python scripts/sample.py logs/runs/mnist-gan/2026-11-22_12-00-00-1a2b
-    python scripts/sample.py logs/runs/mnist-gan/2026-11-22_12-00-00-1a2b --num 100 --seed 1 --out digits.png
+    python scripts/sample.py logs/runs/mnist-gan/2026-11-22_12-00-00-1a2b3c4d
+    python scripts/sample.py logs/runs/mnist-gan/2026-11-22_12-00-00-1a2b3c4d --num 100 --seed 1 --out digits.png
 """
 
 import argparse

@@ -109,6 +109,8 @@ def test_a_pair_trains_and_comes_back_from_its_folder(
     report = json.loads((folder / "report.json").read_text())
     assert report["objective"]["metric"] in report["metrics"]
     assert any(name.startswith("test/") for name in report["metrics"])
+    logged = {name for name in report["metrics"] if name.startswith("val/")}
+    assert logged <= {f"val/{name}" for name in module.validation_metrics}
 
 
 @pytest.mark.parametrize("data", ["digits", "diabetes", "digit_pairs", "series"])

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from leyden.tools.evaluate import evaluate
 from scripts.kill_and_resume import RUN, kill_and_resume, saved_step
 from scripts.kill_and_resume import start as start_run
 from scripts.torture_lib.same_bits import compare
-from tests.conftest import start
+from tests.conftest import ROOT, start
 
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 
@@ -63,6 +64,16 @@ def test_no_process_is_left_when_the_first_is_killed(moment: str, tmp_path: Path
     process.kill()
     process.communicate(timeout=60)  # ends when no process holds the other end of the pipe
     wait_until(lambda: not processes_of(folder))
+
+
+def test_torchrun_makes_one_run_folder(tmp_path: Path) -> None:
+    arguments = [*DDP, "trainer.max_epochs=1", "model=mlp", "logger=none", f"paths.logs={tmp_path / 'logs'}"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*launcher, "train.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((only_run_in(tmp_path / "logs") / "report.json").read_text())
+    assert report["processes"] == 2
+    assert report["steps"] == -(-1294 // 2 // 32)
 
 
 def test_eight_runs_in_the_same_second_have_eight_folders(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a hostile or damaged file is, for part 4, and ways to damage any file."""
+"""Part 4: the description of a hostile or damaged file, and functions that damage any file."""
 
 import os
 from collections.abc import Callable

@@ -83,7 +83,7 @@ def write_content(content: bytes) -> Callable[[Path], None]:
 
 
 def gzip_bomb(gigabytes: int = 4) -> bytes:
-    """Zeros that unpack to `gigabytes`; gzip files may be joined, so one member is repeated."""
+    """Return a gzip file of zeros that unpacks to `gigabytes`. Such files may be joined, so one is repeated."""
     return gzip.compress(bytes(1 << 26)) * (gigabytes << 4)
 
 

@@ -35,7 +35,7 @@ def cases(part: Part, forks: Forks, folder: Path, number: int, seed: int) -> Ite
         part.done += max(done, default=0)
         part.add(f"inputs of the {reader} reader", max(done, default=0))
         if result.returncode:
-            part.fail(f"atheris, {reader} reader", f"exit code {result.returncode}", result.stderr)
+            part.fail(f"atheris, {reader} reader", f"exit code {result.returncode}", result.stdout)
         yield
 
 
@@ -55,9 +55,9 @@ def read(reader: str, folder: Path) -> tuple[Path, Callable[[], Any]]:
         data = build_data(compose("data=cifar10", f"data.root={folder}", "data.verify=false"))
         assert isinstance(data, CIFAR10)
         data.folder.mkdir(exist_ok=True)
-        return data.folder / "batch", lambda: data._read_file("batch", "")
+        return data.folder / "batch", lambda: data._read_batch(data.folder / "batch")
     calls: dict[str, tuple[str, Callable[[], Any]]] = {
-        "idx": ("idx", lambda: read_idx(folder / "idx")),
+        "idx": ("idx", lambda: read_idx((folder / "idx").read_bytes(), folder / "idx", 3)),
         "csv": ("x.csv", lambda: read_column(folder / "x.csv", None)),
         "config": ("config.yaml", lambda: read_config(folder)),
         "metrics": ("metrics.csv", lambda: read_metrics(folder / "metrics.csv")),

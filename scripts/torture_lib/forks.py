@@ -68,8 +68,10 @@ class Forks:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         assert self.server.stdin is not None
+        assert self.server.stdout is not None
         self.server.stdin.close()
         self.server.wait()
+        self.server.stdout.close()
 
     def _answer(self) -> Any:
         assert self.server.stdout is not None

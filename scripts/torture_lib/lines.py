@@ -26,8 +26,12 @@ def lines(number: int, seed_: int) -> list[list[str]]:
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
+
+    def collect(line: list[str]) -> None:
+        found.append(line)
+
     if missing:
-        seed(seed_)(options(given(tiny_run(keys))(found.append)))()
+        seed(seed_)(options(given(tiny_run(keys))(collect)))()
     return found[:number]
 
 

@@ -13,7 +13,7 @@ from scripts.torture_lib.same_bits import differences, end_state
 from scripts.torture_lib.summary import Part
 from scripts.torture_lib.sweeps import SCRIPT as FORKED
 
-EPOCHS = 40  # long enough for a second process to come
+EPOCHS = 25  # long enough for a second process to come
 RUN = (
     f"model=mlp data=digits trainer=cpu data.limit=0.2 trainer.max_epochs={EPOCHS} checkpoint.every_n_steps=2 "
     "early_stopping.patience=99"

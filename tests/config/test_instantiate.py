@@ -31,6 +31,8 @@ from tests.conftest import chosen
         (["scheduler.pct_start=2"], "scheduler.pct_start: got 2, must be between 0 and 1"),
         (["scheduler=step", "scheduler.milestones=[5]"], "scheduler.milestones: got [5]"),
         (["+model.depth=3"], "model.depth: there is no such key"),
+        (["objective.metric=val/typo"], "objective.metric: got val/typo"),
+        (["objective.metric=val/los"], "objective.metric: got val/los, did you mean val/loss?"),
     ],
 )
 def test_a_wrong_value_names_its_key(overrides: list[str], message: str) -> None:
@@ -78,6 +80,18 @@ def test_arguments_are_checked_before_anything_is_called() -> None:
     assert factory.keywords == {"mirrors": ["a/"], "batch_size": 3}
     with pytest.raises(UserError, match=r"^data\.batchsize: there is no such key, did you mean batch_size\?"):
         instantiate_partial({"_target_": "leyden.data.mnist.MNIST", "batchsize": 3}, "data")
+
+
+def test_a_class_whose_package_is_missing_is_named() -> None:
+    class NeedsMore:
+        def __init__(self) -> None:
+            raise ModuleNotFoundError("No module named 'more'")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("leyden.nets.mlp.NeedsMore", NeedsMore, raising=False)
+        NeedsMore.__module__ = "leyden.nets.mlp"
+        with pytest.raises(UserError, match=r"^model: NeedsMore needs another package"):
+            instantiate({"_target_": "leyden.nets.mlp.NeedsMore"}, "model")
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,20 @@ class TestMNIST:
 HEADER = b"\0\0\x08"
 
 
+def test_a_test_file_that_cannot_be_read_is_found_before_the_training_also_without_verification(
+    mnist_root: Path,
+) -> None:
+    path = mnist_root / "MNIST/raw/t10k-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-1])
+    for data in (("mnist",), ("digit_pairs", "data.source=mnist")):
+        module = build_data(*data, f"data.root={mnist_root}", "data.verify=false")
+        with (
+            pytest.warns(match="taken as it is"),
+            pytest.raises(UserError, match="t10k-images-idx3-ubyte: holds 15679"),
+        ):
+            module.setup("fit")
+
+
 class TestHostileFiles:
     """One line, in bounded time and memory."""
 

@@ -75,3 +75,11 @@ def test_the_feature_extractor_learns_and_does_not_depend_on_the_seed_of_the_run
 def test_the_names_of_the_weights_are_those_of_stored_checkpoints() -> None:
     names = SampleQuality((1, 28, 28), 2, 10).state_dict().keys()
     assert {name.partition(".")[0] for name in names} == {"judge"}
+
+
+def test_features_do_not_depend_on_the_precision_of_the_run() -> None:
+    quality, pixels = SampleQuality((1, 28, 28), 2, 10).eval(), torch.rand(4, 1, 28, 28)
+    features, _ = quality.features(pixels)
+    with torch.autocast("cpu", torch.bfloat16):
+        in_autocast, _ = quality.features(pixels)
+    assert torch.equal(features, in_autocast)

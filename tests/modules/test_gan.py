@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from leyden.config.builders import build_data, build_module
+from leyden.config.compose import compose
 from leyden.modules.gan import GAN, decay, discriminator_loss, generator_loss, gradient_penalty, update_average
 from leyden.records.run_folder import last_checkpoint
 
@@ -69,3 +73,27 @@ def test_each_gradient_is_clipped(finished: Callable[..., Path], monkeypatch: py
     )  # fmt: skip
     assert len(norms) == 10
     assert norms == pytest.approx([0.01] * 10, rel=1e-3)
+
+
+def test_a_plateau_schedule_steps_after_each_validation_only(
+    finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a validation there is no metric: this was a KeyError at the end of the first epoch."""
+    steps: list[float] = []
+    real = ReduceLROnPlateau.step
+
+    def note(self: ReduceLROnPlateau, metrics: float, *args: Any) -> None:
+        steps.append(float(metrics))
+        real(self, metrics, *args)
+
+    monkeypatch.setattr(ReduceLROnPlateau, "step", note)
+    module = build_module(compose("model=gan", "model.channels=[4,8]", "task.num_samples=100", "scheduler=plateau"))
+    data = build_data(compose("data.limit=0.2"))
+    data.setup("fit")
+    module.use_facts(data.facts())
+    trainer = Trainer(
+        max_epochs=4, check_val_every_n_epoch=2, limit_train_batches=2, accelerator="cpu", logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    assert len(steps) == 2 * 2, "two validations, two schedules"

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from leyden.config.stored import harmless
 from leyden.errors import UserError
-from leyden.tools.evaluate import evaluate, harmless, with_locations
+from leyden.tools.evaluate import evaluate, with_locations
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ("model=mlp", "model.hidden=[8]", "trainer.max_epochs=1", "trainer.accelerator=cpu")
@@ -49,7 +50,7 @@ def test_changed_data_is_reported(finished: Callable[..., Path], tmp_path: Path,
     assert "warning" not in capsys.readouterr().err
     series.write_text(other.read_text())
     evaluate(folder, accelerator="cpu")
-    assert "warning: the data has changed since this run" in capsys.readouterr().err
+    assert "warning: data: the files have changed since this run began" in capsys.readouterr().err
 
 
 def test_the_data_may_be_elsewhere() -> None:
@@ -58,7 +59,7 @@ def test_the_data_may_be_elsewhere() -> None:
 
 def test_nothing_is_downloaded_or_written_elsewhere(tmp_path: Path) -> None:
     spec = {"_target_": "a.B", "mirrors": ["http://localhost/"], "download": True, "cache": str(tmp_path), "root": "x"}
-    assert harmless(spec) == {**spec, "download": False, "cache": "data/cache"}
+    assert harmless(spec) == {**spec, "download": False, "mirrors": [], "cache": "data/cache"}
     assert harmless({"_target_": "a.B", "path": None}) == {"_target_": "a.B", "path": None}
 
 

@@ -31,10 +31,10 @@ def test_a_run_that_is_interrupted_at_file_operations_ends_in_the_same_bits(
     forks: Forks, part: Part, tmp_path: Path
 ) -> None:
     """Kill, power cut, full disk and broken disk."""
-    for _ in Exhaustive(forks, tmp_path).cases(part, sample=6, seed=3):
+    for _ in Exhaustive(forks, tmp_path).cases(part, sample=4, seed=3):
         pass
     assert part.failures == []
-    assert part.counts["compared"] == 6
+    assert part.counts["compared"] == 4
 
 
 def test_random_kills_of_a_run_with_float64_end_in_the_same_bits(forks: Forks, part: Part, tmp_path: Path) -> None:
@@ -48,8 +48,8 @@ def test_wrong_command_lines_end_in_one_line(forks: Forks, part: Part, tmp_path:
     fuzz = Fuzz(forks, tmp_path)
     for line in (
         "data=digits model=mlp trainer=smoke name=true",
-        "data=diabetes model=mlp trainer=smoke data.shape=[-1]",
-        "data=digits model=lstm trainer=smoke model.num_layers=1000 model.hidden=100000",
+        "data=digits model=mlp trainer=smoke trainer.limit_train_batches=0",
+        "data=digits model=mlp trainer=smoke +trainer.profiler=nothing",
         "data=digits model=mlp trainer=smoke resume=",
     ):
         fuzz._case(part, line.split())

@@ -12,6 +12,7 @@ from torch.nn import Parameter
 
 from leyden.config.agreement import check_agreement
 from leyden.config.instantiate import ANY_CLASS, TRUSTED, Trusted, config_errors, instantiate, instantiate_partial
+from leyden.config.suggest import nearest
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
@@ -46,9 +47,17 @@ def build_module(cfg: DictConfig) -> BaseModule:
     )
     if not isinstance(module, BaseModule):
         raise UserError(f"task._target_: {type(module).__name__} must be a subclass of leyden.modules.base.BaseModule")
+    check_objective(cfg.objective.metric, module)
     if cfg.trainer.precision == "64-true":
         module.double()  # before weights are loaded: otherwise they pass through float32
     return module
+
+
+def check_objective(metric: str, module: BaseModule) -> None:
+    """Raise UserError if `module` does not log `metric`, such as ``val/acc``."""
+    known = [f"val/{name}" for name in module.validation_metrics]
+    if known and metric not in known:
+        raise UserError(f"objective.metric: got {metric}{nearest(metric, known)}; this task has {', '.join(known)}")
 
 
 def build_data(cfg: DictConfig) -> InMemoryData:

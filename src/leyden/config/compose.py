@@ -37,9 +37,7 @@ def compose(*overrides: str) -> DictConfig:
     """
     for override in overrides:
         if override.startswith("-"):
-            raise UserError(
-                f"{override}: is an option, not an override. Start a sweep with: python train.py -m …"
-            )
+            raise UserError(f"{override}: is an option, not an override. Start a sweep with: python train.py -m …")
     load_plugins(overrides)
     check_choices(overrides)
     try:

@@ -50,7 +50,10 @@ def instantiate(spec: Mapping[str, Any], key: str, trusted: Trusted = TRUSTED, *
     except TypeError as error:
         raise UserError(f"{key}: {factory.func.__name__} is {error}") from error
     with config_errors(key, factory.func):
-        return factory(**extra)
+        try:
+            return factory(**extra)
+        except ModuleNotFoundError as error:
+            raise UserError(f"{key}: {factory.func.__name__} needs another package ({error})") from error
 
 
 def instantiate_partial(spec: Mapping[str, Any], key: str, trusted: Trusted = TRUSTED) -> "partial[Any]":

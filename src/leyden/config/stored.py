@@ -16,6 +16,7 @@ from leyden.config.rules import LISTED, check_config, check_resumable
 from leyden.errors import UserError
 from leyden.records.run_folder import read_config
 
+CACHE = "data/cache"  # of decoded images
 TENSORBOARD = {"tensorboard": {"_target_": "leyden.records.loggers.TensorBoard"}}
 
 # Keys that run folders of earlier versions lack → the value that stands for what those versions did.
@@ -51,6 +52,10 @@ def stored_config(folder: Path, overrides: Iterable[str] = ()) -> DictConfig:
     load_plugins(overrides)
     cfg = upgraded(read_config(folder))
     own = apply(cfg, overrides)
+    given = {override.partition("=")[0].lstrip("+") for override in overrides}
+    for key, value in harmless(cfg.data).items():
+        if f"data.{key}" not in given:
+            cfg.data[key] = value
     check_config(cfg)
     for group in LISTED:
         for name, spec in cfg[group].items():
@@ -59,9 +64,20 @@ def stored_config(folder: Path, overrides: Iterable[str] = ()) -> DictConfig:
     return cfg
 
 
+def harmless(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `spec`, a section ``data`` that may come from a stranger, changed so that it does no harm.
+
+    Nothing is downloaded, no address is contacted, and images are decoded into the default cache, not into a folder
+    that the run folder names.
+    """
+    own = {"download": False, "mirrors": [], "cache": CACHE}
+    return {str(key): own.get(str(key), value) for key, value in spec.items()}
+
+
 def upgraded(cfg: DictConfig) -> DictConfig:
-    """Add the keys that an earlier version of Leyden did not have."""
+    """Add the keys that an earlier version of Leyden did not have, and remove the one that this version lacks."""
     OmegaConf.set_struct(cfg, False)
+    cfg.pop("augmentation", None)  # of vae, gan and autoencoder; its effect on data.shift and data.flip is stored there
     if "logger" not in cfg:
         cfg.logger = TENSORBOARD if cfg.pop("tensorboard", True) else {}
     if isinstance(cfg.get("paths"), DictConfig) and "data" not in cfg.paths:

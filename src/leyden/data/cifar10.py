@@ -115,7 +115,7 @@ def unpack(archive: Path, paths: Sequence[Path]) -> None:
 
 
 class _Bounded:
-    """A file that ends in an error after `MAX_UNPACKED` bytes: a small archive can unpack to any size."""
+    """A file that raises an error after `MAX_UNPACKED` bytes, because a small archive can unpack to any size."""
 
     def __init__(self, file: gzip.GzipFile) -> None:
         self.file, self.left = file, MAX_UNPACKED

@@ -171,6 +171,13 @@ class MultiDigitData(InMemoryData):
         # "test pictures" is part of the seed: another name would change the test set
         return (images, labels) if train else self.composed(images, labels, generator(0, "test pictures"))
 
+    def setup(self, stage: str) -> None:
+        """Read what `stage` needs. The files of the test set are verified before the training."""
+        super().setup(stage)
+        if stage != "test":
+            self.source_data.verify_files()
+            self.verified = self.source_data.verified
+
     def strata(self, targets: Tensor) -> Tensor:
         return targets
 

@@ -29,7 +29,7 @@ def check_regular(path: Path, key: str, limit: int = GB) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise UserError(f"{key}: {path} is not a regular file")
     if found.st_size > limit:
-        raise UserError(f"{key}: {path} has {found.st_size:,} bytes, more than the {limit:,} bytes that are read")
+        raise UserError(f"{key}: {path} has {found.st_size:,} bytes, the limit is {limit:,} bytes")
     return found.st_size
 
 

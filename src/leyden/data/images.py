@@ -101,9 +101,8 @@ class ImageData(InMemoryData):
         The files of the test set are verified before the training, so that a damaged one is not found only after it.
         """
         super().setup(stage)
-        for path in self.files() if stage != "test" else ():
-            if path.name in self.published:
-                self._digest(path)
+        if stage != "test":
+            self.verify_files()
         if self.mean is None:
             super().setup("fit")
             assert self.train is not None
@@ -147,6 +146,18 @@ class ImageData(InMemoryData):
         payload = read_bytes(path, "data.root")
         self._compare(path, len(payload), hashlib.md5(payload).hexdigest())
         return payload
+
+    def verify_files(self) -> None:
+        """Compare the checksums of all files. If one differs and `verify` is false, check that it can be read.
+
+        Raises:
+            UserError: a file is not the published one, or cannot be read.
+        """
+        for path in self.files():
+            if path.name in self.published:
+                self._digest(path)
+        if self._reported:
+            self.read_checked(train=False)
 
     def _digest(self, path: Path) -> str:
         """Return the MD5 of a published file, which is read only if it was not before."""

@@ -29,6 +29,8 @@ class Autoencoder(BaseModule):
             in which the anomalous one has the higher score. ``test/loss`` is that of the normal images.
     """
 
+    validation_metrics = ("loss",)
+
     net: codec.Autoencoder
 
     def __init__(

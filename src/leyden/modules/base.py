@@ -24,6 +24,9 @@ class BaseModule(LightningModule):
 
     net: nn.Module
 
+    # Names of the metrics that the task logs for ``val``. The objective must be one of them; empty: any name.
+    validation_metrics: tuple[str, ...] = ()
+
     def __init__(
         self,
         net: nn.Module,

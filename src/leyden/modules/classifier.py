@@ -40,6 +40,8 @@ class Classifier(SupervisedModule):
         ValueError: a number is out of its range.
     """
 
+    validation_metrics = ("loss", "acc", "precision", "recall", "f1", "auroc")
+
     def __init__(
         self,
         net: nn.Module,

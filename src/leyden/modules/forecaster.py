@@ -45,6 +45,8 @@ class Forecaster(SupervisedModule):
         ValueError: the season is longer than the window.
     """
 
+    validation_metrics = ("loss", "mae", "rmse", "mae_vs_naive", "rmse_vs_naive")
+
     estimated_season: Tensor
 
     def __init__(

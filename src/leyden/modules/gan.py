@@ -50,6 +50,8 @@ class GAN(GenerativeModule):
         ValueError: an argument is out of its range.
     """
 
+    validation_metrics = ("fcd", "coverage", "judge_acc")
+
     net: DCGAN
 
     def __init__(

@@ -20,7 +20,7 @@ class GenerativeModule(BaseModule):
     Args:
         net: has the attributes `in_shape`, (C, H, W) of an image, and `latent_size`.
         optimizer, scheduler, objective, train_metrics: see `BaseModule`.
-        num_classes: number of classes of the data set; classes measure the quality of samples, they do not train.
+        num_classes: number of classes of the data set; used to measure the quality of samples, not in training.
         num_samples: number of images to generate for `quality`, see `leyden.metrics.frechet`.
 
     Raises:

@@ -55,7 +55,7 @@ def blend(values: Tensor, weight: float) -> Tensor:
 
 
 def cutmix(images: Tensor, weight: float) -> tuple[Tensor, float]:
-    """Paste a rectangle of the image before into each image (Yun et al., 2019).
+    """Paste a rectangle of the previous image into each image (Yun et al., 2019).
 
     The rectangle covers the fraction ``1 - weight`` of the image. Its centre is random, and it is
     cut off at the borders.

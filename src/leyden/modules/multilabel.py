@@ -34,6 +34,8 @@ class Multilabel(SupervisedModule):
             optimistic, but not those of ``test``.
     """
 
+    validation_metrics = ("loss", "exact", "f1", "map")
+
     thresholds: Tensor
 
     def __init__(

@@ -17,7 +17,7 @@ def register_pixel_statistics(module: nn.Module, in_shape: tuple[int, ...]) -> N
 
 
 def use_pixel_statistics(module: nn.Module, facts: DataFacts) -> None:
-    """Fill these buffers with the statistics of a data set of images."""
+    """Set the buffers to the statistics of a data set of images."""
     assert facts.mean is not None
     assert facts.std is not None
     for name, values in (("pixel_mean", facts.mean), ("pixel_std", facts.std)):

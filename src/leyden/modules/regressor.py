@@ -31,6 +31,8 @@ class Regressor(SupervisedModule):
         loss: mse, mae or huber, see `leyden.modules.losses`.
     """
 
+    validation_metrics = ("loss", "mse", "rmse", "mae", "r2")
+
     def __init__(
         self,
         net: nn.Module,

@@ -33,6 +33,8 @@ class Transcriber(SupervisedModule):
         ValueError: a number is out of its range.
     """
 
+    validation_metrics = ("loss", "exact", "acc")
+
     def __init__(
         self,
         net: nn.Module,

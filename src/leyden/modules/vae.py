@@ -45,6 +45,8 @@ class VAE(GenerativeModule):
         ValueError: `beta` is out of its range, or `num_classes` or `num_samples` is below 2.
     """
 
+    validation_metrics = ("loss", "nll", "kl", "bpd", "fcd", "coverage", "judge_acc")
+
     net: GaussianAutoencoder
     likelihood: Likelihood
 

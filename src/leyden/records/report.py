@@ -92,7 +92,8 @@ def device_name(device: torch.device) -> str:
     """Return ``cuda (NVIDIA A100-SXM4-40GB)`` or ``cpu (x86_64, 8 threads)``."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    return f"{device.type} ({platform.machine()}, {threads} thread{'s' * (threads != 1)})"
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> None:

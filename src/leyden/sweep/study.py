@@ -174,7 +174,7 @@ class Study:
         return max((path.stat().st_mtime_ns for path in paths if path.exists()), default=0)
 
     def _take(self, trial: "Trial", lock: Lock) -> ClaimedTrial:
-        """Register `trial` as this worker's, and ask the sampler for its values unless it has them already."""
+        """Register that this worker runs `trial`. Ask the sampler for its values unless it has them already."""
         default = trial.user_attrs.get("default")
         space = self.plan.space
         point = space.walk(lambda axis: axis.suggest(trial) if default is None or axis.name in default else None)

@@ -1,4 +1,4 @@
-"""Which choices of the config groups a stored config was composed from."""
+"""Find the choices of the config groups from which a stored config was composed."""
 
 from functools import cache
 from pathlib import Path

@@ -7,7 +7,6 @@ from typing import Any, Literal
 from leyden.errors import UserError
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
-CACHE = "data/cache"  # the default of data.cache
 Split = Literal["val", "test"]
 
 
@@ -20,8 +19,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Return the metrics of a run's best checkpoint on its validation or test split.
 
-    Uses one device, the precision of the run and all samples of the split, also if the run had
-    ``trainer.limit_test_batches``. So an unlimited run gets the metrics that its report.json contains.
+    Uses one device, the precision of the run and all samples of the split, without ``trainer.limit_test_batches``.
 
     Args:
         run: a run folder.
@@ -35,18 +33,15 @@ def evaluate(
     """
     import leyden
     from leyden.config.builders import section
-    from leyden.config.instantiate import instantiate
     from leyden.config.stored import stored_config
     from leyden.modules.generative import GenerativeModule
     from leyden.training.trainer import silence_lightning
 
     silence_lightning()
     cfg = stored_config(Path(run))
-    spec = harmless(with_locations(section(cfg, "data"), root=data_root, path=data_path))
     trainer = one_device_trainer(accelerator, section(cfg, "trainer"))
-    module, data = leyden.load(run), instantiate(spec, "data")
-    if missing := [path for path in data.files() if not path.exists()]:
-        raise UserError(f"{missing[0]}: does not exist. Name the folder of the data with --data-root")
+    data = existing_data(with_locations(section(cfg, "data"), root=data_root, path=data_path))
+    module = leyden.load(run)
     if isinstance(module, GenerativeModule):
         data.prepare_data()
         data.setup("fit")
@@ -57,18 +52,30 @@ def evaluate(
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
+def existing_data(spec: dict[str, Any]) -> Any:
+    """Return the data module of `spec`, a ``data`` section.
+
+    Raises:
+        UserError: a file is missing. Nothing is downloaded.
+    """
+    from leyden.config.instantiate import instantiate
+    from leyden.config.stored import harmless
+
+    data = instantiate(harmless(spec), "data")
+    if missing := [path for path in data.files() if not path.exists()]:
+        raise UserError(f"{missing[0]}: does not exist. Name the folder of the data with --data-root")
+    return data
+
+
 def warn_if_changed(run: Path, data: Any, *, elsewhere: bool) -> None:
     """Print a warning if the data has changed since the run, except if the user asks for data from `elsewhere`."""
-    from leyden.records.json_files import read_origin
+    from leyden.training.resume import data_problem
 
     if elsewhere or not (run / "origin.json").exists():
         return
     data.prepare_data()
-    before = read_origin(run).get("fingerprint")
-    if before and before != data.fingerprint():
-        print(
-            "warning: the data has changed since this run, so the metrics may differ from its report", file=sys.stderr
-        )
+    if problem := data_problem(run, data):
+        print(f"warning: data: {problem}, so the metrics may differ from its report", file=sys.stderr)
 
 
 def with_locations(spec: dict[str, Any], **locations: str | None) -> dict[str, Any]:
@@ -85,15 +92,6 @@ def with_locations(spec: dict[str, Any], **locations: str | None) -> dict[str, A
             advice = f"Use {' or '.join(others)}" if others else f"Leave out --data-{key}"
             raise UserError(f"--data-{key}: the data set of this run ({name}) has no key data.{key}. {advice}")
     return {**spec, **given}
-
-
-def harmless(spec: dict[str, Any]) -> dict[str, Any]:
-    """Return `spec`, a ``data`` section that may come from a stranger, changed so that it harms nothing.
-
-    Nothing is downloaded, and images are decoded into the default cache of this clone, not into a folder that it names.
-    """
-    own = {"download": False, "cache": CACHE}
-    return {**spec, **{key: value for key, value in own.items() if key in spec}}
 
 
 def one_device_trainer(accelerator: str, settings: dict[str, Any]) -> Any:

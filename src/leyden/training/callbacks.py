@@ -1,8 +1,6 @@
 """Callbacks for repeatable steps, the exact position of a resume, divergence, throughput, and progress as text."""
 
 import math
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +8,6 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
@@ -81,8 +78,11 @@ class ResumePosition(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epoch, self.samples, self.steps = (int(state_dict[name]) for name in ("epoch", "samples", "steps"))
 
-    def load(self, checkpoint: Mapping[str, Any], processes: int) -> None:
+    def load(self, checkpoint: Mapping[str, Any], processes: int) -> int:
         """Take the position from `checkpoint` before the Trainer restores it, for the loggers.
+
+        Returns:
+            the first step that the resumed run logs.
 
         Raises:
             UserError: the run had another number of processes. Then the samples would be divided differently.
@@ -98,6 +98,7 @@ class ResumePosition(Callback):
                 f"resumed with {processes}"
             )
         self.load_state_dict(state)
+        return self.first_step
 
 
 class ConfigWriter(Callback):
@@ -222,66 +223,6 @@ class EpochStats(Callback):
             }
         )
         self.samples = 0
-
-
-class ProgressBar(RichProgressBar):
-    """Lightning's progress bar, without the field ``v_num``."""
-
-    def __init__(self) -> None:
-        super().__init__(refresh_rate=20)  # drawing at every step would take longer than a step of a small net
-
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        metrics = super().get_metrics(trainer, pl_module)
-        return {name: value for name, value in metrics.items() if name != "v_num"}
-
-
-class PlainProgress(Callback):
-    """Prints a line per epoch, for log files and pipes.
-
-    Args:
-        metric: the objective, shown after the losses.
-    """
-
-    def __init__(self, metric: str) -> None:
-        self.metric = metric
-        self.validated = False
-
-    @rank_zero_only
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.started = time.perf_counter()
-
-    @rank_zero_only
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._print(trainer)  # the previous epoch: at its end its training metrics are not there yet
-
-    @rank_zero_only
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.validated = True
-
-    @rank_zero_only
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._print(trainer)
-
-    def _print(self, trainer: Trainer) -> None:
-        names = {"train/loss", *({"val/loss", self.metric} if self.validated else ())}
-        metrics = {name: value for name, value in trainer.callback_metrics.items() if name in names}
-        self.validated = False
-        if metrics:
-            seconds = time.perf_counter() - self.started
-            print_line(f"epoch {trainer.current_epoch}/{trainer.max_epochs}  {metrics_line(metrics)}  {seconds:.1f} s")
-
-
-def print_line(text: str) -> None:
-    """Print `text`. If the reader has closed the pipe, as ``| head -1`` does, the training continues."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (it stays open until the process ends)
-
-
-def metrics_line(metrics: Mapping[str, Tensor | float]) -> str:
-    """Return ``val/acc 0.9812  val/loss 0.0613``."""
-    return "  ".join(f"{name} {float(value):.4f}" for name, value in sorted(metrics.items()))
 
 
 def better(value: float, than: float, mode: str) -> bool:

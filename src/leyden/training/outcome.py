@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from leyden.config.builders import section
 from leyden.data.datamodule import InMemoryData
 from leyden.modules.base import BaseModule
+from leyden.modules.determinism import nondeterministic_kernels
 from leyden.records import run_folder
 from leyden.records.json_files import read_origin
 from leyden.records.loggers import TensorBoard
@@ -47,6 +48,7 @@ def _report(cfg: DictConfig, folder: Path, training: Training, data: InMemoryDat
     module = cast(BaseModule, trainer.lightning_module)
     tested = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
     spent = training_time(folder)
+    kernels = nondeterministic_kernels(module, trainer.strategy.root_device.type, cfg.trainer.deterministic)
     return {
         "name": cfg.name,
         "state": "pruned" if training.pruned else "finished",
@@ -63,6 +65,8 @@ def _report(cfg: DictConfig, folder: Path, training: Training, data: InMemoryDat
         "device": device_name(trainer.strategy.root_device),
         "processes": trainer.world_size,
         "precision": trainer.precision,
+        "deterministic": not kernels,
+        **({"nondeterministic_kernels": kernels} if kernels else {}),
         "loop": "fast" if training.uses_fast_loop else "lightning",
         "seed": cfg.seed,
         "data": {"name": type(data).__name__, "sizes": data.sizes(), "verified": data.verified},

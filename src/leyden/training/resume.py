@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from leyden.config.stored import stored_config
 from leyden.data.datamodule import InMemoryData
+from leyden.data.folder import Folder
 from leyden.errors import UserError
 from leyden.records import run_folder
 from leyden.records.checkpoint_file import read_checkpoint
@@ -68,22 +69,27 @@ def is_done(cfg: DictConfig, report: dict[str, Any]) -> bool:
     return bool(cfg.trainer.max_epochs <= report["max_epochs"])
 
 
+def data_problem(folder: Path, data: InMemoryData) -> str:
+    """Return how `data` differs from the data of the run in `folder`, an empty text if it does not."""
+    before = read_origin(folder).get("fingerprint")
+    if before is None and isinstance(data, Folder):
+        return "an earlier version of Leyden divided these images in another way when this run began"
+    if before and before != data.fingerprint():
+        return "the files have changed since this run began"
+    return ""
+
+
 def check_same_data(folder: Path, data: InMemoryData, cfg: DictConfig) -> None:
     """Check that a resumed run reads the data it began with. Warn if `init_from` may show it its own test samples.
 
     Raises:
         UserError: the data has changed since the run in `folder` began: samples may have moved between its splits.
     """
-    if (folder / "origin.json").exists():
-        before = read_origin(folder).get("fingerprint")
-        if before and before != data.fingerprint():
-            raise UserError(
-                "data: the files have changed since this run began, so it cannot be resumed exactly. Restore them, or "
-                f"start a new run: init_from={folder}"
-            )
+    if (folder / "origin.json").exists() and (problem := data_problem(folder, data)):
+        raise UserError(f"data: {problem}, so it cannot be resumed. Start a new run instead: init_from={folder}")
     if cfg.init_from is not None:
         other = stored_config(Path(cfg.init_from).expanduser())
-        same_data = other.data._target_ == cfg.data._target_
+        same_data = other.data["_target_"] == cfg.data["_target_"]
         if same_data and other.data.get("seed") != cfg.data.get("seed"):
             seed = other.data.get("seed")
             print(

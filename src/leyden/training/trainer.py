@@ -25,8 +25,6 @@ from leyden.training.callbacks import (
     DivergenceGuard,
     EarlyStopping,
     EpochStats,
-    PlainProgress,
-    ProgressBar,
     ResumePosition,
     SameBuffers,
     StepSeed,
@@ -34,6 +32,7 @@ from leyden.training.callbacks import (
 from leyden.training.checkpoints import Checkpoints
 from leyden.training.fast_loop import FastTrainer
 from leyden.training.image_logger import ImageLogger
+from leyden.training.terminal import PlainProgress, ProgressBar
 from leyden.training.transfer import freeze_callbacks
 
 OWN_KEYS = ("compile", "matmul_precision")  # of the section trainer, which are no arguments of Lightning's Trainer
@@ -72,36 +71,33 @@ def build_training(
     """Create the Trainer of ``cfg.trainer``.
 
     Args:
-        cfg: the config of the run.
-        module: what it will train.
-        data: what it will train on.
+        cfg, module, data: of the run.
         folder: the run folder. It need not exist yet: nothing is written before the training starts.
-        checkpoint: from which the run resumes.
+        checkpoint: the run resumes from it.
         pruner: a callback that may stop the run.
 
     Raises:
         UserError: this machine does not have such a device, or a value does not fit another.
     """
-    check_manual_optimization(module, cfg)
     check_combinations(module, data.shape, data.batch_size, cfg.trainer.compile)
-    trainer = _bare_trainer(section(cfg, "trainer"))
+    trainer = _bare_trainer(section(cfg, "trainer"), module)
     position = ResumePosition(data.batch_size)
-    if checkpoint:
-        position.load(checkpoint, trainer.world_size)
+    first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
     data.position = position.position
-    objective, guard = cfg.objective, DivergenceGuard()
-    checkpoints = Checkpoints(folder, objective.metric, objective.mode, cfg.checkpoint.every_n_steps, guard)
-    own = [*trainer.callbacks, guard, position, ImageLogger(folder, data, position)]  # type: ignore[attr-defined]
+    guard = DivergenceGuard()
+    checkpoints = Checkpoints(folder, cfg.objective.metric, cfg.objective.mode, cfg.checkpoint.every_n_steps, guard)
     trainer.callbacks = [  # type: ignore[attr-defined]
         *_early_callbacks(cfg),
-        *own,
+        *trainer.callbacks,  # type: ignore[attr-defined]
+        guard,
+        position,
+        ImageLogger(folder, data, position),
         *freeze_callbacks(module),
         *build_callbacks(section(cfg, "callbacks")),
         *([SameBuffers()] if trainer.world_size > 1 else []),
         *([pruner] if pruner else []),
         checkpoints,  # the last one: it saves what all others have done
     ]
-    first_step = position.first_step if checkpoint else 0
     trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
     return Training(trainer, checkpoints, position, pruner)
 
@@ -117,8 +113,9 @@ def _early_callbacks(cfg: DictConfig) -> list[Callback]:
     ]
 
 
-def _bare_trainer(settings: Mapping[str, Any]) -> Trainer:
+def _bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
     """Create the Trainer without callbacks and loggers, and set the process up for it."""
+    check_manual_optimization(module, settings)
     # In deterministic mode torch fills each new tensor with NaN, to show who reads uninitialised memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_float32_matmul_precision(settings["matmul_precision"])
@@ -143,16 +140,16 @@ def _bare_trainer(settings: Mapping[str, Any]) -> Trainer:
     return trainer
 
 
-def check_manual_optimization(module: BaseModule, cfg: DictConfig) -> None:
+def check_manual_optimization(module: BaseModule, settings: Mapping[str, Any]) -> None:
     """Raise UserError if a manually optimised module is combined with a key that needs automatic optimisation."""
     if module.automatic_optimization:
         return
     reason = "this model has several optimizers and takes their steps itself"
-    if cfg.trainer.gradient_clip_val:
+    if settings["gradient_clip_val"]:
         raise UserError(f"trainer.gradient_clip_val: {reason}; use task.gradient_clip_val, which limits each gradient")
-    if cfg.trainer.accumulate_grad_batches > 1:
+    if settings["accumulate_grad_batches"] > 1:
         raise UserError(f"trainer.accumulate_grad_batches: {reason}, one for each batch; use a larger data.batch_size")
-    if cfg.trainer.precision == "16-mixed":
+    if settings["precision"] == "16-mixed":
         raise UserError(f"trainer.precision: {reason}, without the scaled loss of 16-mixed; use bf16-mixed")
 
 

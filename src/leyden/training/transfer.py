@@ -23,10 +23,10 @@ from leyden.records.run_folder import best_checkpoint
 def initialise_weights(
     module: LightningModule, cfg: DictConfig, path: Path | None = None, checkpoint: Mapping[str, Any] | None = None
 ) -> None:
-    """Load the weights with which the training begins. Without any of these the random weights stay.
+    """Load the weights with which the training begins.
 
-    In this order: the weights of the checkpoint that the run resumes from, those of the run ``cfg.init_from``, the
-    published weights of a pretrained net.
+    They come from the checkpoint that the run resumes from, otherwise from the run ``cfg.init_from``, otherwise they
+    are the published weights of a pretrained net. If there is none of these, the net keeps its random weights.
 
     Args:
         module: has random weights.
