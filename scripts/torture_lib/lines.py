@@ -11,7 +11,7 @@ from scripts.torture_lib.lines_values import DATA, MODELS, TARGETS, TRAINER_KEYS
 
 Draw = Callable[[Any], Any]
 GROUPS_NOT_USED = ("data", "model", "sweep", "experiment")  # they would replace the tiny run
-KINDS = ["key"] * 12 + ["group", "trainer", "typo", "remove", "target"]
+KINDS = ["key"] * 20 + ["group"] * 3 + ["trainer"] * 2 + ["typo", "remove", "target"]
 
 
 def lines(number: int, seed_: int) -> list[list[str]]:
@@ -59,12 +59,12 @@ def keys_of(data: str, model: str) -> dict[str, Any]:
 
 
 def tiny_run(keys: dict[tuple[str, str], dict[str, Any]]) -> Any:
-    """A strategy for a tiny run with up to four random overrides."""
+    """A strategy for a tiny run with up to three random overrides."""
 
     def make(draw: Draw) -> list[str]:
         data, model = draw(st.sampled_from(sorted(keys)))
         base = f"{DATA[data]} model={model} {MODELS[model]} trainer=smoke".split()
-        number = draw(st.sampled_from([1, 1, 2, 2, 3, 4]))
+        number = draw(st.sampled_from([1, 1, 1, 2, 2, 3]))
         return [*base, *(override(draw, keys[data, model]) for _ in range(number))]
 
     return st.composite(make)()
