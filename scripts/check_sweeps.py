@@ -3,7 +3,7 @@
     python scripts/check_sweeps.py [kill fail prune workers ddp repeat clusters time] [--mnist paths.data=…]
 
 kill      kill -9 in trial 3 of 8, then the same command: exactly 8 trials, none twice; a third start does nothing
-fail      one of 6 trials fails: five finish, exit code 1, the traceback is in the trial's folder
+fail      one of 6 trials fails: five finish, exit code 1, the reason is in the trial's folder
 prune     20 trials on MNIST with and without pruning: time and best value
 workers   three workers with a journal and three with PostgreSQL, one is killed: exactly n trials
 ddp       four trials of two processes each, with pruning: states, configs, no process remains
@@ -135,7 +135,7 @@ def check_fail(logs: Path, mnist: list[str]) -> None:
     code, output = sweep.run()
     assert code == 1, output
     assert sweep.states() == ["done", "done", "failed", "done", "done", "done"], sweep.states()
-    assert "Traceback" in (sweep.trial(2) / "output.log").read_text()
+    assert "GB of memory" in (sweep.trial(2) / "output.log").read_text()
     print("  " + "\n  ".join(output.splitlines()[-2:]))
 
 

@@ -91,7 +91,11 @@ class TestHostileArchives:
             self.unpack(archive)
         assert not (tmp_path / "cifar-10-batches-py" / "test_batch").exists()
 
-    @pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"no tar" * 100), gzip.compress(b"")[:-3]])
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"no archive", gzip.compress(b"no tar" * 100), gzip.compress(b"")[:-3]],
+        ids=["empty", "no archive", "no tar", "truncated"],
+    )
     def test_damaged(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "a.tar.gz").write_bytes(content)
         with pytest.raises(UserError, match=r"a\.tar\.gz: (is damaged|does not contain)"):

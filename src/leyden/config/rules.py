@@ -222,6 +222,7 @@ def check_config(cfg: DictConfig) -> None:
     """
     values = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(values, dict)
+    check_finite(values)
     for group in (*BUILT, *LISTED):
         if not isinstance(values.get(group), dict):
             raise UserError(f"{group}: got {values.get(group)!r}, must be a choice that --help lists")
@@ -233,6 +234,15 @@ def check_config(cfg: DictConfig) -> None:
     top = {str(key): value for key, value in values.items() if key not in (*SECTIONS, *BUILT, *LISTED)}
     for section, kind in SECTIONS.items():
         check_section(kind, top if section == "" else values.get(section), section)
+
+
+def check_finite(node: Any, key: str = "") -> None:
+    """Raise UserError if a number in the config is NaN or infinite."""
+    if isinstance(node, float) and not math.isfinite(node):
+        raise UserError(f"{key}: got {node}, must be a finite number")
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for name, value in items:
+        check_finite(value, f"{key}.{name}".lstrip("."))
 
 
 def check_section(kind: Callable[..., Any], values: Any, key: str) -> Any:
