@@ -114,7 +114,7 @@ def keys() -> Iterator[Case]:
             {"x": {"_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "dirpath": "OUTSIDE"}},
         ):
             yield Case(f"{key} is {str(value)[:60]}", setting(key, value), RESUME)
-    yield Case("plugins lists a folder", setting("plugins", ["/tmp"]), RESUME)
+    yield Case("plugins lists a folder with code", plugin, RESUME, (0, 2))
     for key in ("data.mirrors", "data.urls"):
         for command in (RESUME, EVALUATE):
             yield Case(f"{key} points to a server, {command[0]}", setting(key, ["SERVER/"]), command, (0, 2))
@@ -161,6 +161,13 @@ def keys() -> Iterator[Case]:
         "&a [*a]",
     ):
         yield Case(f"a YAML tag {tag[:30]}", partial(append, text=f"\nextra: {tag}\n"), RESUME)
+
+
+def plugin(place: Place) -> None:
+    """A folder of plugins whose Python file leaves a trace when it is imported."""
+    (place.outside / "plugin").mkdir()
+    (place.outside / "plugin" / "x.py").write_text(f"open({str(place.outside / TRACE)!r}, 'w')\n")
+    setting("plugins", ["OUTSIDE/plugin"])(place)
 
 
 def aliases(place: Place) -> None:

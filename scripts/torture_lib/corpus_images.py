@@ -60,7 +60,7 @@ def image_cases() -> Iterator[Case]:
                 SPOILT,
                 template="empty",
             )
-    for name in ("'x\x1b[31m.png'", "a\nb.png", "x" * 250 + ".png", "ü 'q\" $(id).png"):
+    for name in ("'x\x1b[31m.png", "a\nb.png", "x" * 250 + ".png", "ü 'q\" $(id).png"):
 
         def prepare_name(place: Place, name: str = name) -> None:
             images(place.run).with_name(name).write_bytes(b"broken")

@@ -10,7 +10,12 @@ import torch
 from leyden.errors import UserError
 from leyden.records.checkpoint_file import AtomicCheckpointIO, read_checkpoint
 
-GOOD: dict[str, Any] = {"state_dict": {"w": torch.arange(1000.0)}, "epoch": 1, "global_step": 10, "loops": {"fit_loop": {}}}
+GOOD: dict[str, Any] = {
+    "state_dict": {"w": torch.arange(1000.0)},
+    "epoch": 1,
+    "global_step": 10,
+    "loops": {"fit_loop": {}},
+}
 
 
 @pytest.fixture
