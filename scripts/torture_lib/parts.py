@@ -13,7 +13,7 @@ from scripts.torture_lib.forks import Forks
 from scripts.torture_lib.summary import Part
 
 # Of the whole time. What a part leaves over is for those after it.
-FRACTIONS = {"files": 0.1, "races": 0.1, "exhaustive": 0.3, "kills": 0.2, "fuzz": 0.2, "sweeps": 0.1}
+FRACTIONS = {"files": 0.05, "races": 0.05, "exhaustive": 0.2, "kills": 0.12, "fuzz": 0.13, "sweeps": 0.45}
 # Cases of a full run; None for all that exist.
 CASES = {"files": None, "races": 5, "exhaustive": None, "kills": 500, "fuzz": 1000, "sweeps": None, "atheris": 100_000}
 
