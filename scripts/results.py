@@ -15,7 +15,7 @@ import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--data-root", default="data", help="the folder of the data sets (default: data)")
     parser.add_argument("--logs", default="logs/results", help="the folder of the runs (default: logs/results)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
-    parser.add_argument("--only", nargs="+", metavar="COMMAND", help="train these; RESULTS.md is not written")
+    parser.add_argument("--only", nargs="+", metavar="COMMAND", help="train these; RESULTS.md keeps its other rows")
     parser.add_argument("overrides", nargs="*", help="KEY=VALUE for every run that has the key")
     args = parser.parse_args()
     measured = []
@@ -84,8 +84,8 @@ def main() -> None:
         measured.append((command, reports))
         if command.startswith("experiment="):
             write_header(ROOT / "conf" / f"{command.replace('=', '/')}.yaml", reports)
-    if not args.only:
-        write_text(ROOT / "RESULTS.md", page(measured))
+    path = ROOT / "RESULTS.md"
+    write_text(path, page(measured, kept_rows(path.read_text(encoding="utf-8")) if path.exists() else {}))
 
 
 def known(overrides: Sequence[str], command: Sequence[str]) -> list[str]:
@@ -104,23 +104,37 @@ def report(logs: Path, overrides: Sequence[str], seed: int) -> Report:
     return report(logs, overrides, seed)
 
 
-def page(measured: Sequence[tuple[str, Sequence[Report]]]) -> str:
-    """Return the text of RESULTS.md."""
-    rows = "".join(f"{row(command, reports)}\n" for command, reports in measured)
+def kept_rows(text: str) -> dict[str, str]:
+    """Return command → row of a RESULTS.md."""
+    return {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+
+
+def shown(command: str) -> str:
+    """Return the command as the table shows it."""
+    return f"python train.py {command}".strip()
+
+
+def page(measured: Sequence[tuple[str, Sequence[Report]]], kept: Mapping[str, str]) -> str:
+    """Return the text of RESULTS.md: the rows that were measured now, and `kept` ones of other commands."""
+    rows = {**kept, **{shown(command): row(command, reports) for command, reports in measured}}
+    order = [shown(command) for command in COMMANDS]
+    table = "".join(f"{rows[command]}\n" for command in order if command in rows)
     versions = sorted({one["versions"]["torch"] for _, reports in measured for one in reports})
     unofficial = sorted(
         {one["data"]["name"] for _, reports in measured for one in reports if not one["data"]["verified"]}
     )
     notes = [f"Trained with torch {', '.join(versions)}."]
+    if any("not recorded" in line for line in table.splitlines()):
+        notes.append("Rows without a commit are results of version 0.1.0, which did not record it.")
     notes += [f"The files of {name} did not have the published checksums." for name in unofficial]
-    return f"{HEADER}{rows}\n{' '.join(notes)}\n"
+    return f"{HEADER}{table}\n{' '.join(notes)}\n"
 
 
 def row(command: str, reports: Sequence[Report]) -> str:
     """Return one row of the table."""
     first = reports[0]
     columns = (
-        f"`{f'python train.py {command}'.strip()}`",
+        f"`{shown(command)}`",
         reached(reports, "test"),
         reached(reports, "val"),
         ", ".join(str(one["seed"]) for one in reports),

@@ -48,7 +48,9 @@ def setting(key: str, value: Any) -> Callable[[Place], None]:
 def config_cases() -> Iterator[Case]:
     yield from interpolations()
     yield from targets()
-    yield from keys()
+    yield from objects()
+    yield from values_out_of_range()
+    yield from folders_and_tags()
 
 
 def interpolations() -> Iterator[Case]:
@@ -92,7 +94,7 @@ def targets() -> Iterator[Case]:
             yield Case(f"{section}._target_ is {value!r}", setting(f"{section}._target_", value), RESUME)
 
 
-def keys() -> Iterator[Case]:
+def objects() -> Iterator[Case]:
     bomb = {"_target_": "os.system", "command": f"touch OUTSIDE/{TRACE}"}
     for key in [
         "logger",
@@ -115,6 +117,9 @@ def keys() -> Iterator[Case]:
         ):
             yield Case(f"{key} is {str(value)[:60]}", setting(key, value), RESUME)
     yield Case("plugins lists a folder with code", plugin, RESUME, (0, 2))
+
+
+def values_out_of_range() -> Iterator[Case]:
     for key in ("data.mirrors", "data.urls"):
         for command in (RESUME, EVALUATE):
             yield Case(f"{key} points to a server, {command[0]}", setting(key, ["SERVER/"]), command, (0, 2))
@@ -140,6 +145,9 @@ def keys() -> Iterator[Case]:
         ("resume", "OUTSIDE"),
     ):
         yield Case(f"{key!a} is {str(value)[:30]!a}", setting(key, value), RESUME, (0, 2))
+
+
+def folders_and_tags() -> Iterator[Case]:
     for key, value in (
         ("paths.logs", "OUTSIDE"),
         ("paths.data", "OUTSIDE"),

@@ -31,7 +31,7 @@ def lines(number: int, seed_: int) -> list[list[str]]:
         found.append(line)
 
     if missing:
-        seed(seed_)(options(given(tiny_run(keys))(collect)))()
+        seed(seed_)(options(given(tiny_run(keys))(collect)))()  # type: ignore[no-untyped-call]
     return found[:number]
 
 

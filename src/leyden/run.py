@@ -29,7 +29,7 @@ from leyden.training.launcher import shared_folder
 from leyden.training.outcome import finish, test
 from leyden.training.resume import check_progress, check_same_data, is_done, last_good_checkpoint
 from leyden.training.signals import announce, restore_handlers
-from leyden.training.trainer import Pruner, Training, build_training, silence_lightning
+from leyden.training.trainer import Pruner, Training, build_training, check_limits, silence_lightning
 from leyden.training.transfer import initialise_weights
 
 # Rank 0 of a run sets this variable, so that the other processes can notice that it has ended.
@@ -64,6 +64,7 @@ def run(cfg: DictConfig, folder: Path | None = None, pruner: Pruner | None = Non
         initialise_weights(module, cfg, path, checkpoint)
         data.prepare_data()
         data.setup("fit")
+        check_limits(cfg.trainer, data)
         module.use_facts(data.facts())
         if not checkpoint:
             module.prepare_fit(data)

@@ -15,6 +15,8 @@ GOOD: dict[str, Any] = {
     "epoch": 1,
     "global_step": 10,
     "loops": {"fit_loop": {}},
+    "callbacks": {},
+    "optimizer_states": [],
 }
 
 
@@ -51,7 +53,17 @@ def test_a_truncated_file_is_found(path: Path, size: int) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [[1, 2], {"state_dict": {}}, {**GOOD, "state_dict": [1]}, {**GOOD, "state_dict": {"w": 3}}, 7, "text", None],
+    [
+        [1, 2],
+        {"state_dict": {}},
+        {**GOOD, "callbacks": "x"},
+        {**GOOD, "optimizer_states": {}},
+        {**GOOD, "state_dict": [1]},
+        {**GOOD, "state_dict": {"w": 3}},
+        7,
+        "text",
+        None,
+    ],
 )
 def test_a_file_that_is_no_checkpoint_is_named(path: Path, content: Any) -> None:
     torch.save(content, path)

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from leyden.config.compose import CONF
-from scripts.results import COMMANDS, ONE_SEED, known, page, reached, row, write_header
+from scripts.results import COMMANDS, ONE_SEED, kept_rows, known, page, reached, row, write_header
 
 
 def report(
@@ -33,8 +33,8 @@ def test_a_row_names_seeds_cost_hardware_and_commit() -> None:
 
 
 def test_unofficial_data_is_named() -> None:
-    assert "checksums" not in page([("", [report(0, 0.9)])])
-    assert "MNIST did not have the published checksums" in page([("", [report(0, 0.9, verified=False)])])
+    assert "checksums" not in page([("", [report(0, 0.9)])], {})
+    assert "MNIST did not have the published checksums" in page([("", [report(0, 0.9, verified=False)])], {})
 
 
 def test_an_experiment_has_one_result_line_and_is_otherwise_unchanged(tmp_path: Path) -> None:
@@ -59,3 +59,14 @@ def test_every_experiment_is_in_the_table() -> None:
     experiments = {f"experiment={path.stem}" for path in (CONF / "experiment").glob("*.yaml")}
     assert experiments == {command for command in COMMANDS if command.startswith("experiment=")}
     assert set(COMMANDS) >= ONE_SEED
+
+
+def test_other_rows_are_kept() -> None:
+    before = page([("model=mlp data=mnist", [report(0, 0.9)])], {})
+    after = page([("", [report(0, 0.8)])], kept_rows(before))
+    assert [line.split("`")[1] for line in after.splitlines() if line.startswith("| `")] == [
+        "python train.py",
+        "python train.py model=mlp data=mnist",
+    ]
+    assert "accuracy 90.00%" in after
+    assert "accuracy 80.00%" in after

@@ -93,7 +93,8 @@ def check_choices(overrides: Iterable[str]) -> None:
     listed = groups()
     for override in overrides:
         group, equals, choice = override.partition("=")
-        if not equals or group not in listed or group in ("experiment", "logger", "callbacks"):
+        several = choice.startswith("[") or (choice == "null" and group == "experiment")
+        if not equals or group not in listed or several:
             continue
         if not choice or choice.startswith("_") or is_other_type(choice):
             got = choice or "nothing"

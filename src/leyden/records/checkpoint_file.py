@@ -12,7 +12,15 @@ from torch import Tensor
 from leyden.errors import UserError
 from leyden.records.run_folder import one_line, refuse_link, writing
 
-ENTRIES = ("state_dict", "epoch", "global_step", "loops")  # of every checkpoint that Lightning writes
+# Of every checkpoint that Lightning writes.
+ENTRIES = {
+    "state_dict": dict,
+    "epoch": int,
+    "global_step": int,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -44,13 +52,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def checked(checkpoint: Any, path: Path) -> dict[str, Any]:
     """Return `checkpoint` if it has the entries of a checkpoint and finite weights; `path` is for the message."""
-    missing = [name for name in ENTRIES if not isinstance(checkpoint, dict) or name not in checkpoint]
-    if missing:
-        raise UserError(f"{path}: is not a checkpoint of Leyden (it has no {missing[0]})")
+    for name, kind in ENTRIES.items():
+        if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(name), kind):
+            raise UserError(f"{path}: is not a checkpoint of Leyden (it has no {name})")
     weights = checkpoint["state_dict"]
-    if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
+    if not all(isinstance(weight, Tensor) for weight in weights.values()):
         raise UserError(f"{path}: is not a checkpoint of Leyden (its state_dict must hold tensors)")
-    if not isinstance(checkpoint["loops"], dict) or "fit_loop" not in checkpoint["loops"]:
+    if "fit_loop" not in checkpoint["loops"]:
         raise UserError(f"{path}: is not a checkpoint of Leyden (its loops have no fit_loop)")
     for name, weight in weights.items():
         if weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():

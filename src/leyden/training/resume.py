@@ -33,7 +33,10 @@ def last_good_checkpoint(folder: Path) -> tuple[Path | None, dict[str, Any] | No
             continue
         if problem:
             print(f"{problem}. The run resumes from {path.name}", flush=True)
-        if checkpoint["callbacks"]["Checkpoints"]["best_epoch"] >= 0:
+        state = checkpoint["callbacks"].get("Checkpoints")
+        if not isinstance(state, dict) or not isinstance(state.get("best_epoch"), int):
+            raise UserError(f"{path}: is not a checkpoint of Leyden (it does not know the best epoch)")
+        if state["best_epoch"] >= 0:
             read_checkpoint(run_folder.best_checkpoint(folder))
         return path, checkpoint
     if problem:

@@ -153,6 +153,14 @@ def check_manual_optimization(module: BaseModule, settings: Mapping[str, Any]) -
         raise UserError(f"trainer.precision: {reason}, without the scaled loss of 16-mixed; use bf16-mixed")
 
 
+def check_limits(settings: Mapping[str, Any], data: InMemoryData) -> None:
+    """Raise UserError if a fraction of the batches is less than one batch. Call it when the data is read."""
+    for name, loader in (("limit_train_batches", data.train_dataloader), ("limit_val_batches", data.val_dataloader)):
+        limit = settings[name]
+        if isinstance(limit, float) and limit < 1 and int(limit * len(loader())) < 1:
+            raise UserError(f"trainer.{name}: got {limit}, which is less than one of the {len(loader())} batches")
+
+
 def silence_lightning() -> None:
     """Silence the messages that Lightning prints at each start and that do not concern this run."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
