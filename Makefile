@@ -30,7 +30,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 NEXT := .venv-next
 
 next: $(NEXT)/.installed
-	OMP_NUM_THREADS=1 $(NEXT)/bin/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(NEXT)/bin/python -m pytest -n 2 \
+		-W "ignore:register_new_resolver:UserWarning" -W "ignore:The version_base parameter" $(ARGS)
 
 # Without the dependencies of pyproject.toml: their upper bounds exclude these releases.
 $(NEXT)/.installed: pyproject.toml constraints-next.txt

@@ -24,7 +24,7 @@ DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 
 
 def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
-    alone, killed = kill_and_resume(tmp_path, RUN, kills=2, rng=random.Random(0))
+    alone, killed = kill_and_resume(tmp_path, RUN, kills=1, rng=random.Random(0))
     assert compare(alone, killed) == []
 
 
@@ -76,13 +76,13 @@ def test_torchrun_makes_one_run_folder(tmp_path: Path) -> None:
     assert report["steps"] == -(-1294 // 2 // 32)
 
 
-def test_eight_runs_in_the_same_second_have_eight_folders(tmp_path: Path) -> None:
+def test_four_runs_in_the_same_second_have_four_folders(tmp_path: Path) -> None:
     command = ["trainer=smoke", "model=mlp", "logger=none", f"paths.logs={tmp_path / 'logs'}"]
-    processes = [start(*command, f"seed={seed}") for seed in range(8)]
+    processes = [start(*command, f"seed={seed}") for seed in range(4)]
     outputs = [process.communicate(timeout=200)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 8, outputs
+    assert [process.returncode for process in processes] == [0] * 4, outputs
     reports = [json.loads(path.read_text()) for path in (tmp_path / "logs").glob("runs/*/*/report.json")]
-    assert sorted(report["seed"] for report in reports) == list(range(8))
+    assert sorted(report["seed"] for report in reports) == list(range(4))
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:

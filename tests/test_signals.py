@@ -38,6 +38,8 @@ def test_during_the_training(tmp_path: Path, signum: signal.Signals) -> None:
     (line,) = stderr.splitlines()
     assert line.startswith(f"stopped by {signum.name} at step ")
     command = shlex.split(line.partition("Resume with: ")[2])
+    if signum != signal.SIGINT:  # one resume is enough
+        return
     done = subprocess.run(
         [sys.executable, *command[1:], "trainer.max_epochs=2"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -46,7 +48,7 @@ def test_during_the_training(tmp_path: Path, signum: signal.Signals) -> None:
 
 
 PAUSE_IN_TEST = """
-
+import time
 from leyden.modules.classifier import Classifier
 real = Classifier.test_step
 def test_step(self, batch, batch_idx):
@@ -57,8 +59,8 @@ Classifier.test_step = test_step
 """
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_during_the_test(tmp_path: Path, signum: signal.Signals) -> None:
+def test_during_the_test(tmp_path: Path) -> None:
+    signum = signal.SIGTERM
     process = run_until(
         "testing", f"paths.logs={tmp_path}/logs", "trainer=smoke", "trainer.limit_test_batches=1.0", code=PAUSE_IN_TEST
     )

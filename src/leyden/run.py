@@ -127,6 +127,8 @@ def _process(folder: Path) -> Iterator[None]:
         unlock(folder)
         gc.unfreeze()
         os.environ.pop(FOLDER_VARIABLE, None)
+        if is_first_process():
+            os.environ.pop(FIRST_PROCESS_VARIABLE, None)
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # its threads can outlive the interpreter's end
 
