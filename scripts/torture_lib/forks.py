@@ -92,9 +92,9 @@ class Forks:
         """Start a case: a Python file with arguments, or ``-c`` and code.
 
         Args:
-            fault: happens to it.
+            fault: what happens to the case.
             memory: bytes of address space that it may take in addition to the server's; 0 for no limit.
-            environment: of its process.
+            environment: environment variables of its process.
         """
         self.number += 1
         output = self.folder / f"{self.number}.txt"

@@ -37,7 +37,7 @@ class Races:
         self.expected: dict[str, Any] = {}
 
     def cases(self, part: Part, times: int) -> Iterator[None]:
-        """Each scenario `times` times."""
+        """Run each scenario `times` times."""
         self.prepare()
         yield from self._repeated(part, times)
 
@@ -142,7 +142,7 @@ class Races:
         return ended
 
     def _living(self, logs: Path) -> Case:
-        """A run that is being trained and has a checkpoint."""
+        """Start a run, and return it while it trains, after its first checkpoint."""
         case = self.forks.start([TRAIN, *RUN, f"paths.logs={logs}"])
         deadline = time.monotonic() + 60
         while not list(logs.glob("runs/*/*/checkpoints/last.ckpt")):
@@ -152,6 +152,6 @@ class Races:
         return case
 
     def _stopped(self, logs: Path) -> None:
-        """A run that was killed in its middle."""
+        """Create a run that was killed before its end."""
         case = self._living(logs)
         self.forks.wait(case, 0)

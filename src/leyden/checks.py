@@ -1,4 +1,4 @@
-"""Guarantees as code: what every net, data set and task fulfils, and what you can check for your own.
+"""Guarantees as code. Every net, data set and task of Leyden fulfils them, and you can check your own.
 
 python -m leyden.checks model=linear data=digits
 

@@ -110,7 +110,7 @@ class Classifier(SupervisedModule):
         self._announce_absent(self.test_metrics, "test")
 
     def _announce_absent(self, metrics: MetricCollection, split: str) -> None:
-        """Print, once for each split, which classes it lacks."""
+        """Print the classes that a split does not contain, once per split."""
         absent = self._absent(class_metrics(metrics))
         if absent and split not in self.announced:
             self.announced.add(split)

@@ -1,4 +1,4 @@
-"""Kernels without a deterministic version, which keep a run from being repeated bit by bit."""
+"""Kernels without a deterministic version. A run that uses them cannot be repeated bit by bit."""
 
 from typing import Literal
 

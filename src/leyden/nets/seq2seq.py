@@ -110,7 +110,7 @@ class Seq2Seq(nn.Module):
         return self.decode(symbols, image).flatten(1)  # (B, L · V)
 
     def decode(self, symbols: Tensor, image: Tensor) -> Tensor:
-        """Return the logits of the symbol after each one, (B, T, V), from symbols (B, T) and the image (B, S, D)."""
+        """Return the logits of the next symbol after each symbol, (B, T, V): symbols (B, T), image (B, S, D)."""
         x = self.symbols(symbols) + self.places[: symbols.shape[1]]  # (B, T, D)
         for block in self.decoder:
             x = block(x, image)

@@ -53,8 +53,8 @@ def difference(stored: Any, own: Any) -> str:
     """Return the first difference of two identities in words; empty if they are equal.
 
     Args:
-        stored: from a file or the study.
-        own: of this command. Its values are texts, lists or mappings.
+        stored: identity from a file or the study.
+        own: identity of this command. Its values are texts, lists or mappings.
     """
     if stored == own:
         return ""
@@ -122,8 +122,8 @@ def check_sweep(folder: Path, stored: Any, own: Mapping[str, Any]) -> None:
 
     Args:
         folder: folder of the sweep, for the message.
-        stored: from the folder or the study.
-        own: of this command.
+        stored: identity from the folder or the study.
+        own: identity of this command.
 
     Raises:
         UserError: they differ.
@@ -168,7 +168,7 @@ def check_new_study(folder: Path) -> None:
 
 
 def mark_sweep_folder(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Write the identity of a sweep into its folder, with the token that only its study has.
+    """Write the identity of a sweep and the token of its study into its folder. Each study has its own token.
 
     Raises:
         UserError: the folder belongs to another study.

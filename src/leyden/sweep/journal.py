@@ -101,7 +101,7 @@ class JournalLock:
         self.file: IO[str] | None = None
 
     def acquire(self) -> None:
-        """Wait for the lock, and remove what a dead writer has left."""
+        """Wait for the lock, and remove the incomplete line of a writer that was killed."""
         self.file = self.journal.with_name(f".{self.journal.name}.lock").open("a")
         fcntl.flock(self.file, fcntl.LOCK_EX)
         drop_incomplete_line(self.journal)
@@ -114,7 +114,7 @@ class JournalLock:
 
 
 def drop_incomplete_line(path: Path) -> None:
-    """Remove an incomplete last line, which a writer leaves that was killed or whose disk was full."""
+    """Remove an incomplete last line. It remains if a writer was killed or if the disk was full."""
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
         if not end:

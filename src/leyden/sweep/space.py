@@ -108,7 +108,7 @@ def read_axes(space: Mapping[str, Any], loader: ConfigLoader, conditions: tuple[
         else:
             (override,) = parse([f"{key}={value}"], loader)
             if not override.is_sweep_override():
-                raise UserError(f"sweep.space: {key}={value} is one value; write it into sweep.overrides instead")
+                raise UserError(f"sweep.space: {key}={value} is one value; move it to sweep.overrides")
             axes.append(read_axis(override, conditions))
     return axes
 

@@ -37,7 +37,7 @@ class Checkpoints(Checkpoint):
         folder: the run folder.
         metric: the objective.
         mode: whether its best value is the largest (max) or the smallest (min).
-        every_n_steps: 0 for only between epochs.
+        every_n_steps: number of optimizer steps; 0: only between epochs.
         guard: checked before each save, so that diverged weights are never written.
     """
 

@@ -46,7 +46,7 @@ def shared_folder(choose: Callable[[], Path]) -> Path:
 
 
 def external_launcher() -> ClusterEnvironment | None:
-    """Return the environment of torchrun or srun, None if neither started this process."""
+    """Return the environment of torchrun or srun, or None if neither of them started this process."""
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
     if SLURMEnvironment.detect() and int(os.environ.get("SLURM_NTASKS", 1)) > 1:

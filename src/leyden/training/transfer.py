@@ -119,7 +119,7 @@ class Freeze(Callback):
     """Freezes the backbone of a pretrained net for its first `freeze_epochs` epochs.
 
     This is a function of the epoch, so there is no state to save. A single process computes no gradients for frozen
-    weights. Several processes compute and drop them, because DDP decides once, at the start, which weights have any.
+    weights. Several processes compute and drop them, because DDP decides at the start which weights have gradients.
     """
 
     def __init__(self) -> None:

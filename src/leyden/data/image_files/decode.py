@@ -117,10 +117,10 @@ class Cache:
     others wait.
 
     Args:
-        path: of the cache, an uncompressed .npz file.
+        path: path of the cache, an uncompressed .npz file.
         files: image files to decode.
         shape: [C, H, W] of each decoded image.
-        folder: that contains all files.
+        folder: folder that contains all files.
 
     Raises:
         UserError: a file cannot be read or the cache cannot be written.
@@ -195,7 +195,7 @@ class Cache:
 
 
 def _portable(path: str) -> bytes:
-    """Return a relative path as bytes that are equal on every system: with slashes, and letters in composed form."""
+    """Return a relative path as bytes that are equal on every system: with slashes, in Unicode's form NFC."""
     return unicodedata.normalize("NFC", path).replace(os.sep, "/").encode(errors="surrogateescape")
 
 

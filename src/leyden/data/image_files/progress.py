@@ -17,7 +17,7 @@ def progress(what: str, items: Iterable[Item], total: int) -> Iterator[Item]:
 
     Args:
         what: what is done, for example "decoding 3,000 images".
-        items: to iterate over.
+        items: the items to iterate over.
         total: number of items.
     """
     if sys.stdout.isatty():
