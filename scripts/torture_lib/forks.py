@@ -1,4 +1,4 @@
-"""Start cases in forked processes: the other side of `server.py`."""
+"""Start cases in forked processes. This is the client of `server.py`."""
 
 import json
 import os
@@ -121,7 +121,7 @@ class Forks:
         return ended
 
     def train(self, *overrides: str, **options: Any) -> Ended:
-        """``python train.py <overrides>``"""
+        """Run ``python train.py <overrides>`` and wait for its end."""
         return self.run([TRAIN, *overrides], **options)
 
 

@@ -119,7 +119,7 @@ class Races:
                 part.fail(text, f"exit code {one.code} and {len(lines)} error lines", one.output)
 
     def _one_wins(self, part: Part, text: str, logs: Path, cases: list[Case]) -> None:
-        """One of the processes ends well; each other one is rejected with one line."""
+        """One of the processes succeeds. Every other process is rejected with one line."""
         ended = [self._end(case) for case in cases]
         won = [one for one in ended if one.code == 0]
         if len(won) != 1:

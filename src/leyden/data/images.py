@@ -98,7 +98,7 @@ class ImageData(InMemoryData):
     def setup(self, stage: str) -> None:
         """Read the splits that `stage` needs. Measure mean and standard deviation if the config does not give them.
 
-        The files of the test set are verified before the training. Otherwise a damaged file would be found after it.
+        The files of the test set are verified before the training. Otherwise damage would be found only at the end.
         """
         super().setup(stage)
         if stage != "test":

@@ -124,7 +124,7 @@ class TrainLoader:
         seed: seed of the order and of the augmentation.
         rank: number of this process.
         world: number of processes.
-        position: returns (epoch, samples of it that all processes together have used) when an iteration starts.
+        position: called when an iteration starts; returns (epoch, samples of it that all processes have used).
 
     Yields:
         transformed inputs (B, ...), targets (B, ...)

@@ -39,7 +39,7 @@ class Scaling(nn.Module):
         self.register_buffer("target_std", torch.ones(num_outputs))
 
     def fit_inputs(self, values: Tensor, clip: float = 0.0) -> None:
-        """Compute median and quantiles of each feature; after filling and clipping, its mean and standard deviation.
+        """Compute median and quantiles of each feature. Fill and clip it. Then compute mean and standard deviation.
 
         Args:
             values: float32 (N, F), NaN where a value is missing.

@@ -48,7 +48,7 @@ class EpochMeanAccumulator:
         """Return the means over the samples of all processes, and reset the sums to zero.
 
         Returns:
-            Prefixed name → mean, (), float32 on the CPU: the order of the summation does not change it.
+            Prefixed name → mean, (), float32 on the CPU. It does not depend on the order of the summation.
         """
         total = self.state(module).sum(0)
         self.sums, self.num_samples = [0.0] * len(self.names), 0

@@ -234,7 +234,7 @@ def fit_feature_net(net: nn.Module, batches: TrainLoader, classes_in: Callable[[
 
 
 def uniform_over(classes: Tensor) -> Tensor:
-    """Which classes are present, (B, num_classes), 0 or 1 → the uniform distribution over them; zeros if none is."""
+    """Classes that are present, (B, num_classes), 0 or 1 → the uniform distribution over them; 0 if there are none."""
     return classes / classes.sum(1, keepdim=True).clamp(min=1)
 
 

@@ -41,7 +41,7 @@ class CheckedJournal(BaseJournalBackend):
             raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """Yield the objects from a line number on. An incomplete last line is being written, and is left out."""
+        """Yield the objects from a line number on. An incomplete last line is left out: a writer may be writing it."""
         number = min(log_number_from, len(self.offsets) - 1)
         with self.path.open("rb") as file:
             file.seek(self.offsets[number])
