@@ -44,7 +44,7 @@ class Forks:
     """A fork server. Use it in a ``with`` statement.
 
     Args:
-        folder: for the outputs of the cases.
+        folder: folder for the outputs of the cases.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -196,7 +196,7 @@ class MultiDigitData(InMemoryData):
 
 
 class RandomDigits:
-    """Compose images whose first digit is the source image at the index. The other digits are random.
+    """Compose images of several digits. The index selects the first digit of an image; the others are random.
 
     Args:
         data: the data set: how many digits, where they are, and what the targets are.

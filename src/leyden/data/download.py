@@ -40,7 +40,7 @@ def download(name: str, mirrors: Sequence[str], folder: Path, published: Publish
     Args:
         name: name of the file; it is appended to each mirror.
         mirrors: addresses that end in a slash.
-        folder: is created if it does not exist.
+        folder: the folder for the file. It is created if it does not exist.
         published: size and checksum of the file.
         wanted: path of the file that the user could provide instead, for the error message.
 

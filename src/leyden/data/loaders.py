@@ -119,7 +119,7 @@ class TrainLoader:
         inputs: (N, ...), for example uint8 images.
         targets: (N, ...), for example int64 labels.
         batch_size: samples per batch and process.
-        transform: is applied to the inputs of each batch, for example `Normalise`.
+        transform: function that is applied to the inputs of each batch, for example `Normalise`.
         augment: draws a batch of untransformed inputs and targets. None: the samples are used unchanged.
         seed: seed of the order and of the augmentation.
         rank: number of this process.
@@ -178,7 +178,7 @@ class EvalLoader:
         inputs: (N, ...), for example uint8 images.
         targets: (N, ...), for example int64 labels.
         batch_size: largest number of samples per batch.
-        transform: is applied to the inputs of each batch, for example `Normalise`.
+        transform: function that is applied to the inputs of each batch, for example `Normalise`.
         rank: number of this process.
         world: number of processes.
 

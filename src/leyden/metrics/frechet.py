@@ -83,7 +83,7 @@ class SampleQuality(nn.Module):
 
         Args:
             pixels: float (B, C, H, W), 0 to 1.
-            classes: which classes each image shows, (B, num_classes), 0 or 1.
+            classes: the classes that each image shows, (B, num_classes), 0 or 1.
         """
         features, predicted = self.features(pixels)
         self.real.add(features, classes.gather(1, predicted[:, None]).squeeze(1) > 0)

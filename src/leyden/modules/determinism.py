@@ -17,7 +17,7 @@ def nondeterministic_kernels(module: nn.Module, device_type: str, deterministic:
     have. A net of your own may use others.
 
     Args:
-        module: with all nets.
+        module: the module with all its nets.
         device_type: such as cpu or cuda.
         deterministic: the key ``trainer.deterministic``.
 

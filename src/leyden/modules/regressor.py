@@ -27,7 +27,7 @@ class Regressor(SupervisedModule):
         net: float (B, *in_shape) → (B, num_outputs).
         optimizer, scheduler, objective: see `BaseModule`.
         in_shape: shape of one sample.
-        num_outputs: how many numbers to predict.
+        num_outputs: number of values to predict.
         loss: mse, mae or huber, see `leyden.modules.losses`.
     """
 

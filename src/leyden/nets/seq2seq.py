@@ -96,8 +96,9 @@ class Seq2Seq(nn.Module):
 
         Args:
             x: float (B, C, height, width) or (B, steps, F).
-            targets: int64 (B, L), the true symbols, negative after the end of a text: each symbol is predicted from
-                them (teacher forcing). None: from the net's own predictions (greedy decoding).
+            targets: int64 (B, L), the true symbols, negative after the end of a text. Each symbol is predicted from
+                the true symbols before it (teacher forcing). If `targets` is None, it is predicted from the net's own
+                predictions (greedy decoding).
         """
         image = self.encoder(x)  # (B, S, D)
         end = self.symbols.num_embeddings - 1

@@ -98,10 +98,10 @@ def read_identity(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is damaged, so it is unknown what {path.parent} is for") from error
+        raise UserError(f"{path}: is damaged, so it is unknown to which sweep {path.parent} belongs") from error
     keys = SWEEP_KEYS if path.name == SWEEP_FILE else ("overrides", "config")
     if not isinstance(values, dict) or any(key not in values for key in keys):
-        raise UserError(f"{path}: is damaged, so it is unknown what {path.parent} is for")
+        raise UserError(f"{path}: is damaged, so it is unknown to which sweep {path.parent} belongs")
     return values
 
 

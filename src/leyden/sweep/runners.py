@@ -95,7 +95,7 @@ class ProcessRunner:
     """Runs each job as a process of this machine: ``python train.py <overrides>``.
 
     Args:
-        n_jobs: jobs at the same time; None for one per GPU, or one if there is no GPU.
+        n_jobs: number of jobs that run at the same time; None for one per GPU, or one if there is no GPU.
         devices: ``trainer.devices``, see `job_environments`.
         uses_gpu: whether the jobs use GPUs if there are any.
 

@@ -21,7 +21,7 @@ class Space:
     """A search space.
 
     Args:
-        axes: in the order in which their values are chosen.
+        axes: the axes, in the order in which their values are chosen.
         fixed: keys with one value, as text; conditions may refer to them.
     """
 
@@ -93,7 +93,7 @@ def read_axes(space: Mapping[str, Any], loader: ConfigLoader, conditions: tuple[
     Args:
         space: ``key: values``, and ``key=value: {…}`` for axes that are searched only under this choice.
         loader: Hydra's loader, which knows the config groups.
-        conditions: apply to all of these axes.
+        conditions: conditions of all of these axes.
 
     Raises:
         UserError: an entry cannot be read.

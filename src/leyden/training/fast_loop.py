@@ -67,7 +67,7 @@ class FastEpochLoop(_TrainingEpochLoop):
     """One batch after the other: callbacks, forward, zero_grad, backward, step, schedule, callbacks.
 
     Args:
-        trainer: with all its callbacks.
+        trainer: the Trainer with all its callbacks.
         module: the module that it will train.
     """
 

@@ -29,9 +29,9 @@ def initialise_weights(
     are the published weights of a pretrained net. If there is none of these, the net keeps its random weights.
 
     Args:
-        module: has random weights.
+        module: the module, which has random weights.
         cfg: the config of the run.
-        path, checkpoint: the run resumes from this checkpoint.
+        path, checkpoint: the checkpoint from which the run resumes, if it does.
 
     Raises:
         UserError: the weights cannot be read or downloaded, or belong to another net.
