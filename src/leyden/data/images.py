@@ -1,4 +1,4 @@
-"""Data sets of images: normalised on whole batches, augmented, checked, and downloaded where files are missing."""
+"""Data sets of images. They download missing files, check the images, and normalise and augment whole batches."""
 
 import hashlib
 import math

@@ -120,7 +120,7 @@ class TrainLoader:
         targets: (N, ...), for example int64 labels.
         batch_size: samples per batch and process.
         transform: function that is applied to the inputs of each batch, for example `Normalise`.
-        augment: draws a batch of untransformed inputs and targets. None: the samples are used unchanged.
+        augment: makes a batch with random changes, before `transform`. None: the samples are used unchanged.
         seed: seed of the order and of the augmentation.
         rank: number of this process.
         world: number of processes.

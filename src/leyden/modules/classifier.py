@@ -33,8 +33,8 @@ class Classifier(SupervisedModule):
             least 0 and below 1.
         gamma: exponent of the focal loss, at least 0.
         l1: penalty for each unit of absolute weight (Tibshirani, 1996), at least 0; biases and norms are left out.
-        mixup, cutmix: alpha of this way of mixing training samples, see `leyden.modules.mixing`: 0, which turns it
-            off, or 0.01 to 1000.
+        mixup, cutmix: parameter alpha of each method of mixing training samples, see `leyden.modules.mixing`. 0 turns
+            the method off; other values must be between 0.01 and 1000.
 
     Raises:
         ValueError: a number is out of its range.

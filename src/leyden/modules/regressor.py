@@ -1,4 +1,4 @@
-"""Regression: numbers from any net, trained on standardised targets and predicted in the targets' own units."""
+"""Regression with any net. It is trained on standardised targets, and predicts numbers in the units of the targets."""
 
 from collections.abc import Sequence
 
