@@ -64,7 +64,7 @@ def hashed_fraction(ids: Tensor, labels: Tensor, part: float, seed: int, purpose
     Args:
         ids: int64 (N,), see `identities`.
         labels: int64 (N,).
-        part: 0 to 1.
+        part: the fraction to choose, 0 to 1.
         seed: seed of the hash.
         purpose: purpose of the choice. Choices for different purposes are independent of each other.
     """

@@ -29,7 +29,7 @@ class Space:
     fixed: Mapping[str, str]
 
     def walk(self, value_of: Callable[[Axis], Value | None]) -> Point:
-        """Return a point: the value from `value_of` for each axis that applies, except where it returns None."""
+        """Return a point. `value_of` gives the value of each axis that applies, or None to leave the axis out."""
         point: Point = {}
         chosen = dict(self.fixed)
         for axis in self.axes:
