@@ -53,7 +53,7 @@ def fold(labels: Tensor, num_folds: int, index: int, seed: int) -> Tensor:
 
 
 def identities(names: Sequence[bytes]) -> Tensor:
-    """Hash the names of samples, which must not change when samples are added, to int64 (N,)."""
+    """Return a hash of each sample's name, int64 (N,). The name must not change when samples are added."""
     digests = b"".join(blake2b(name, digest_size=8).digest() for name in names)
     return torch.from_numpy(np.frombuffer(digests, dtype="<i8").astype(np.int64))
 
