@@ -1,8 +1,8 @@
 """Loaders that index, augment and transform a whole batch at once, on the training device.
 
 A `DataLoader` does Python work for each sample. These loaders do it for each batch. The samples of a batch and their
-augmentation are functions of (seed, epoch, position in the epoch). Therefore a run can resume at any batch. The number of
-processes does not matter: all processes together use the same samples as one process with a larger batch.
+augmentation are functions of (seed, epoch, position in the epoch). Therefore a run can resume at any batch. The number
+of processes does not matter: all processes together use the same samples as one process with a larger batch.
 """
 
 from collections.abc import Callable, Iterator, Sequence

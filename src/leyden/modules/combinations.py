@@ -1,4 +1,4 @@
-"""Combinations of values that cannot train. They are found before any data is read."""
+"""Combinations of config values with which a model cannot be trained. They are found before any data is read."""
 
 import copy
 from collections.abc import Sequence
