@@ -162,7 +162,7 @@ def check_sweep_folder(folder: Path, own: Mapping[str, Any], journal: str | None
 
 
 def check_new_study(folder: Path) -> None:
-    """Raise UserError if the sweep's folder belongs to a study already, although this one is new."""
+    """Raise UserError if the folder already belongs to another study. Called if the study is new."""
     if read_identity(folder / SWEEP_FILE):
         raise _another_study(folder)
 
