@@ -1,6 +1,6 @@
-# make train   installs if need be, then trains:  make train ARGS="model=cnn data=cifar10"
-# make test    installs if need be, then tests:   make test ARGS="-k resume"
-# make check   lint and types
+# make train   installs if necessary, then trains:  make train ARGS="model=cnn data=cifar10"
+# make test    installs if necessary, then tests:   make test ARGS="-k resume"
+# make check   installs if necessary, then lint and types
 # make next    tests with the next releases of the dependencies, in .venv-next
 
 PYTHON ?= python3

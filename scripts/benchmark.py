@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def feeding(repeat: int) -> Table:
-    """Measure the loaders: shuffled, normalised batches, from memory to the input of the net."""
+    """Measure the speed of the loaders, which make shuffled and normalised batches from data in memory."""
     table = Table("feeding, batch 128", "torchvision + DataLoader", "Leyden", "ratio", title="images per second")
     cases = (
         ("1x28x28", (1, 28, 28), 0, False),

@@ -6,7 +6,7 @@ kill      kill -9 in trial 3 of 8, then the same command: exactly 8 trials, none
 fail      one of 6 trials fails: five finish, exit code 1, the reason is in the trial's folder
 prune     20 trials on MNIST with and without pruning: time and best value
 workers   three workers with a journal and three with PostgreSQL, one is killed: exactly n trials
-ddp       four trials of two processes each, with pruning: states, configs, no process remains
+ddp       four trials of two processes each, with pruning: states and configs are correct, no process remains
 repeat    the printed command of the best trial, run alone: bit-identical metrics
 clusters  submitit on this machine, and the script of the Slurm array, started by a shell
 time      seconds per trial in addition to its training, and the speed of two jobs at the same time
@@ -278,7 +278,7 @@ def check_time(logs: Path, mnist: list[str]) -> None:
         assert code == 0, output
         took[n_jobs] = time.monotonic() - began
     between = (took[1] - sum(float(row["seconds"]) for row in Sweep(logs / "1").rows())) / 6
-    print(f"  one at a time: {took[1]:.1f} s, of which {between:.2f} s per trial between trials; two: {took[2]:.1f} s")
+    print(f"  one at a time: {took[1]:.1f} s, and {between:.2f} s between two trials; two at a time: {took[2]:.1f} s")
     print(f"  two at the same time have {took[1] / took[2]:.2f} times the throughput")
     assert overhead + between <= 0.3, "a trial costs more than its start-up plus 0.3 s"
     assert took[1] / took[2] >= 1.5, "two at the same time are not 1.5 times as fast"

@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def known(overrides: Sequence[str], command: Sequence[str]) -> list[str]:
-    """Return the `overrides` whose key the runs of `command` have: a table has no checksums to verify, for example."""
+    """Return the `overrides` whose keys the runs of `command` have. A table, for example, has no key data.verify."""
     cfg = compose(*command)
     return [one for one in overrides if OmegaConf.select(cfg, one.partition("=")[0]) is not None]
 
@@ -168,7 +168,7 @@ def commits(reports: Sequence[Report]) -> str:
 
 
 def write_header(path: Path, reports: Sequence[Report]) -> None:
-    """Write the result of an experiment into the comments at the top of its file, instead of an earlier one."""
+    """Write the result of an experiment into the comments at the top of its file. It replaces an earlier result."""
     seeds = f"seed{'s' if len(reports) > 1 else ''} {', '.join(str(one['seed']) for one in reports)}"
     caveat = "" if reports[0]["data"]["verified"] else "; the data did not have the published checksums"
     line = (

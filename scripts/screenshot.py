@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def train(overrides: list[str]) -> str:
-    """Return what the run prints, with the path of its folder as a user of the clone would see it."""
+    """Return what the run prints. The temporary folder of the logs is printed as ``logs``."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(ROOT / "train.py"), f"paths.logs={folder}", *overrides]
         done = subprocess.run(

@@ -5,6 +5,7 @@ line why the two do not fit together.
 import json
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,9 @@ def config(model: str, data: str, root: Path, *overrides: str) -> DictConfig:
     return cfg
 
 
+@cache
 def problem(model: str, data: str) -> str:
-    """Return the message about a pair that does not fit, or an empty text."""
+    """Return the message that rejects the pair, an empty text if the two fit together."""
     try:
         build_module(config(model, data, Path()))
     except UserError as error:
@@ -58,8 +60,11 @@ def problem(model: str, data: str) -> str:
     return ""
 
 
-PROBLEMS = {(model, data): problem(model, data) for model in MODELS for data in DATA}
-SENSIBLE = [pair for pair, said in PROBLEMS.items() if not said]
+def fits(model: str, data: str) -> bool:
+    return not problem(model, data)
+
+
+PAIRS = [(model, data) for model in MODELS for data in DATA]
 
 
 def kind(data: str) -> int:
@@ -70,24 +75,26 @@ def kind(data: str) -> int:
 class TestWhichPairsMakeSense:
     @pytest.mark.parametrize("model", MODELS)
     def test_a_model_takes_all_data_sets_of_a_kind_or_none(self, model: str) -> None:
-        taken = {(kind(data), (model, data) in SENSIBLE) for data in DATA}
+        taken = {(kind(data), fits(model, data)) for data in DATA}
         assert len(taken) == len({axes for axes, _ in taken}), taken
         assert (3, True) in taken, "every model here takes images"
 
     def test_an_mlp_takes_them_all(self) -> None:
-        assert [data for model, data in SENSIBLE if model == "mlp"] == DATA
+        assert all(fits("mlp", data) for data in DATA)
 
     def test_the_others_are_told_why_in_one_line(self) -> None:
-        assert PROBLEMS["cnn", "diabetes"] == "model.in_shape: got [10], a cnn needs images [channels, height, width]"
-        for said in filter(None, PROBLEMS.values()):
+        assert problem("cnn", "diabetes") == "model.in_shape: got [10], a cnn needs images [channels, height, width]"
+        for said in filter(None, (problem(*pair) for pair in PAIRS)):
             assert said.startswith("model.in_shape: got [")
             assert "\n" not in said
 
 
-@pytest.mark.parametrize(("model", "data"), SENSIBLE)
+@pytest.mark.parametrize(("model", "data"), PAIRS)
 def test_a_pair_trains_and_comes_back_from_its_folder(
     finished: Finished, monkeypatch: pytest.MonkeyPatch, files_root: Path, model: str, data: str
 ) -> None:
+    if not fits(model, data):
+        pytest.skip("the two do not fit together")
     trained: list[LightningModule] = []
 
     def build(cfg: DictConfig) -> Any:

@@ -32,8 +32,8 @@ class Case:
         prepare: puts it into its place.
         command: Python file or ``-c`` with its arguments; RUN, OUTSIDE, WORK and SERVER stand for the place.
         codes: allowed exit codes.
-        same: if the code is 0, the run must end in the bits of an undisturbed one.
-        template: the run that is copied: ``stopped`` (in its middle), ``finished`` or ``empty`` (no run).
+        same: if the code is 0, the run must end in the same bits as an undisturbed run.
+        template: the run that is copied: ``stopped`` (before its end), ``finished`` or ``empty`` (no run).
         lines: check that an error is one line.
     """
 

@@ -105,7 +105,7 @@ def huge_string(path: Path, trace: str) -> None:
 
 
 def huge_tensor(path: Path, trace: str) -> None:
-    """A tensor whose shape asks for terabytes of a storage that has four bytes."""
+    """A tensor whose shape needs terabytes, although its storage has only four bytes."""
     tensor = torch.zeros(1).expand(1 << 20, 1 << 20)
     torch.save({"state_dict": {"net.weight": tensor}, "epoch": 0, "global_step": 0, "loops": {}}, path)
 

@@ -95,7 +95,7 @@ class Files:
             part.fail(f"{case.name}: {' '.join(case.command)}", "; ".join(wrong), ended.output)
 
     def _other_bits(self, run: Path, lost_rows: bool) -> list[str]:
-        """What differs from the finished run. Rows of metrics.csv may be missing if the run has said so."""
+        """What differs from the finished run. Rows of metrics.csv may be missing if the run has reported it."""
         try:
             state = end_state(run)
             if lost_rows:
@@ -151,7 +151,7 @@ def snapshot(place: Place) -> dict[str, str]:
 
 
 def serve(hits: list[str]) -> int:
-    """Start a web server on a free port of this machine that notes what it is asked for."""
+    """Start a web server on a free port of this machine that records the paths of all requests."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""Start cases in forked processes: the other side of `server.py`."""
+"""Start cases in forked processes. This is the client of `server.py`."""
 
 import json
 import os
@@ -44,7 +44,7 @@ class Forks:
     """A fork server. Use it in a ``with`` statement.
 
     Args:
-        folder: for the outputs of the cases.
+        folder: folder for the outputs of the cases.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -92,9 +92,9 @@ class Forks:
         """Start a case: a Python file with arguments, or ``-c`` and code.
 
         Args:
-            fault: happens to it.
+            fault: what happens to the case.
             memory: bytes of address space that it may take in addition to the server's; 0 for no limit.
-            environment: of its process.
+            environment: environment variables of its process.
         """
         self.number += 1
         output = self.folder / f"{self.number}.txt"
@@ -121,7 +121,7 @@ class Forks:
         return ended
 
     def train(self, *overrides: str, **options: Any) -> Ended:
-        """``python train.py <overrides>``"""
+        """Run ``python train.py <overrides>`` and wait for its end."""
         return self.run([TRAIN, *overrides], **options)
 
 

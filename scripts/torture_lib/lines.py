@@ -27,11 +27,14 @@ def lines(number: int, seed_: int) -> list[list[str]]:
         suppress_health_check=list(HealthCheck),
     )
 
+    @seed(seed_)
+    @options
+    @given(tiny_run(keys))
     def collect(line: list[str]) -> None:
         found.append(line)
 
     if missing:
-        seed(seed_)(options(given(tiny_run(keys))(collect)))()  # type: ignore[no-untyped-call]
+        collect()
     return found[:number]
 
 

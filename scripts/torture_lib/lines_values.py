@@ -1,4 +1,4 @@
-"""The values of which `lines.py` makes command lines."""
+"""The values from which `lines.py` makes command lines."""
 
 import json
 from typing import Any

@@ -37,7 +37,7 @@ class Races:
         self.expected: dict[str, Any] = {}
 
     def cases(self, part: Part, times: int) -> Iterator[None]:
-        """Each scenario `times` times."""
+        """Run each scenario `times` times."""
         self.prepare()
         yield from self._repeated(part, times)
 
@@ -119,7 +119,7 @@ class Races:
                 part.fail(text, f"exit code {one.code} and {len(lines)} error lines", one.output)
 
     def _one_wins(self, part: Part, text: str, logs: Path, cases: list[Case]) -> None:
-        """One of the processes ends well; each other one is rejected with one line."""
+        """One of the processes succeeds. Every other process is rejected with one line."""
         ended = [self._end(case) for case in cases]
         won = [one for one in ended if one.code == 0]
         if len(won) != 1:
@@ -142,7 +142,7 @@ class Races:
         return ended
 
     def _living(self, logs: Path) -> Case:
-        """A run that is being trained and has a checkpoint."""
+        """Start a run, and return it while it trains, after its first checkpoint."""
         case = self.forks.start([TRAIN, *RUN, f"paths.logs={logs}"])
         deadline = time.monotonic() + 60
         while not list(logs.glob("runs/*/*/checkpoints/last.ckpt")):
@@ -152,6 +152,6 @@ class Races:
         return case
 
     def _stopped(self, logs: Path) -> None:
-        """A run that was killed in its middle."""
+        """Create a run that was killed before its end."""
         case = self._living(logs)
         self.forks.wait(case, 0)

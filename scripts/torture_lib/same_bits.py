@@ -43,7 +43,7 @@ def differing(one: Any, other: Any, at: str) -> list[str]:
 
 
 def as_bytes(tensor: torch.Tensor) -> bytes:
-    """The bytes of a tensor of any type, bfloat16 too, which numpy does not have."""
+    """Return the bytes of a tensor of any type. The view as uint8 is needed for bfloat16, a type that numpy lacks."""
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 

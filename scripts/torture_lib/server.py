@@ -86,7 +86,7 @@ def wait(process: int, seconds: float) -> int | None:
 
 
 def child(argv: list[str], output: str, cwd: str, environment: dict[str, str], memory: int) -> None:
-    """Become a process that runs `argv`. Returns or raises as that does: the interpreter ends as usual."""
+    """Become a process that runs `argv`. Return or raise as it does, so that the interpreter ends as usual."""
     os.setsid()
     devnull = os.open(os.devnull, os.O_RDONLY)
     os.dup2(devnull, 0)
@@ -135,7 +135,7 @@ def quick_exit(argv: list[str]) -> None:
 
 
 def reseed() -> None:
-    """The children must not share the state of random numbers, which real processes do not share either."""
+    """Give this child new random states: a forked child would otherwise repeat the random numbers of its parent."""
     import numpy as np
     import torch
 

@@ -38,7 +38,7 @@ class Fault:
         mode: ``count`` (nothing happens), ``kill`` (SIGKILL), ``power`` (SIGKILL to all processes, with backups from
             which `power.cut` undoes what was not synced) or ``fail``.
         at: the number of the operation at which it happens.
-        errno: of mode ``fail``.
+        errno: error number for the mode ``fail``.
     """
 
     prefix: Path

@@ -20,7 +20,7 @@ class Part:
     """What one part found.
 
     Args:
-        name: of the part.
+        name: name of the part.
         planned: number of its cases.
         counts: what was done, by kind.
         failures: each with ``command``, ``what`` and ``output``.

@@ -1,4 +1,4 @@
-"""Guarantees as code: what every net, data set and task fulfils, and what you can check for your own.
+"""Guarantees as code. Every net, data set and task of Leyden fulfils them, and you can check your own.
 
 python -m leyden.checks model=linear data=digits
 
@@ -239,7 +239,7 @@ def main() -> None:
     with exit_codes():
         values = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
         if "model" not in values:
-            raise UserError("model: is missing: python -m leyden.checks model=NAME data=NAME [KEY=VALUE ...]")
+            raise UserError("model: is missing. Type: python -m leyden.checks model=NAME data=NAME [KEY=VALUE ...]")
         rest = [argument for argument in sys.argv[1:] if argument.partition("=")[0] not in ("model", "data")]
         try:
             for name in check_model(values["model"], values.get("data", "digits"), *rest, processes=True):

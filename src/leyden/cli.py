@@ -79,7 +79,7 @@ def main() -> None:
 
 @contextmanager
 def _quick_exit() -> Iterator[None]:
-    """Spare Python's collector at the end of the process: it would visit everything that was imported, for seconds."""
+    """Skip Python's garbage collection at the end of the process. It would take seconds to visit all objects."""
     try:
         yield
     finally:

@@ -23,7 +23,7 @@ class StoppedError(RuntimeError):
     """A signal ended the run.
 
     Args:
-        message: for the user.
+        message: the line that is printed for the user.
         signum: the number of the signal. The exit code is the one a shell reports for a process that it killed.
     """
 

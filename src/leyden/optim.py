@@ -79,7 +79,7 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float, min_factor: fl
     """Linear warm-up, then a half cosine from 1 to `min_factor` times the learning rate (Loshchilov and Hutter, 2017).
 
     Args:
-        optimizer: has the highest learning rate.
+        optimizer: its learning rate is the highest one.
         total_steps: number of steps of the training.
         warmup: fraction of the training, at least 0 and below 1.
         min_factor: 0 to 1.
@@ -106,7 +106,7 @@ def step(optimizer: Optimizer, total_steps: int, milestones: Sequence[float], ga
     """Multiply the learning rate by `gamma` at each milestone.
 
     Args:
-        optimizer: has the first learning rate.
+        optimizer: its learning rate is the first one.
         total_steps: number of steps of the training.
         milestones: fractions of the training, each between 0 and 1.
         gamma: factor, at least 0.
@@ -129,7 +129,7 @@ class OneCycle(LRScheduler):
     over more steps when a run is resumed.
 
     Args:
-        optimizer: has the highest learning rate of the cycle.
+        optimizer: its learning rate is the highest one of the cycle.
         total_steps: number of steps of the training.
         pct_start: fraction of the training in which the learning rate rises, between 0 and 1.
         div_factor: the first learning rate is the highest one divided by this; at least 1.
@@ -193,7 +193,7 @@ class Plateau(ReduceLROnPlateau):
     """Multiply the learning rate by `factor` if the objective has not improved for `patience` epochs.
 
     Args:
-        optimizer: has the first learning rate.
+        optimizer: its learning rate is the first one.
         mode: min or max, whether the best value of the objective is its smallest or its largest.
         factor: at least 0 and below 1.
         patience: number of epochs, at least 0.

@@ -82,7 +82,7 @@ def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
 
     Args:
         folder: a run folder.
-        overrides: ``key=value`` of what may differ, see `leyden.config.rules.RESUMABLE`.
+        overrides: ``key=value`` of keys that may change, see `leyden.config.rules.RESUMABLE`.
 
     Returns:
         The best value of the objective.

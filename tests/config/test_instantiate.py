@@ -110,16 +110,19 @@ def test_a_type_is_described_in_words(hint: Any, words: str) -> None:
     assert describe(hint) == words
 
 
-TARGETS = {
-    f"{group}={choice}": compose(*(chosen(choice) if group == "data" else [f"{group}={choice}"]))[group]
-    for group in ("data", "model", "optimizer", "scheduler")
-    for choice in groups()[group]
-}
+CHOICES = [f"{group}={choice}" for group in ("data", "model", "optimizer", "scheduler") for choice in groups()[group]]
 
 
-@pytest.mark.parametrize("choice", TARGETS)
+def spec_of(choice: str) -> DictConfig:
+    """Return the section of the config that a choice of a group gives."""
+    group, _, name = choice.partition("=")
+    spec: DictConfig = compose(*(chosen(name) if group == "data" else [choice]))[group]
+    return spec
+
+
+@pytest.mark.parametrize("choice", CHOICES)
 def test_help_lists_every_argument_and_starts_with_a_summary(choice: str) -> None:
-    spec = TARGETS[choice]
+    spec = spec_of(choice)
     if not spec["_target_"].startswith("leyden."):
         return
     target = locate(spec["_target_"], choice)
@@ -131,9 +134,9 @@ def test_help_lists_every_argument_and_starts_with_a_summary(choice: str) -> Non
     assert not summary.startswith("Args")
 
 
-@pytest.mark.parametrize("choice", TARGETS)
+@pytest.mark.parametrize("choice", CHOICES)
 def test_a_default_value_is_written_once(choice: str) -> None:
-    spec = TARGETS[choice]
+    spec = spec_of(choice)
     if spec["_target_"].startswith("leyden."):
         parameters = inspect.signature(locate(spec["_target_"], choice)).parameters
         twice = [

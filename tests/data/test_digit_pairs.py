@@ -75,7 +75,7 @@ def test_train_and_val_images_depend_on_seed_and_epoch_test_images_do_not() -> N
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("data.max_digits=5", "data.max_digits: got 5, an image has 4 corners"),
+        ("data.max_digits=5", "data.max_digits: got 5, must be at most 4, one digit per corner"),
         ("data.min_digits=4", "data.min_digits: got 4, must be between 1 and 3"),
         ("data.jitter=29", "data.jitter: got 29, must be between 0 and 28 pixels"),
         ("data.source=letters", "data.source: got 'letters'; allowed are digits, mnist"),

@@ -42,10 +42,10 @@ for group, node in (("sweeper", OptunaSweeperConf), ("launcher", SubprocessLaunc
 
 
 class SubprocessLauncher(Launcher):
-    """Runs the jobs as processes of this machine. The sweeper starts them itself: the next as soon as one has ended.
+    """Runs the jobs as processes of this machine. The sweeper starts a job as soon as another has ended.
 
     Args:
-        n_jobs: jobs at the same time.
+        n_jobs: number of jobs that run at the same time.
     """
 
     def __init__(self, n_jobs: int | None) -> None:

@@ -33,7 +33,7 @@ def check_agreement(cfg: DictConfig) -> None:
 
 
 def num_outputs(cfg: DictConfig) -> int | None:
-    """Return how many outputs the task needs, None if it does not say."""
+    """Return how many outputs the task needs, or None if the config does not define it."""
     symbols, length = _value(cfg, "task.num_symbols"), _value(cfg, "task.length")
     if symbols is not None and length is not None:
         return int(symbols * length)

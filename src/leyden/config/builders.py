@@ -23,10 +23,10 @@ LISTED_TRUSTED = (*TRUSTED, "leyden.records")  # callbacks and loggers that a ru
 
 
 def build_module(cfg: DictConfig) -> BaseModule:
-    """Return the net of ``cfg.model`` inside the LightningModule of ``cfg.task``. torch's generator draws the weights.
+    """Return the net of ``cfg.model`` inside the LightningModule of ``cfg.task``. The weights are random.
 
     Raises:
-        UserError: a value in the config is not allowed, also one of the optimizer or the scheduler.
+        UserError: a value in the config is not allowed, for example one of the optimizer.
     """
     check_agreement(cfg)
     optimizer = instantiate_partial(section(cfg, "optimizer"), "optimizer")
@@ -131,7 +131,7 @@ def load_weights(module: LightningModule, checkpoint: Mapping[str, Any], path: P
 
 
 def section(cfg: DictConfig, name: str) -> dict[str, Any]:
-    """Return a section of the config as plain values: no code below this sees a config object."""
+    """Return a section of the config as plain values, because the lower layers receive no config object."""
     values = OmegaConf.to_container(cfg[name], resolve=False)  # a stored config has no interpolations to resolve
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}

@@ -49,7 +49,7 @@ def compose(*overrides: str) -> DictConfig:
 
 
 def plain(cfg: DictConfig) -> DictConfig:
-    """Return `cfg` with every interpolation resolved, checked, without Hydra's section and the sweep's.
+    """Return a checked copy of `cfg` with every interpolation resolved, without the sections of Hydra and sweeps.
 
     Raises:
         UserError: a value is not allowed, or an interpolation refers to a key that does not exist.
@@ -89,7 +89,7 @@ def _cause(error: InterpolationResolutionError) -> BaseException:
 
 
 def check_choices(overrides: Iterable[str]) -> None:
-    """Raise UserError if an override gives a group no choice, or a file that only other choices use (``_…``)."""
+    """Raise UserError if an override selects no choice of a group, or a file that only other files use (``_…``)."""
     listed = groups()
     for override in overrides:
         group, equals, choice = override.partition("=")
@@ -155,7 +155,7 @@ def _parse_error(error: BaseException | None) -> OverrideParseException | None:
 
 
 def unknown_key(key: str, overrides: Iterable[str]) -> str:
-    """Return the line for a key that does not exist, with the nearest key that does."""
+    """Return the line for a key that does not exist. It names the nearest key that exists."""
     if key.startswith("trainer.") and (name := key.partition(".")[2]) in REPLACED:
         return f"{key}: cannot be set; {REPLACED[name]}"
     keys = list(_keys(overrides))

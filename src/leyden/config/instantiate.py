@@ -57,7 +57,7 @@ def instantiate(spec: Mapping[str, Any], key: str, trusted: Trusted = TRUSTED, *
 
 
 def instantiate_partial(spec: Mapping[str, Any], key: str, trusted: Trusted = TRUSTED) -> "partial[Any]":
-    """As `instantiate`, but return a partial object that still takes the target's first arguments."""
+    """Do the same as `instantiate`, but return a partial object: the first arguments of the target are given later."""
     path = spec.get("_target_")
     if not isinstance(path, str):
         raise UserError(f"{key}._target_: got {path!r}, must be the dotted path of a class")
@@ -171,7 +171,7 @@ def _words(hint: Any) -> list[str]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether `value` has the type `hint`. Python counts a bool as an int; here it is not one."""
+    """Return whether `value` has the type `hint`. Python treats a bool as an int; this function does not."""
     from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
     if isinstance(value, bool) and hint is not Any:

@@ -39,7 +39,7 @@ def command(*arguments: str) -> str:
 def quote_paths(arguments: Sequence[str]) -> list[str]:
     """Quote the values of path keys that Hydra could not read otherwise, such as ``data.root=/home/me/Photos (1)``.
 
-    A value that has quotes, brackets or an interpolation already stays as it is. With several runs (``-m``) a comma
+    A value that already has quotes, brackets or an interpolation is unchanged. With several runs (``-m``) a comma
     separates values, so there a value with a comma stays as it is, too.
     """
     several = bool({"-m", "--multirun"} & set(arguments))

@@ -171,7 +171,7 @@ class TrainerSettings:
             require(devices >= 1, f"devices: got {devices}, must be a number from 1, a list such as [0,1], or auto")
         elif not isinstance(devices, str):
             distinct = len(set(devices)) == len(devices) > 0 and min(devices) >= 0
-            require(distinct, f"devices: got {list(devices)}, must be a list of different device numbers from 0")
+            require(distinct, f"devices: got {list(devices)}, must be a list of distinct device numbers, such as [0,1]")
 
     def _check_time(self) -> None:
         valid = self.max_time is None or re.fullmatch(r"\d{2}:\d{2}:\d{2}:\d{2}", self.max_time)

@@ -65,7 +65,7 @@ def stored_config(folder: Path, overrides: Iterable[str] = ()) -> DictConfig:
 
 
 def harmless(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `spec`, a section ``data`` that may come from a stranger, changed so that it does no harm.
+    """Return a harmless copy of `spec`, a section ``data`` that may come from a stranger.
 
     Nothing is downloaded, no address is contacted, and images are decoded into the default cache, not into a folder
     that the run folder names.
@@ -75,7 +75,7 @@ def harmless(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def upgraded(cfg: DictConfig) -> DictConfig:
-    """Add the keys that an earlier version of Leyden did not have, and remove the one that this version lacks."""
+    """Add the keys that earlier versions of Leyden did not have, and remove the key that no longer exists."""
     OmegaConf.set_struct(cfg, False)
     cfg.pop("augmentation", None)  # of vae, gan and autoencoder; its effect on data.shift and data.flip is stored there
     if "logger" not in cfg:
@@ -117,7 +117,7 @@ def apply(cfg: DictConfig, overrides: Iterable[str]) -> set[str]:
 
 
 def _has(cfg: DictConfig, key: str) -> bool:
-    """Whether the config has `key`, also with the value null."""
+    """Return whether the config has `key`, even if its value is null."""
     group, _, name = key.rpartition(".")
     section = OmegaConf.select(cfg, group) if group else cfg
     return isinstance(section, DictConfig) and name in section

@@ -1,8 +1,8 @@
 """Read a pickle of plain values and uint8 arrays without the pickle module, which would run code that a file contains.
 
-CIFAR-10 is published as pickles of Python 2 (protocol 2). Only the operations that these files use are known here, and
-an array is a shape and bytes that are copied, so a hostile file can neither call anything nor allocate more memory than
-its own size. The operations are described in Python's ``pickletools``.
+CIFAR-10 is published as pickles of Python 2 (protocol 2). This reader knows only the operations that these files use.
+It makes an array from a shape and a copy of the bytes. Therefore a hostile file can neither call a function nor
+allocate more memory than its own size. The operations are described in Python's ``pickletools``.
 """
 
 import struct
@@ -21,7 +21,7 @@ class PickleError(ValueError):
 
 @dataclass
 class _Array:
-    """Stands for a numpy array or dtype that the pickle creates: what is called, and the state that is set later."""
+    """Stands for a numpy array or dtype that the pickle creates: its name, arguments, and state."""
 
     created: str
     arguments: object = None
@@ -32,7 +32,7 @@ class _Array:
             case (int(), (int(rows), int(columns)), _Array("dtype", (b"u1", *_)), False, bytes(raw)):
                 if len(raw) == rows * columns and rows >= 0:
                     return np.frombuffer(raw, dtype=np.uint8).reshape(rows, columns)
-        raise PickleError("an array in it does not have two axes of bytes")
+        raise PickleError("an array in it is not a two-dimensional array of bytes")
 
 
 GLOBALS = {
@@ -60,7 +60,7 @@ def read_pickle(payload: bytes) -> dict[bytes, object]:
 
 
 class _Machine:
-    """The stack machine that a pickle is a program for."""
+    """The stack machine that runs the operations of a pickle."""
 
     def __init__(self, payload: bytes) -> None:
         self.payload, self.position = payload, 0

@@ -165,7 +165,7 @@ class MultiDigitData(InMemoryData):
         return denormalise(batch, self.mean, self.std)
 
     def read(self, train: bool) -> Batch:
-        """Read the source digits for training and validation, or compose the test images, equal for all seeds."""
+        """Read the source digits for training and validation, or compose the test images (the same for all seeds)."""
         images, labels = self.source_data.read_checked(train)
         self.verified = self.source_data.verified
         # "test pictures" is part of the seed: another name would change the test set
@@ -196,12 +196,12 @@ class MultiDigitData(InMemoryData):
 
 
 class RandomDigits:
-    """Compose images whose first digit is the source image at the index. The other digits are random.
+    """Compose images of several digits. The index selects the first digit of an image; the others are random.
 
     Args:
         data: the data set: how many digits, where they are, and what the targets are.
         images: uint8 source images (N, 1, h, w), on the training device.
-        labels: of the source images, int64 (N,).
+        labels: labels of the source images, int64 (N,).
     """
 
     def __init__(self, data: MultiDigitData, images: Tensor, labels: Tensor) -> None:

@@ -29,7 +29,7 @@ class DataFacts:
     """What a module needs to know about its data. A value that does not apply is None.
 
     Args:
-        mean: of each channel over the training set, 0 to 1. Images only.
+        mean: mean of each channel over the training set, 0 to 1. Images only.
         std: standard deviation of each channel, on the same scale. Images only.
         scaling: statistics fitted on the training split. Tables and series only.
         classes_in: targets → which classes each sample shows, int64 (B, num_classes), 0 or 1. Images only.
@@ -50,8 +50,8 @@ class InMemoryData(LightningDataModule, ABC):
     A value outside of its range raises a ValueError whose message starts with the argument's name.
 
     Args:
-        shape: of one sample, as the net receives it: [F] features, [T, F] a series, [C, H, W] an image.
-        seed: of the split, the order of the samples and the augmentation.
+        shape: shape of one sample, as the net receives it: [F] features, [T, F] a series, [C, H, W] an image.
+        seed: seed of the split, the order of the samples and the augmentation.
         batch_size: samples per training step and process.
         eval_batch_size: largest number of samples per validation or test step.
         val_fraction: fraction of the training set that is used for validation. Ignored with folds.
@@ -262,7 +262,7 @@ class InMemoryData(LightningDataModule, ABC):
         return EvalLoader(inputs, targets, self.eval_batch_size, transform, self._rank, self._world)
 
     def _on_device(self, split: Batch) -> Batch:
-        """Return the split on the training device: uint8 is small (CIFAR-10: 154 MB), copying batches is slow.
+        """Return the split on the training device. It is small (CIFAR-10: 154 MB), and copying each batch is slow.
 
         Raises:
             UserError: it does not fit into the memory of the device.
@@ -293,7 +293,7 @@ class InMemoryData(LightningDataModule, ABC):
         return {name: len(split[1]) for name, split in splits_read.items() if split is not None}
 
     def describe(self) -> str:
-        """Return classes and sizes of the splits for people: "2 classes (cat, dog), 160 train, 20 val, 20 test"."""
+        """Return a text about the classes and splits: "2 classes (cat, dog), 160 train, 20 val, 20 test"."""
         sizes, num_test = self.sizes(), self.count_test()
         if num_test is not None:
             sizes["test"] = num_test

@@ -23,7 +23,7 @@ class DigitPairs(MultiDigitData):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self.max_digits <= 4, f"max_digits: got {self.max_digits}, an image has 4 corners")
+        check(self.max_digits <= 4, f"max_digits: got {self.max_digits}, must be at most 4, one digit per corner")
         room = min(self.shape[1:]) - SIDE
         check(0 <= self.jitter <= room, f"jitter: got {self.jitter}, must be between 0 and {room} pixels")
 

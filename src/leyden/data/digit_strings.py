@@ -16,7 +16,7 @@ class DigitStrings(MultiDigitData):
     Targets are int64 (N, max_digits + 1): the digits, then `num_classes` as the end symbol, then -1 as padding.
 
     Args:
-        spacing: from the left edge of a digit to that of the next digit, in pixels.
+        spacing: distance from the left edge of a digit to that of the next digit, in pixels.
         jitter: largest random change of the spacing, in pixels.
     """
 

@@ -38,9 +38,9 @@ def download(name: str, mirrors: Sequence[str], folder: Path, published: Publish
     is accepted.
 
     Args:
-        name: of the file, appended to each mirror.
+        name: name of the file; it is appended to each mirror.
         mirrors: addresses that end in a slash.
-        folder: is created if it does not exist.
+        folder: the folder for the file. It is created if it does not exist.
         published: size and checksum of the file.
         wanted: path of the file that the user could provide instead, for the error message.
 
@@ -69,7 +69,7 @@ def download(name: str, mirrors: Sequence[str], folder: Path, published: Publish
 
 
 def _fetch(url: str, partial: Path, size: int) -> None:
-    """Download `url` into `partial`, or the rest of it if `partial` contains the start."""
+    """Download `url` into `partial`. If `partial` contains the start of the file, download only the rest."""
     if not url.startswith(("http://", "https://")):
         raise ValueError("the address must start with http:// or https://")
     have = _usable(partial)
@@ -92,7 +92,7 @@ def _fetch(url: str, partial: Path, size: int) -> None:
 
 
 def _usable(partial: Path) -> int:
-    """Return the size of the partial file. Remove it if it is a link or no regular file: it is not followed."""
+    """Return the size of the partial file. Remove it if it is a link or not a regular file; links are not followed."""
     try:
         found = partial.lstat()
     except FileNotFoundError:
@@ -111,7 +111,7 @@ def _open_partial(partial: Path, new: bool) -> int:
 
 
 def _copy(response: IO[bytes], file: IO[bytes], name: str, have: int, size: int) -> int:
-    """Copy at most `size` - `have` bytes of `response` to `file`. Return how many there were."""
+    """Copy at most `size` - `have` bytes of `response` to `file`. Return the number of copied bytes."""
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     done = 0
     with Progress(*columns) as progress:

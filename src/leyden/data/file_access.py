@@ -1,4 +1,4 @@
-"""Read files that may be hostile or damaged: a pipe, a device or a huge file gives one line, not a hang."""
+"""Read files that may be hostile or damaged. A pipe, a device or a huge file gives a one-line error at once."""
 
 import os
 import stat
@@ -13,12 +13,12 @@ def check_regular(path: Path, key: str, limit: int = GB) -> int:
     """Return the size of the file at `path` in bytes.
 
     Args:
-        path: of the file.
+        path: path of the file.
         key: config key to name in an error.
         limit: largest size that is accepted.
 
     Raises:
-        UserError: the file does not exist, is no regular file or is too large.
+        UserError: the file does not exist, is not a regular file or is too large.
     """
     try:
         found = path.stat()
@@ -53,7 +53,7 @@ def check_memory(num_bytes: int, key: str, value: object) -> None:
     Args:
         num_bytes: how much memory it needs.
         key: name of the argument.
-        value: of the argument.
+        value: value of the argument.
     """
     if os.name != "posix":  # elsewhere the allocation itself fails
         return

@@ -38,7 +38,7 @@ class Folder(ImageData):
         root: folder that contains class folders, or folders train, val and test that contain class folders.
         shape: [C, H, W] to which every image is resized, see `image_files.decode`. C is 1 (grey) or 3 (colour).
         classes: names of the class folders. A label is a position in this list.
-        cache: folder for the decoded images. It is not inside `root`, where other programs would take it for a class.
+        cache: folder for the decoded images. It is outside of `root`: other programs would treat it as a class.
         test_fraction: fraction of the images that is the test set if there is no test folder.
         skip_broken: whether files that cannot be read as images are left out with a warning. Otherwise they are an
             error.
@@ -101,7 +101,7 @@ class Folder(ImageData):
         return caches
 
     def prepare_data(self) -> None:
-        """Decode what is not in the cache, test images too, so that a broken file is not found only after the training.
+        """Decode all images that are not in the cache, so that a broken test image is found before the training.
 
         Raises:
             UserError: a file is broken, unless `skip_broken`.
@@ -141,7 +141,7 @@ class Folder(ImageData):
         return splits.identities(self.caches["train"].names())
 
     def _test_mask(self) -> Tensor:
-        """Choose the test images among the images for training, bool (N,): none of them if there is a folder test."""
+        """Choose the test images from the training images, bool (N,). Choose none if there is a folder test."""
         labels = torch.from_numpy(self.caches["train"].labels())
         if "test" in self.caches:
             return torch.zeros(len(labels), dtype=torch.bool)
@@ -189,7 +189,7 @@ class Folder(ImageData):
 
 
 def _kinds(others: Counter[str]) -> str:
-    """`` (3 .txt, 1 .csv; images are .avif, .bmp, …)`` or nothing."""
+    """Return a text such as `` (3 .txt, 1 .csv; images are .avif, .bmp, …)``, or an empty text."""
     if not others:
         return ""
     found = ", ".join(f"{num} {extension or 'without an extension'}" for extension, num in others.most_common())

@@ -1,4 +1,4 @@
-"""Data sets of images: normalised on whole batches, augmented, checked, and downloaded where files are missing."""
+"""Data sets of images. They download missing files, check the images, and normalise and augment whole batches."""
 
 import hashlib
 import math
@@ -29,7 +29,7 @@ class ImageData(InMemoryData):
     Args:
         root: folder that contains the files of all data sets.
         num_classes: number of classes. Labels are 0 to num_classes - 1.
-        mean: of each channel over the training set, 0 to 1. null: measured on the training split.
+        mean: mean of each channel over the training set, 0 to 1. null: measured on the training split.
         std: standard deviation of each channel, on the same scale. null: measured on the training split.
         shift: augmentation, largest random translation in pixels.
         flip: augmentation, whether to mirror images left to right at random.
@@ -96,9 +96,9 @@ class ImageData(InMemoryData):
         return self.names if self.names and len(self.names) == self.num_classes else None
 
     def setup(self, stage: str) -> None:
-        """Read what `stage` needs. Measure mean and standard deviation if they were not given.
+        """Read the splits that `stage` needs. Measure mean and standard deviation if the config does not give them.
 
-        The files of the test set are verified before the training, so that a damaged one is not found only after it.
+        The files of the test set are verified before the training. Otherwise damage would be found only at the end.
         """
         super().setup(stage)
         if stage != "test":
@@ -160,7 +160,7 @@ class ImageData(InMemoryData):
             self.read_checked(train=False)
 
     def _digest(self, path: Path) -> str:
-        """Return the MD5 of a published file, which is read only if it was not before."""
+        """Return the MD5 of a published file. Each file is read only once."""
         if path not in self._digests:
             size = check_regular(path, "data.root")
             if self.verify and size != self.published[path.name].size:

@@ -1,8 +1,8 @@
 """Loaders that index, augment and transform a whole batch at once, on the training device.
 
-A `DataLoader` does Python work for each sample, these loaders do it for each batch. The samples of a batch and their
-augmentation are functions of (seed, epoch, position in the epoch), so a run can resume at any batch, and they do not
-depend on the number of processes: together the processes use the samples of one process with a larger batch.
+A `DataLoader` does Python work for each sample. These loaders do it for each batch. The samples of a batch and their
+augmentation are functions of (seed, epoch, position in the epoch). Therefore a run can resume at any batch. The number
+of processes does not matter: all processes together use the same samples as one process with a larger batch.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Augment(Protocol):
-    """Draws batches of the training set at random."""
+    """Makes training batches with random changes, such as translations."""
 
     def draw(self, num: int, rng: torch.Generator) -> tuple[Tensor, ...]:
         """Draw the random numbers for `num` samples, each (num, ...), on the CPU."""
@@ -35,9 +35,9 @@ class Normalise:
     """Normalise uint8 pixels to float32 with mean 0 and standard deviation 1 over the training set.
 
     Args:
-        mean: of each channel, 0 to 1.
+        mean: mean of each channel, 0 to 1.
         std: standard deviation of each channel, on the same scale.
-        device: on which the batches are.
+        device: device of the batches.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
@@ -61,7 +61,7 @@ class Unchanged:
         self.inputs, self.targets = inputs, targets
 
     def draw(self, num: int, rng: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw nothing."""
+        """Return no random numbers: the samples are not changed."""
         return ()
 
     def __call__(self, index: Tensor, *draws: Tensor) -> Batch:
@@ -71,8 +71,8 @@ class Unchanged:
 class ShiftAndFlip:
     """Translate images at random by up to `shift` pixels, and mirror them left to right at random.
 
-    The border is filled by reflection. A batch takes two gathers, first of rows, then of columns, with reflected
-    positions, so there is no padded copy of the images.
+    The border is filled by reflection. Each batch is indexed twice, by rows and then by columns. The indices are
+    reflected at the border, so no padded copy of the images is needed.
 
     Args:
         images: uint8 (N, C, H, W), on the training device.
@@ -105,7 +105,7 @@ class ShiftAndFlip:
 
 
 def reflected(positions: Tensor, size: int) -> Tensor:
-    """Reflect positions from -size + 1 to 2 * size - 2 at both ends into 0 to size - 1."""
+    """Map positions from -size + 1 to 2 * size - 2 into 0 to size - 1 by reflection at both ends."""
     return (size - 1) - ((size - 1) - positions.abs()).abs()
 
 
@@ -113,18 +113,18 @@ class TrainLoader:
     """Shuffled batches of a training set. Each of `world` processes gets its own shard; the shards are disjoint.
 
     All shards have the same size, so that no process waits for a batch that another does not have. At most
-    ``world - 1`` samples are left out of an epoch, different ones in each.
+    ``world - 1`` samples are left out of an epoch. They differ between epochs.
 
     Args:
         inputs: (N, ...), for example uint8 images.
         targets: (N, ...), for example int64 labels.
         batch_size: samples per batch and process.
-        transform: is applied to the inputs of each batch, for example `Normalise`.
-        augment: draws a batch of untransformed inputs and targets. None: the samples are used unchanged.
-        seed: of order and augmentation.
+        transform: function that is applied to the inputs of each batch, for example `Normalise`.
+        augment: makes a batch with random changes, before `transform`. None: the samples are used unchanged.
+        seed: seed of the order and of the augmentation.
         rank: number of this process.
         world: number of processes.
-        position: returns (epoch, samples of it that all processes together have used) when an iteration starts.
+        position: called when an iteration starts; returns (epoch, samples of it that all processes have used).
 
     Yields:
         transformed inputs (B, ...), targets (B, ...)
@@ -164,7 +164,7 @@ class TrainLoader:
             yield self.transform(inputs), targets
 
     def _shard(self, values: Tensor) -> Tensor:
-        """Return the values of this process, on the training device: every `world`-th, all shards of one size."""
+        """Return the shard of this process on the training device: every `world`-th value. Shards have equal sizes."""
         return values[: len(values) - len(values) % self.world][self.rank :: self.world].to(self.targets.device)
 
 
@@ -178,7 +178,7 @@ class EvalLoader:
         inputs: (N, ...), for example uint8 images.
         targets: (N, ...), for example int64 labels.
         batch_size: largest number of samples per batch.
-        transform: is applied to the inputs of each batch, for example `Normalise`.
+        transform: function that is applied to the inputs of each batch, for example `Normalise`.
         rank: number of this process.
         world: number of processes.
 

@@ -85,8 +85,8 @@ def read_idx(payload: bytes, path: Path, num_axes: int) -> Tensor:
 
     Args:
         payload: content of the file.
-        path: of the file, for error messages.
-        num_axes: of the array.
+        path: path of the file, for error messages.
+        num_axes: number of axes of the array.
 
     Raises:
         UserError: the file does not have this format or is cut off.

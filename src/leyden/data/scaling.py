@@ -18,7 +18,7 @@ class Scaling(nn.Module):
     """Standardise inputs and undo the standardisation of outputs. It changes nothing until it is fitted.
 
     Args:
-        in_shape: of one sample, (..., F). Each of the F features has its own statistics.
+        in_shape: shape of one sample, (..., F). Each of the F features has its own statistics.
         num_outputs: number of targets. Each has its own statistics.
     """
 
@@ -39,7 +39,7 @@ class Scaling(nn.Module):
         self.register_buffer("target_std", torch.ones(num_outputs))
 
     def fit_inputs(self, values: Tensor, clip: float = 0.0) -> None:
-        """Compute median and quantiles of each feature; after filling and clipping, its mean and standard deviation.
+        """Compute median and quantiles of each feature. Fill and clip it. Then compute mean and standard deviation.
 
         Args:
             values: float32 (N, F), NaN where a value is missing.
@@ -58,7 +58,10 @@ class Scaling(nn.Module):
         self.std.copy_(spread(self._complete(values)))
 
     def fit_targets(self, targets: Tensor) -> None:
-        """Compute mean and standard deviation of targets (N, num_outputs). With (N, 1), all outputs share them."""
+        """Compute the mean and the standard deviation of each output from targets (N, num_outputs).
+
+        Targets of shape (N, 1) give one mean and one standard deviation, which are used for all outputs.
+        """
         self.target_mean.copy_(targets.mean(0))
         self.target_std.copy_(spread(targets))
 

@@ -44,7 +44,7 @@ class Series(InMemoryData):
         noise: standard deviation of its noise.
         test_fraction: fraction of the series, at its end, that is the test set.
         val_fraction: fraction of the windows before the test set, at their end, that is used for validation.
-        limit: fraction of the training windows to use, the last ones.
+        limit: fraction of the training windows to use. The last windows are used.
     """
 
     num_folds: int = field(default=0, init=False)  # the splits follow each other in time, so there are no folds
@@ -112,7 +112,7 @@ class Series(InMemoryData):
         return (seasons + self.trend * time + noise).float()
 
     def split(self, inputs: Tensor, targets: Tensor, ids: Tensor | None) -> tuple[Batch, Batch]:
-        """Use the last windows for validation. Leave out the windows that overlap with the first of their targets."""
+        """Use the last windows for validation. Leave out training windows that overlap with their targets."""
         num = max(1, round(len(targets) * self.val_fraction))
         last = len(targets) - num - (self.horizon - 1)
         if last < 1:
@@ -137,7 +137,7 @@ def read_column(path: Path, column: str | None) -> Tensor:
     The file is UTF-8, UTF-16 with a byte order mark, or Latin-1. A file with one column needs no `column`.
 
     Raises:
-        UserError: the file is not such a file, there is no such column, or a value in it is not a number.
+        UserError: the file does not have this format, there is no such column, or a value in it is not a number.
     """
     check_regular(path, "data.path", MAX_BYTES)
     try:

@@ -21,7 +21,7 @@ def ranks_in_class(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
     Args:
         labels: int64 (N,), each >= 0.
-        seed: of the ranking.
+        seed: seed of the ranking.
 
     Returns:
         ranks: int64 (N,), 0 to the size of the class - 1.
@@ -37,7 +37,10 @@ def ranks_in_class(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def fraction(labels: Tensor, part: float, seed: int) -> Tensor:
-    """Choose a random `part` (0 to 1) of each class, bool (N,). At least one sample of each class if part > 0."""
+    """Choose the random fraction `part` (0 to 1) of each class, bool (N,).
+
+    If `part` is above 0, at least one sample of each class is chosen.
+    """
     ranks, sizes = ranks_in_class(labels, seed)
     keep = (sizes * part).round()
     return ranks < (keep.clamp(min=1) if part > 0 else keep)
@@ -50,7 +53,7 @@ def fold(labels: Tensor, num_folds: int, index: int, seed: int) -> Tensor:
 
 
 def identities(names: Sequence[bytes]) -> Tensor:
-    """Hash the names of samples, which must not change when samples are added, to int64 (N,)."""
+    """Return a hash of each sample's name, int64 (N,). The name must not change when samples are added."""
     digests = b"".join(blake2b(name, digest_size=8).digest() for name in names)
     return torch.from_numpy(np.frombuffer(digests, dtype="<i8").astype(np.int64))
 
@@ -61,9 +64,9 @@ def hashed_fraction(ids: Tensor, labels: Tensor, part: float, seed: int, purpose
     Args:
         ids: int64 (N,), see `identities`.
         labels: int64 (N,).
-        part: 0 to 1.
-        seed: of the hash.
-        purpose: of the choice. Choices for different purposes are independent of each other.
+        part: the fraction to choose, 0 to 1.
+        seed: seed of the hash.
+        purpose: purpose of the choice. Choices for different purposes are independent of each other.
     """
     values = torch.from_numpy(_uniform(ids, seed, purpose))
     chosen = values < part

@@ -31,7 +31,7 @@ class Synthetic(ImageData):
         super().__post_init__()
         for name, num in (("num_train", self.num_train), ("num_test", self.num_test)):
             least = 2 * self.num_classes
-            check(num >= least, f"{name}: got {num}, must be at least {least}, two per class")
+            check(num >= least, f"{name}: got {num}, must be at least {least} (two per class)")
             check_memory(9 * num * math.prod(self.shape), name, num)  # float32 values and patterns, then uint8
 
     def count_test(self) -> int:

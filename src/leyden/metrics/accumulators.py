@@ -18,7 +18,7 @@ class EpochMeanAccumulator:
     """Computes means over samples from means over batches, for several named quantities.
 
     Args:
-        names: of the quantities, in the order in which `add` takes them.
+        names: names of the quantities, in the order in which `add` takes them.
     """
 
     def __init__(self, *names: str) -> None:
@@ -45,10 +45,10 @@ class EpochMeanAccumulator:
         self.unread, self.unread_sizes = [], []
 
     def means(self, module: LightningModule, prefix: str) -> dict[str, Tensor]:
-        """Return the means over the samples of all processes, and start again from zero.
+        """Return the means over the samples of all processes, and reset the sums to zero.
 
         Returns:
-            Prefixed name → mean, (), float32 on the CPU: the order of the summation does not show in float32.
+            Prefixed name → mean, (), float32 on the CPU. It does not depend on the order of the summation.
         """
         total = self.state(module).sum(0)
         self.sums, self.num_samples = [0.0] * len(self.names), 0
@@ -69,7 +69,7 @@ class EpochMeanAccumulator:
         return rows.flatten(0, 1).cpu()
 
     def load_state(self, module: LightningModule, rows: Tensor) -> None:
-        """Restore what `state` returned. No sum is lost if the number of processes has changed."""
+        """Restore the sums that `state` returned. None is lost if the number of processes has changed."""
         rank, world = module.global_rank, module.trainer.world_size
         *self.sums, num_samples = rows[rank::world].sum(0).tolist()
         self.num_samples = int(num_samples)

@@ -67,7 +67,10 @@ class BinaryAUROC(Metric):
             self.add_state(state, [], dist_reduce_fx="cat")
 
     def update(self, scores: Tensor, positive: Tensor) -> None:
-        """Add a batch of scores, (B,), higher for positive samples, and which samples are positive, bool (B,)."""
+        """Add a batch: the score of each sample, (B,), and whether the sample is positive, bool (B,).
+
+        A higher score means that the sample is more likely to be positive.
+        """
         self.scores.append(scores)
         self.positive.append(positive)
 

@@ -30,9 +30,9 @@ Sample = Callable[[int, torch.Generator], Tensor]
 class SampleQuality(nn.Module):
     """Compares generated images with the real images of a validation or test set.
 
-    The feature extractor is a small CNN. It is trained once, at the start of a run, in seconds, on the whole official
-    training set and from its own seed: all runs on a data set have the same one, whatever their seed, split or
-    model. Its weights are in the checkpoints, so a resumed or loaded run uses exactly the same feature extractor.
+    The feature extractor is a small CNN. It is trained for some seconds at the start of a run, on the whole official
+    training set. Its seed is fixed. Therefore all runs on a data set have the same feature extractor, independent of
+    their seed, split and model. Its weights are in the checkpoints, so a resumed or loaded run uses the same one.
 
     Args:
         in_shape: (C, H, W) of an image.
@@ -83,7 +83,7 @@ class SampleQuality(nn.Module):
 
         Args:
             pixels: float (B, C, H, W), 0 to 1.
-            classes: which classes each image shows, (B, num_classes), 0 or 1.
+            classes: the classes that each image shows, (B, num_classes), 0 or 1.
         """
         features, predicted = self.features(pixels)
         self.real.add(features, classes.gather(1, predicted[:, None]).squeeze(1) > 0)
@@ -94,12 +94,12 @@ class SampleQuality(nn.Module):
         Args:
             module: gives access to the other processes.
             sample: (number, generator) → images (number, C, H, W), 0 to 1.
-            prefix: of the metrics' names.
+            prefix: prefix of the metrics' names.
 
         Returns:
             fcd: Fréchet distance between the features; 0 if the distributions are equal, lower is better.
             coverage: fraction of the classes that are generated, see `coverage`.
-            judge_acc: accuracy of the feature extractor on the real images. The others mean little if it is low.
+            judge_acc: accuracy of the feature extractor on the real images. If it is low, the other two mean little.
         """
         mean, covariance, accuracy = self.real.moments(module)
         self.real = FeatureSums(NUM_FEATURES)
@@ -120,7 +120,7 @@ class FeatureSums:
     the device: adding a batch does not wait for it. MPS has no float64, so its sums are on the CPU.
 
     Args:
-        num_features: here F.
+        num_features: F, the number of features of an image.
     """
 
     def __init__(self, num_features: int) -> None:
@@ -216,7 +216,7 @@ def fit_feature_net(net: nn.Module, batches: TrainLoader, classes_in: Callable[[
 
     Args:
         net: float (B, C, H, W), 0 to 1 → a logit for each class, (B, num_classes).
-        batches: of images (B, C, H, W), 0 to 1, and targets.
+        batches: batches of images (B, C, H, W), 0 to 1, and targets.
         classes_in: targets → which classes the images show, (B, num_classes), 0 or 1.
     """
     num_epochs = -(-MIN_STEPS // len(batches))
@@ -234,7 +234,7 @@ def fit_feature_net(net: nn.Module, batches: TrainLoader, classes_in: Callable[[
 
 
 def uniform_over(classes: Tensor) -> Tensor:
-    """Which classes are present, (B, num_classes), 0 or 1 → the uniform distribution over them; zeros if none is."""
+    """Classes that are present, (B, num_classes), 0 or 1 → the uniform distribution over them; 0 if there are none."""
     return classes / classes.sum(1, keepdim=True).clamp(min=1)
 
 

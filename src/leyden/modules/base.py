@@ -45,7 +45,7 @@ class BaseModule(LightningModule):
         return sum(weight.numel() for weight in self.net.parameters())
 
     def use_facts(self, facts: DataFacts) -> None:
-        """Take over what the module needs to know about its data. Called before each training; here it needs nothing.
+        """Copy what the module needs to know about its data. Called before each training. By default, do nothing.
 
         A loaded run does not need it: the values are buffers, and thus in its checkpoint.
         """

@@ -33,8 +33,8 @@ class Classifier(SupervisedModule):
             least 0 and below 1.
         gamma: exponent of the focal loss, at least 0.
         l1: penalty for each unit of absolute weight (Tibshirani, 1996), at least 0; biases and norms are left out.
-        mixup, cutmix: alpha of this way of mixing training samples, see `leyden.modules.mixing`: 0, which turns it
-            off, or 0.01 to 1000.
+        mixup, cutmix: parameter alpha of each method of mixing training samples, see `leyden.modules.mixing`. 0 turns
+            the method off; other values must be between 0.01 and 1000.
 
     Raises:
         ValueError: a number is out of its range.
@@ -110,7 +110,7 @@ class Classifier(SupervisedModule):
         self._announce_absent(self.test_metrics, "test")
 
     def _announce_absent(self, metrics: MetricCollection, split: str) -> None:
-        """Print, once for each split, which classes it lacks."""
+        """Print the classes that a split does not contain, once per split."""
         absent = self._absent(class_metrics(metrics))
         if absent and split not in self.announced:
             self.announced.add(split)

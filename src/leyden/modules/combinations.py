@@ -1,4 +1,4 @@
-"""Combinations of values that cannot train. They are found before any data is read."""
+"""Combinations of config values with which a model cannot be trained. They are found before any data is read."""
 
 import copy
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def check_combinations(module: BaseModule, shape: Sequence[int], batch_size: int
 
     Args:
         module: the module to train.
-        shape: of one sample.
+        shape: shape of one sample.
         batch_size: samples per training step and process.
         compiled: whether the net will be compiled.
 
@@ -35,7 +35,7 @@ def check_combinations(module: BaseModule, shape: Sequence[int], batch_size: int
             "derivative; use task.r1=0 or trainer.compile=false"
         )
     if batch_size == 1 and not trains_on_one_sample(module.net, shape):
-        raise UserError("data.batch_size: got 1, but the batch norm of this model needs at least 2; or use model.norm")
+        raise UserError("data.batch_size: got 1, but the batch norm of this model needs at least 2 samples")
 
 
 def trains_on_one_sample(net: nn.Module, shape: Sequence[int]) -> bool:

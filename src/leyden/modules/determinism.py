@@ -1,4 +1,4 @@
-"""Kernels without a deterministic version, which keep a run from being repeated bit by bit."""
+"""Kernels without a deterministic version. A run that uses them cannot be repeated bit by bit."""
 
 from typing import Literal
 
@@ -17,7 +17,7 @@ def nondeterministic_kernels(module: nn.Module, device_type: str, deterministic:
     have. A net of your own may use others.
 
     Args:
-        module: with all nets.
+        module: the module with all its nets.
         device_type: such as cpu or cuda.
         deterministic: the key ``trainer.deterministic``.
 

@@ -36,7 +36,7 @@ class Forecaster(SupervisedModule):
         net: float (B, T, F) → (B, num_outputs).
         optimizer, scheduler, objective: see `BaseModule`.
         in_shape: (T, F) of a window.
-        num_outputs: how many steps to predict.
+        num_outputs: number of steps to predict.
         season: number of steps after which the series repeats itself, 1 to T; None to estimate it on the training
             split, see `estimate_season`.
         loss: mse, mae or huber, see `leyden.modules.losses`.

@@ -180,7 +180,7 @@ class GAN(GenerativeModule):
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Return the cross-entropy, (), of logits (B,): those of real images with "real", the others with "generated"."""
+    """Return the cross-entropy, (), of logits (B,), with the targets "real" for real images, otherwise "generated"."""
     return softplus(-real).mean() + softplus(fake).mean()
 
 
@@ -199,8 +199,8 @@ def gradient_penalty(discriminate: Callable[[Tensor], Tensor], images: Tensor) -
 def decay(num_averaged: int, ema: float) -> float:
     """Return the decay of the moving average after `num_averaged` steps.
 
-    The first step copies the weights. Then the decay is at most (1 + n) / (10 + n), so that the first weights are soon
-    forgotten, and at most `ema`.
+    The first step copies the weights. Then the decay is the smaller one of `ema` and (1 + n) / (10 + n). So the first
+    weights soon lose their influence.
     """
     return min(ema, (1 + num_averaged) / (10 + num_averaged)) if num_averaged else 0.0
 

@@ -62,8 +62,8 @@ class GenerativeModule(BaseModule):
         """Generate new images.
 
         Args:
-            num: how many.
-            generator: on the CPU; None for torch's default generator.
+            num: number of images.
+            generator: a generator on the CPU; None for torch's default generator.
 
         Returns:
             float (num, C, H, W), 0 to 1; for a vae the mean of each pixel.

@@ -14,7 +14,7 @@ class Likelihood(nn.Module, ABC):
     """A distribution of each pixel, given the logit of its mean."""
 
     def targets(self, pixels: Tensor, rng: torch.Generator | None) -> Tensor:
-        """Return the pixels that are encoded and reconstructed, for images from 0 to 1; for `rng` see `draw`."""
+        """Return the pixels that the net encodes and reconstructs, given images from 0 to 1. `rng`: see `draw`."""
         return pixels
 
     @abstractmethod

@@ -50,7 +50,7 @@ def check_alpha(name: str, alpha: float) -> None:
 
 
 def blend(values: Tensor, weight: float) -> Tensor:
-    """Return `weight` times each sample plus the rest times the sample before it: mixup (Zhang et al., 2018)."""
+    """Return `weight` times each sample plus ``1 - weight`` times the one before it: mixup (Zhang et al., 2018)."""
     return torch.lerp(values.roll(1, 0), values, weight)
 
 
@@ -76,7 +76,7 @@ def cutmix(images: Tensor, weight: float) -> tuple[Tensor, float]:
 
 
 def _span(size: int, fraction: float) -> slice:
-    """Return a slice: `fraction` of `size` pixels around a random one, within the image."""
+    """Return a slice that covers `fraction` of `size` pixels around a random centre, cut off at the borders."""
     middle, length = int(torch.randint(size, ())), round(fraction * size)
     start = middle - length // 2
     return slice(max(start, 0), min(start + length, size))

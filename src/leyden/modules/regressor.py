@@ -1,4 +1,4 @@
-"""Regression: numbers from any net, trained on standardised targets and predicted in the targets' own units."""
+"""Regression with any net. It is trained on standardised targets, and predicts numbers in the units of the targets."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ class Regressor(SupervisedModule):
         net: float (B, *in_shape) → (B, num_outputs).
         optimizer, scheduler, objective: see `BaseModule`.
         in_shape: shape of one sample.
-        num_outputs: how many numbers to predict.
+        num_outputs: number of values to predict.
         loss: mse, mae or huber, see `leyden.modules.losses`.
     """
 

@@ -161,7 +161,7 @@ class VAE(GenerativeModule):
 
 
 def drop_frozen(state: dict[str, Any], trainable: list[bool]) -> None:
-    """Remove frozen weights from the state dict of an optimizer with one group, in place, if it has any.
+    """Remove frozen weights, if there are any, from the state dict of an optimizer with one group, in place.
 
     Args:
         state: state dict of an optimizer for the trainable weights, or for all of them.

@@ -22,7 +22,7 @@ class CNN(nn.Module):
         num_outputs: number of outputs.
         channels: number of channels of each convolution.
         hidden: size of each dense layer before the outputs.
-        activation: after each convolution and dense layer.
+        activation: name of the activation after each convolution and dense layer.
         dropout: probability of zeroing an activation of a dense layer.
         norm: none, batch or layer, before each activation.
         init: torch's default, kaiming or xavier.

@@ -1,4 +1,4 @@
-"""How much memory a net needs, found out before it is allocated."""
+"""Compute how much memory a net needs before it is allocated."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +35,7 @@ def check_memory(build: Callable[[], nn.Module]) -> None:
 
 
 def available_memory() -> float:
-    """Return the bytes of main memory that are available, infinity if the system does not say."""
+    """Return the bytes of main memory that are available, or infinity if the system does not report it."""
     path = Path("/proc/meminfo")
     if not path.exists():
         return float("inf")

@@ -15,7 +15,7 @@ class MLP(nn.Module):
         in_shape: shape of one sample, any number of axes.
         num_outputs: number of outputs.
         hidden: size of each hidden layer; there may be none.
-        activation: after each hidden layer.
+        activation: name of the activation after each hidden layer.
         dropout: probability of zeroing an activation of a hidden layer.
         norm: none, batch (Ioffe and Szegedy, 2015) or layer (Ba et al., 2016), before the activation.
         init: torch's default, kaiming or xavier.

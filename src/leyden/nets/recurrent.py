@@ -112,7 +112,7 @@ class LayersWithDropout(nn.Module):
 
 
 def flat_names(module: nn.Module, prefix: str) -> dict[str, str]:
-    """Return the names of weights: ``stack.1.weight_ih_l0`` → ``weight_ih_l1``, both with `prefix`."""
+    """Map nested to flat names of weights: ``stack.1.weight_ih_l0`` → ``weight_ih_l1``, both after `prefix`."""
     names = {}
     for name, _ in module.named_parameters():
         _, number, weight = name.split(".")

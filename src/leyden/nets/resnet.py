@@ -93,6 +93,6 @@ class Block(nn.Module):
 
 
 def conv_norm(in_channels: int, channels: int, kernel: int, stride: int = 1) -> tuple[nn.Module, nn.Module]:
-    """Return a padded convolution that keeps the sides (divided by `stride`), and its batch norm with the bias."""
+    """Return a padded convolution, which divides the sides by `stride`, and its batch norm, which adds the bias."""
     convolution = nn.Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, bias=False)
     return convolution, nn.BatchNorm2d(channels)

@@ -96,8 +96,9 @@ class Seq2Seq(nn.Module):
 
         Args:
             x: float (B, C, height, width) or (B, steps, F).
-            targets: int64 (B, L), the true symbols, negative after the end of a text: each symbol is predicted from
-                them (teacher forcing). None: from the net's own predictions (greedy decoding).
+            targets: int64 (B, L), the true symbols, negative after the end of a text. Each symbol is predicted from
+                the true symbols before it (teacher forcing). If `targets` is None, it is predicted from the net's own
+                predictions (greedy decoding).
         """
         image = self.encoder(x)  # (B, S, D)
         end = self.symbols.num_embeddings - 1
@@ -110,7 +111,7 @@ class Seq2Seq(nn.Module):
         return self.decode(symbols, image).flatten(1)  # (B, L · V)
 
     def decode(self, symbols: Tensor, image: Tensor) -> Tensor:
-        """Return the logits of the symbol after each one, (B, T, V), from symbols (B, T) and the image (B, S, D)."""
+        """Return the logits of the next symbol after each symbol, (B, T, V): symbols (B, T), image (B, S, D)."""
         x = self.symbols(symbols) + self.places[: symbols.shape[1]]  # (B, T, D)
         for block in self.decoder:
             x = block(x, image)

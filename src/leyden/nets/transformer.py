@@ -114,8 +114,8 @@ class Tokens(nn.Module):
         dim: D.
         patch: P; not used for series.
         positions: learned or sinusoidal (Vaswani et al., 2017).
-        stem: how a patch becomes a token. patch: by one linear map. conv: by 3x3 convolutions of stride 2, whose
-            receptive field is larger than the patch and which train faster (Xiao et al., 2021).
+        stem: how a patch becomes a token. patch: by one linear map. conv: by 3x3 convolutions of stride 2. They train
+            faster (Xiao et al., 2021), and their receptive field is larger than the patch.
 
     Raises:
         ValueError: samples are neither images nor series, or the patch does not fit.

@@ -21,11 +21,11 @@ from leyden.records.run_folder import one_line, write_text
 
 
 class MetricsCSV(Logger):
-    """Writes metrics.csv: a row per step at which something was logged, which is once per epoch.
+    """Writes metrics.csv: a row for each step at which something was logged, usually once per epoch.
 
     Args:
         folder: the run folder. Its metrics.csv is replaced as a whole with each row, so it is never incomplete.
-        first_step: the step at which the run starts or resumes. Rows from there on are dropped, since they are logged
+        first_step: the step at which the run starts or resumes. Rows from this step on are dropped: they are logged
             again.
 
     Raises:
@@ -89,7 +89,7 @@ class TensorBoard(TensorBoardLogger):
 
     Args:
         folder: the run folder.
-        first_step: the step at which a resumed run continues. TensorBoard hides what was logged from there on.
+        first_step: the step at which a resumed run continues. TensorBoard hides what was logged from this step on.
     """
 
     def __init__(self, folder: Path, first_step: int = 0) -> None:
@@ -139,7 +139,7 @@ def _writing_events(folder: str) -> Iterator[None]:
 
 
 def _print_error_of_thread(error: threading.ExceptHookArgs) -> None:
-    """Print an error that ends a thread, except one of the disk in TensorBoard's writer: `flush` raises it again."""
+    """Print an error that ends a thread, except a disk error in TensorBoard's writer, which `flush` raises again."""
     if isinstance(error.exc_value, OSError) and type(error.thread).__name__ == "_AsyncWriterThread":
         return
     threading.__excepthook__(error)

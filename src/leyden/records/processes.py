@@ -1,4 +1,4 @@
-"""Helpers for the processes of one run: which process this is, and ending together with another one."""
+"""Helpers for the processes of one run: find out the rank, and end together with the parent process."""
 
 import os
 import threading

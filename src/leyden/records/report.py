@@ -24,11 +24,11 @@ MAX_UNTRACKED_BYTES = 1_000_000  # of a file; larger ones are named without thei
 
 
 def write_origin(folder: Path, fingerprint: str = "") -> None:
-    """Write origin.json with command, versions, git commit and data; and uncommitted.diff if the code differs from it.
+    """Write origin.json with command, versions, git commit and data. Write uncommitted.diff if the code was changed.
 
     Args:
         folder: the run folder.
-        fingerprint: of the data, see `leyden.data.datamodule.InMemoryData.fingerprint`.
+        fingerprint: hash of the data, see `leyden.data.datamodule.InMemoryData.fingerprint`.
     """
     commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     origin = {
@@ -124,7 +124,7 @@ def print_report(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def metrics_table(report: Mapping[str, Any]) -> Table:
-    """Return a table with a row per split and a column per metric that a split has, loss and objective first."""
+    """Return a table: one row per split, one column per metric. The loss and the objective come first."""
     metrics: Mapping[str, float] = report["metrics"]
     first = ("loss", report["objective"]["metric"].partition("/")[2])
     names = dict.fromkeys(name.partition("/")[2] for name in metrics)

@@ -65,7 +65,7 @@ def create(folder: Path) -> None:
 
 
 def lock(folder: Path, *, wait: bool = False) -> None:
-    """Lock `folder` until this process ends, also if it is killed. Locking it twice in one process is no error.
+    """Lock `folder` until this process ends, also if it is killed. Locking it twice in one process is allowed.
 
     Args:
         folder: a run folder.
@@ -201,7 +201,7 @@ _PlainLoader.add_implicit_resolver(
 
 
 def read_config(folder: Path) -> "DictConfig":
-    """Read the config of a run folder. Interpolations, aliases and tags are rejected, since it may be a stranger's.
+    """Read the config of a run folder. Interpolations, aliases and tags are rejected: it may come from a stranger.
 
     Raises:
         UserError: `folder` is not a run folder, or its config cannot be read.

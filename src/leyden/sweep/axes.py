@@ -36,7 +36,7 @@ class Axis:
 
     @property
     def name(self) -> str:
-        """Name of Optuna's parameter: the key and its conditions, each of which may have another range."""
+        """Name of Optuna's parameter: the key and its conditions. Other conditions may have another range."""
         under = ", ".join(f"{key}={value}" for key, value in self.conditions)
         return f"{self.key} ({under})" if under else self.key
 
@@ -49,7 +49,7 @@ class Axis:
 
     @property
     def text(self) -> str:
-        """The values in a form for readers."""
+        """The values as text for messages."""
         raise NotImplementedError
 
     @property
@@ -66,7 +66,7 @@ class Axis:
         raise NotImplementedError
 
     def match(self, value: Any) -> Value | None:
-        """Return the axis' own form of a value from a config, or None if the axis does not contain it."""
+        """Convert a value from a config to the form of this axis. Return None if the axis does not contain it."""
         raise NotImplementedError
 
 

@@ -53,8 +53,8 @@ def difference(stored: Any, own: Any) -> str:
     """Return the first difference of two identities in words; empty if they are equal.
 
     Args:
-        stored: from a file or the study.
-        own: of this command. Its values are texts, lists or mappings.
+        stored: identity from a file or the study.
+        own: identity of this command. Its values are texts, lists or mappings.
     """
     if stored == own:
         return ""
@@ -98,10 +98,10 @@ def read_identity(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is damaged, so it is unknown what {path.parent} is for") from error
+        raise UserError(f"{path}: is damaged, so it is unknown to which sweep {path.parent} belongs") from error
     keys = SWEEP_KEYS if path.name == SWEEP_FILE else ("overrides", "config")
     if not isinstance(values, dict) or any(key not in values for key in keys):
-        raise UserError(f"{path}: is damaged, so it is unknown what {path.parent} is for")
+        raise UserError(f"{path}: is damaged, so it is unknown to which sweep {path.parent} belongs")
     return values
 
 
@@ -122,8 +122,8 @@ def check_sweep(folder: Path, stored: Any, own: Mapping[str, Any]) -> None:
 
     Args:
         folder: folder of the sweep, for the message.
-        stored: from the folder or the study.
-        own: of this command.
+        stored: identity from the folder or the study.
+        own: identity of this command.
 
     Raises:
         UserError: they differ.
@@ -162,13 +162,13 @@ def check_sweep_folder(folder: Path, own: Mapping[str, Any], journal: str | None
 
 
 def check_new_study(folder: Path) -> None:
-    """Raise UserError if the sweep's folder belongs to a study already, although this one is new."""
+    """Raise UserError if the folder already belongs to another study. Called if the study is new."""
     if read_identity(folder / SWEEP_FILE):
         raise _another_study(folder)
 
 
 def mark_sweep_folder(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Write the identity of a sweep into its folder, with the token that only its study has.
+    """Write the identity of a sweep and the token of its study into its folder. Each study has its own token.
 
     Raises:
         UserError: the folder belongs to another study.

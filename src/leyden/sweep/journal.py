@@ -41,7 +41,7 @@ class CheckedJournal(BaseJournalBackend):
             raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """Yield the objects from a line number on. An incomplete last line is being written, and is left out."""
+        """Yield the objects from a line number on. An incomplete last line is left out: a writer may be writing it."""
         number = min(log_number_from, len(self.offsets) - 1)
         with self.path.open("rb") as file:
             file.seek(self.offsets[number])
@@ -101,7 +101,7 @@ class JournalLock:
         self.file: IO[str] | None = None
 
     def acquire(self) -> None:
-        """Wait for the lock, and remove what a dead writer has left."""
+        """Wait for the lock, and remove the incomplete line of a writer that was killed."""
         self.file = self.journal.with_name(f".{self.journal.name}.lock").open("a")
         fcntl.flock(self.file, fcntl.LOCK_EX)
         drop_incomplete_line(self.journal)
@@ -114,7 +114,7 @@ class JournalLock:
 
 
 def drop_incomplete_line(path: Path) -> None:
-    """Remove an incomplete last line, which a writer leaves that was killed or whose disk was full."""
+    """Remove an incomplete last line. It remains if a writer was killed or if the disk was full."""
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
         if not end:

@@ -80,7 +80,7 @@ class FileLocks:
         return TrialFileLock(file)
 
     def check(self) -> None:
-        """The kernel does not lose file locks."""
+        """Do nothing: the kernel does not lose file locks."""
 
 
 class TrialPostgresLock:

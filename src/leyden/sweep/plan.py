@@ -71,7 +71,7 @@ class Plan:
 
     @cached_property
     def default(self) -> Point:
-        """The point of the config's own values, without the axes that do not contain them."""
+        """The point with the values of the config. Axes that do not contain this value are left out."""
 
         def value_of(axis: Axis) -> Any:
             if axis.key in self.choices:
@@ -96,7 +96,7 @@ class Plan:
         """Return all overrides of one run of a trial.
 
         Args:
-            overrides: those of the trial.
+            overrides: overrides of the trial.
             run: index of the run in `seeds`.
         """
         if len(self.seeds) == 1:
@@ -120,7 +120,7 @@ class Plan:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What must be equal for two commands if the second one continues the sweep of the first one.
+        """What must be equal in two commands, so that the second one continues the sweep of the first one.
 
         The location of the files, the number of trials and the number of jobs are not part of it.
         """
@@ -129,7 +129,7 @@ class Plan:
 
     @cached_property
     def content(self) -> list[str]:
-        """The settings of the sweep as far as they decide which trials it has."""
+        """The settings of the sweep that determine its trials."""
         parts = [f"{name}: {self.settings[name]}" for name in ("seeds", "sampler", "sampler_args", "pruner")]
         parts += [f"{name}: {self.settings[name]}" for name in ("pruner_args", "enqueue")]
         parts += [str(self.objectives), "search" if self.search else "grid"]

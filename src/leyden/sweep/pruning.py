@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Pruner(Callback):
-    """Report the objective after each validation, and stop the training if the pruner says so.
+    """Report the objective after each validation, and stop the training if the pruner decides so.
 
     The first process reports and asks the pruner; all processes receive its answer. An epoch that was reported before
     the run was killed and resumed keeps its value.

@@ -17,7 +17,7 @@ class Configuration:
     """A configuration and its runs.
 
     Args:
-        overrides: without seed and fold.
+        overrides: its overrides, without seed and fold.
         trials: its complete trials.
     """
 

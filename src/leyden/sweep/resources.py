@@ -59,8 +59,8 @@ def divide(gpus: Sequence[str], devices: int, index: int, n_jobs: int) -> dict[s
     Args:
         gpus: the names of the GPUs to divide; empty if there are none.
         devices: devices of each job, each with a process of its own.
-        index: from 0 to `n_jobs` - 1.
-        n_jobs: jobs at the same time.
+        index: index of the job, from 0 to `n_jobs` - 1.
+        n_jobs: number of jobs that run at the same time.
     """
     environment = {}
     if gpus:

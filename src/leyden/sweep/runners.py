@@ -32,7 +32,7 @@ class Failure:
     """Why a job failed.
 
     Args:
-        reason: in one line.
+        reason: the reason in one line.
         killed: whether a signal from outside ended it, so that it can be started again.
     """
 
@@ -95,7 +95,7 @@ class ProcessRunner:
     """Runs each job as a process of this machine: ``python train.py <overrides>``.
 
     Args:
-        n_jobs: jobs at the same time; None for one per GPU, or one if there is no GPU.
+        n_jobs: number of jobs that run at the same time; None for one per GPU, or one if there is no GPU.
         devices: ``trainer.devices``, see `job_environments`.
         uses_gpu: whether the jobs use GPUs if there are any.
 
@@ -180,7 +180,7 @@ class LauncherRunner:
         self.jobs.append(job)
 
     def ended(self) -> list[tuple[Job, Failure | None]]:
-        """Run the batch."""
+        """Run the batch, and return its jobs, each with its failure or None."""
         jobs, self.jobs = self.jobs, []
         if not jobs:
             return []
@@ -190,7 +190,7 @@ class LauncherRunner:
         return [(job, launcher_failure(job, result)) for job, result in zip(jobs, results, strict=True)]
 
     def stop(self) -> None:
-        """No job runs between two batches."""
+        """Do nothing: `ended` waits for all jobs of a batch, so no job is running now."""
 
 
 def kill_group(process: "subprocess.Popen[bytes]") -> None:

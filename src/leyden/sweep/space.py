@@ -21,7 +21,7 @@ class Space:
     """A search space.
 
     Args:
-        axes: in the order in which their values are chosen.
+        axes: the axes, in the order in which their values are chosen.
         fixed: keys with one value, as text; conditions may refer to them.
     """
 
@@ -29,7 +29,7 @@ class Space:
     fixed: Mapping[str, str]
 
     def walk(self, value_of: Callable[[Axis], Value | None]) -> Point:
-        """Return a point: the value from `value_of` for each axis that applies, except where it returns None."""
+        """Return a point. `value_of` gives the value of each axis that applies, or None to leave the axis out."""
         point: Point = {}
         chosen = dict(self.fixed)
         for axis in self.axes:
@@ -93,7 +93,7 @@ def read_axes(space: Mapping[str, Any], loader: ConfigLoader, conditions: tuple[
     Args:
         space: ``key: values``, and ``key=value: {…}`` for axes that are searched only under this choice.
         loader: Hydra's loader, which knows the config groups.
-        conditions: apply to all of these axes.
+        conditions: conditions of all of these axes.
 
     Raises:
         UserError: an entry cannot be read.
@@ -108,7 +108,7 @@ def read_axes(space: Mapping[str, Any], loader: ConfigLoader, conditions: tuple[
         else:
             (override,) = parse([f"{key}={value}"], loader)
             if not override.is_sweep_override():
-                raise UserError(f"sweep.space: {key}={value} is one value; write it into sweep.overrides instead")
+                raise UserError(f"sweep.space: {key}={value} is one value; move it to sweep.overrides")
             axes.append(read_axis(override, conditions))
     return axes
 

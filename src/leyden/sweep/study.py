@@ -36,7 +36,7 @@ class ClaimedTrial:
     Args:
         trial: Optuna's trial.
         overrides: the overrides that this trial adds to the sweep's common ones.
-        lock: held until the trial ends or is released.
+        lock: the lock of the trial. It is held until the trial ends or is released.
     """
 
     trial: "Trial"

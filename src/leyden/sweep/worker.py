@@ -216,7 +216,7 @@ class Sweep:
         return Job(number, overrides, self._folders(trial)[trial.run], self._pruning(trial), trial.claimed.lock.file)
 
     def _pruning(self, trial: RunningTrial) -> Pruning | None:
-        """Only the first seed of a trial is pruned by epoch: the study holds one curve per trial."""
+        """Return how the run is pruned. Only the first seed is pruned: the study holds one curve per trial."""
         pruner = self.plan.settings["pruner"]
         if pruner in ("none", "wilcoxon") or trial.run > 0:
             return None

@@ -17,7 +17,7 @@ def choice_names(config: dict[str, str]) -> dict[str, str]:
     """Return group → choice, for example ``{"model": "gru"}``, or the name of the class if the choice is not clear.
 
     Args:
-        config: dotted key → value, of a run.
+        config: the config of a run, dotted key → value.
     """
     found = {group: candidates(group, config[f"{group}._target_"]) for group in GROUPS if f"{group}._target_" in config}
     if "data" in found and "model" in found:

@@ -180,5 +180,5 @@ def as_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def short(text: str) -> str:
-    """Return `text`; a number with four significant digits, which are enough for a table."""
+    """Return `text`. A number is shortened to four significant digits, which are enough for a table."""
     return f"{float(text):.4g}" if re.fullmatch(r"-?\d+(\.\d+(e-?\d+)?|e-?\d+)", text) else text

@@ -19,7 +19,7 @@ def plot_curves(groups: Sequence[Sequence[Run]], metric: str, path: Path) -> Non
 
     Args:
         groups: the runs of each configuration, the best first; the first `MAX_CURVES` are shown.
-        metric: for example ``val/acc``.
+        metric: name of the metric, for example ``val/acc``.
         path: the file to write.
 
     Raises:

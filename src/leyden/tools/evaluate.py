@@ -68,7 +68,7 @@ def existing_data(spec: dict[str, Any]) -> Any:
 
 
 def warn_if_changed(run: Path, data: Any, *, elsewhere: bool) -> None:
-    """Print a warning if the data has changed since the run, except if the user asks for data from `elsewhere`."""
+    """Print a warning if the data has changed since the run, unless the user gives another location (`elsewhere`)."""
     from leyden.training.resume import data_problem
 
     if elsewhere or not (run / "origin.json").exists():

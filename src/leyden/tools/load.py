@@ -18,7 +18,7 @@ def load(run_folder: str | Path, plugins: Sequence[str | Path] = ()) -> "BaseMod
         >>> logits = model(images)  # normalised float (B, C, H, W) → (B, num_classes)
 
     Args:
-        run_folder: a folder that `train.py` created. It may be a stranger's: nothing in it is executed, and only
+        run_folder: a folder that `train.py` created. It may come from a stranger. Nothing in it is executed, and only
             classes of Leyden itself and of `plugins` are built.
         plugins: folders with your own code that the run used.
 

@@ -21,8 +21,8 @@ DIVERGED_ADVICE = "Try a smaller optimizer.lr or trainer.gradient_clip_val=1"
 class StepSeed(Callback):
     """Seeds every random generator at each step, as a function of (seed, epoch, batch, rank).
 
-    So dropout is the same in a run that was killed and resumed as in an uninterrupted one, and no generator's state
-    has to be stored. Takes 20 µs per step.
+    Therefore a resumed run and an uninterrupted run have the same dropout, and the state of the generators is not
+    stored. This takes 20 µs per step.
     """
 
     def __init__(self, seed: int) -> None:
@@ -51,7 +51,7 @@ class ResumePosition(Callback):
 
     @property
     def first_step(self) -> int:
-        """The first step that a run resumed from this state logs.
+        """The first step that is logged by a run that resumes from this state.
 
         A checkpoint within an epoch is saved before the metrics of its last step are logged.
         """
@@ -79,7 +79,7 @@ class ResumePosition(Callback):
         self.epoch, self.samples, self.steps = (int(state_dict[name]) for name in ("epoch", "samples", "steps"))
 
     def load(self, checkpoint: Mapping[str, Any], processes: int) -> int:
-        """Take the position from `checkpoint` before the Trainer restores it, for the loggers.
+        """Read the position from `checkpoint`. The loggers need it before the Trainer restores it.
 
         Returns:
             the first step that the resumed run logs.

@@ -37,7 +37,7 @@ class Checkpoints(Checkpoint):
         folder: the run folder.
         metric: the objective.
         mode: whether its best value is the largest (max) or the smallest (min).
-        every_n_steps: 0 for only between epochs.
+        every_n_steps: number of optimizer steps; 0: only between epochs.
         guard: checked before each save, so that diverged weights are never written.
     """
 
@@ -88,7 +88,7 @@ class Checkpoints(Checkpoint):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         if self.metric not in metrics:
             raise UserError(
-                f"objective.metric: got {self.metric}, which is not logged; there are {', '.join(sorted(metrics))}"
+                f"objective.metric: got {self.metric}, which is not logged; must be one of {', '.join(sorted(metrics))}"
             )
         if self.best_epoch < 0 or self._improves(metrics):
             self.best_score, self.best_epoch, self.best_metrics = metrics[self.metric], trainer.current_epoch, metrics

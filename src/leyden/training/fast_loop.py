@@ -67,7 +67,7 @@ class FastEpochLoop(_TrainingEpochLoop):
     """One batch after the other: callbacks, forward, zero_grad, backward, step, schedule, callbacks.
 
     Args:
-        trainer: with all its callbacks.
+        trainer: the Trainer with all its callbacks.
         module: the module that it will train.
     """
 
@@ -174,7 +174,7 @@ class FastEpochLoop(_TrainingEpochLoop):
 
 
 def use_fast_loop(trainer: Trainer, module: LightningModule, data: LightningDataModule) -> bool:
-    """Give `trainer` the fast loop if it does the same as Lightning's here.
+    """Use the fast loop in `trainer` if it gives the same result as Lightning's loop for this run.
 
     Call it before `trainer.fit`, when `trainer` has all its callbacks.
 
@@ -217,7 +217,7 @@ def drop_empty_hooks(listener: Callback | LightningModule) -> None:
 
 
 def step_plateau_schedules(trainer: Trainer) -> None:
-    """Let Lightning show this epoch's metric to a plateau schedule, also in a run that was resumed.
+    """Let Lightning pass this epoch's metric to a plateau schedule, also in a resumed run.
 
     On resume, Lightning assumes that the checkpoint was saved at the end of an epoch and skips the schedule. The
     checkpoints of Leyden never are.

@@ -24,7 +24,7 @@ class ImageLogger(Callback):
     Args:
         folder: the run folder.
         data: the data; if it has images, those of the first batch are shown as the net sees them, after augmentation.
-        position: knows the step at which an epoch's metrics are logged.
+        position: the callback that knows the step at which the metrics of an epoch are logged.
     """
 
     def __init__(self, folder: Path, data: InMemoryData, position: ResumePosition) -> None:

@@ -46,7 +46,7 @@ def shared_folder(choose: Callable[[], Path]) -> Path:
 
 
 def external_launcher() -> ClusterEnvironment | None:
-    """Return the environment of torchrun or srun, None if neither started this process."""
+    """Return the environment of torchrun or srun, or None if neither of them started this process."""
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
     if SLURMEnvironment.detect() and int(os.environ.get("SLURM_NTASKS", 1)) > 1:
@@ -55,7 +55,7 @@ def external_launcher() -> ClusterEnvironment | None:
 
 
 def _store(environment: ClusterEnvironment) -> TCPStore:
-    """Return a store that all processes reach: the one of torchrun's agent, otherwise one at the next port."""
+    """Return a store that all processes can reach: that of torchrun, otherwise a new one at the next port."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         return TCPStore(environment.main_address, environment.main_port, is_master=False, timeout=TIMEOUT)
     is_master = environment.global_rank() == 0

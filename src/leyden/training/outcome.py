@@ -19,7 +19,7 @@ from leyden.training.trainer import Training
 
 
 def test(training: Training, module: BaseModule, data: InMemoryData, folder: Path, cfg: DictConfig) -> None:
-    """Test the best checkpoint, once. A run without a validation so far is validated first."""
+    """Test the best checkpoint, once. If the run has not been validated yet, it is validated first."""
     announce("after the training", folder)
     restore_handlers()
     trainer = training.trainer

@@ -48,7 +48,7 @@ def check_progress(folder: Path, done: int, cfg: DictConfig) -> None:
     """Compare the number of epochs that a run has done with its config and its metrics.csv.
 
     Raises:
-        UserError: the run has already trained more epochs than `cfg` wants.
+        UserError: the run has already trained more epochs than `cfg` allows.
     """
     if done > cfg.trainer.max_epochs:
         raise UserError(
@@ -83,7 +83,7 @@ def data_problem(folder: Path, data: InMemoryData) -> str:
 
 
 def check_same_data(folder: Path, data: InMemoryData, cfg: DictConfig) -> None:
-    """Check that a resumed run reads the data it began with. Warn if `init_from` may show it its own test samples.
+    """Check that a resumed run reads the data it began with. Warn if `init_from` may have used its test samples.
 
     Raises:
         UserError: the data has changed since the run in `folder` began: samples may have moved between its splits.

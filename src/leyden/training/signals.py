@@ -36,7 +36,7 @@ def _exit(signum: int, frame: object) -> NoReturn:
 
 
 def announce(when: str, folder: Path | None) -> None:
-    """Note what the process is doing, for the message: "after the training", and the folder of the run."""
+    """Record what the process is doing, such as "after the training", and the run folder, for the message."""
     global _now
     _now = when, folder
 

@@ -71,7 +71,7 @@ def build_training(
     """Create the Trainer of ``cfg.trainer``.
 
     Args:
-        cfg, module, data: of the run.
+        cfg, module, data: config, module and data of the run.
         folder: the run folder. It need not exist yet: nothing is written before the training starts.
         checkpoint: the run resumes from it.
         pruner: a callback that may stop the run.

@@ -29,9 +29,9 @@ def initialise_weights(
     are the published weights of a pretrained net. If there is none of these, the net keeps its random weights.
 
     Args:
-        module: has random weights.
+        module: the module, which has random weights.
         cfg: the config of the run.
-        path, checkpoint: the run resumes from this checkpoint.
+        path, checkpoint: the checkpoint from which the run resumes, if it does.
 
     Raises:
         UserError: the weights cannot be read or downloaded, or belong to another net.
@@ -119,7 +119,7 @@ class Freeze(Callback):
     """Freezes the backbone of a pretrained net for its first `freeze_epochs` epochs.
 
     This is a function of the epoch, so there is no state to save. A single process computes no gradients for frozen
-    weights. Several processes compute and drop them, because DDP decides once, at the start, which weights have any.
+    weights. Several processes compute and drop them, because DDP decides at the start which weights have gradients.
     """
 
     def __init__(self) -> None:

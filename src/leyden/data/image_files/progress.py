@@ -16,8 +16,8 @@ def progress(what: str, items: Iterable[Item], total: int) -> Iterator[Item]:
     """Iterate over `items` and show the progress. Outside of a terminal, work of less than a second prints nothing.
 
     Args:
-        what: what is done, for example "decoding 3,000 images".
-        items: to iterate over.
+        what: description of the work, for example "decoding 3,000 images".
+        items: the items to iterate over.
         total: number of items.
     """
     if sys.stdout.isatty():
