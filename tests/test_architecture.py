@@ -131,8 +131,3 @@ def test_private_names_of_other_packages_are_in_one_file() -> None:
                 found.setdefault(name, []).append(path.name)
     assert set(found) <= set(PRIVATE), found
     assert len(found) <= 3
-
-
-def test_the_documents_say_nothing_about_how_they_were_made() -> None:
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        assert "/work/" not in path.read_text(), path
