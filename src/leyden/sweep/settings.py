@@ -1,49 +1,63 @@
 """The allowed values of ``sweep.*``."""
 
 import re
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
-from leyden.config.rules import metric_mode
-from leyden.config.suggest import nearest
+from leyden.config.rules import check_section, metric_mode, require
 from leyden.errors import UserError
 
-SAMPLERS = ("tpe", "gp", "cmaes", "nsgaii", "qmc", "random", "brute_force")
-PRUNERS = ("none", "median", "hyperband", "asha", "wilcoxon")
+Sampler = Literal["tpe", "gp", "cmaes", "nsgaii", "qmc", "random", "brute_force"]
+Pruner = Literal["none", "median", "hyperband", "asha", "wilcoxon"]
+SAMPLERS: tuple[str, ...] = get_args(Sampler)
+PRUNERS: tuple[str, ...] = get_args(Pruner)
 MODES = ("min", "max")
 
 
+@dataclass(kw_only=True)
+class SweepSettings:
+    """The keys of ``sweep``."""
+
+    name: str | None
+    n_trials: int | None
+    seeds: int
+    sampler: Sampler
+    sampler_args: Mapping[str, Any] | None
+    pruner: Pruner
+    pruner_args: Mapping[str, Any] | None
+    objectives: Mapping[str, Any] | None
+    storage: str
+    overrides: Sequence[str]
+    space: Mapping[str, Any] | None
+    enqueue: Sequence[Mapping[str, Any]]
+    retry_failed: bool
+    batch: int
+
+    def __post_init__(self) -> None:
+        for key in ("n_trials", "seeds", "batch"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, f"{key}: got {value}, must be at least 1")
+        named = self.name is None or re.fullmatch(r"[\w.+-]*\w[\w.+-]*", self.name)
+        require(bool(named), f"name: got {self.name!r}, must be the name of a folder")
+        known = self.storage == "journal" or self.storage.startswith(("sqlite:///", "postgresql://"))
+        places = "journal, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+        require(known, f"storage: got {self.storage!r}, must be {places}")
+        for objective, mode in (self.objectives or {}).items():
+            check_objective(objective, mode)
+
+
 def read_settings(sweep: DictConfig) -> dict[str, Any]:
-    """Return ``sweep.*`` as plain values.
+    """Return ``sweep.*`` as plain values. A mapping that is null becomes an empty one.
 
     Raises:
         UserError: a value is not allowed.
     """
-    settings = OmegaConf.to_container(sweep, resolve=True)
-    assert isinstance(settings, dict)
-
-    def require(key: str, holds: bool, expected: str) -> None:
-        if not holds:
-            raise UserError(f"sweep.{key}: got {settings[key]!r}, expected {expected}")
-
-    for key, names in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
-        require(key, settings[key] in names, f"one of {', '.join(names)}{nearest(str(settings[key]), names)}")
-    for key in ("n_trials", "seeds", "batch"):
-        number = type(settings[key]) is int and settings[key] >= 1
-        require(key, number or (key == "n_trials" and settings[key] is None), "a whole number from 1")
-    name = settings["name"]
-    require("name", name is None or bool(re.fullmatch(r"[\w.+-]*\w[\w.+-]*", str(name))), "the name of a folder")
-    storage = str(settings["storage"])
-    known = storage == "journal" or storage.startswith(("sqlite:///", "postgresql://"))
-    require("storage", known, "journal, sqlite:///FILE or postgresql://USER@HOST/DATABASE")
-    for key in ("objectives", "sampler_args", "pruner_args", "space"):
-        settings[key] = {} if settings[key] is None else settings[key]
-        require(key, isinstance(settings[key], dict), "a mapping")
-    require("retry_failed", isinstance(settings["retry_failed"], bool), "true or false")
-    for objective, mode in settings["objectives"].items():
-        check_objective(str(objective), mode)
-    return {str(key): value for key, value in settings.items()}
+    settings = vars(check_section(SweepSettings, OmegaConf.to_container(sweep, resolve=True), "sweep"))
+    mappings = ("sampler_args", "pruner_args", "objectives", "space")
+    return {key: {} if value is None and key in mappings else value for key, value in settings.items()}
 
 
 def check_objective(name: str, mode: Any) -> None:
