@@ -83,6 +83,12 @@ def finished(tmp_path: Path) -> Callable[..., Path]:
     return call
 
 
+@pytest.fixture
+def short_feature_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train the feature extractor of generative models for 5 steps: its quality does not matter to these tests."""
+    monkeypatch.setattr("leyden.metrics.frechet.MIN_STEPS", 5)
+
+
 class PowerCutError(RuntimeError):
     """Stands for a kill at a chosen place; `tests/test_processes.py` has real ones."""
 

@@ -19,6 +19,9 @@ from tests.conftest import chosen, small
 FEWER = {"num_train": 200, "num_test": 200, "num_eval": 200, "num_steps": 500, "verify": "false"}
 
 
+pytestmark = pytest.mark.usefixtures("short_feature_net")
+
+
 @pytest.fixture(autouse=True)
 def small_files() -> Iterator[None]:
     with warnings.catch_warnings():

@@ -34,6 +34,9 @@ TWO_STEPS = [
 FEWER = {"num_train": 200, "num_test": 200, "num_eval": 200, "num_steps": 500, "verify": False}
 
 
+pytestmark = pytest.mark.usefixtures("short_feature_net")
+
+
 @pytest.fixture(autouse=True)
 def tiny_files_are_not_the_published_ones_and_have_not_all_classes() -> Iterator[None]:
     with warnings.catch_warnings():

@@ -19,7 +19,7 @@ RUN = ["model=mlp", "early_stopping.patience=100", "checkpoint.every_n_steps=5",
 
 
 def test_a_killed_sweep_resumes_its_trial_and_continues_after_a_failure(tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, *RUN, "trainer.max_epochs=15", "model.hidden=[16],[1000000000000],[24]")
+    sweep = Sweep(tmp_path, *RUN, "trainer.max_epochs=15", "model.hidden=[16],[1000000000000]")
     worker = sweep.start()
     wait_for(lambda: (tmp_path / "sweeps").exists(), "the sweep")
     wait_for(lambda: len(timings(sweep.trial(0))) >= 2, "two epochs")
@@ -30,11 +30,11 @@ def test_a_killed_sweep_resumes_its_trial_and_continues_after_a_failure(tmp_path
 
     code, output = sweep.run()
     assert code == 1, output
-    assert sweep.states() == ["done", "failed", "done"]
-    assert [starts(sweep.trial(number)) for number in (0, 2)] == [2, 1]
+    assert sweep.states() == ["done", "failed"]
+    assert starts(sweep.trial(0)) == 2
     assert timings(sweep.trial(0))[: len(before) - 1] == before[:-1], "the trial was started from the beginning"
     assert "GB of memory" in (sweep.trial(1) / "output.log").read_text()
-    assert "1 of 3 trials failed\n  trial 1: failed: " in output
+    assert "1 of 2 trials failed\n  trial 1: failed: " in output
 
     (best,) = sweep.summary()["best"]
     command = best["commands"][0].replace("python", shlex.quote(sys.executable), 1)
