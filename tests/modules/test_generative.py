@@ -28,8 +28,6 @@ PLOTS = {
     "gan": {"samples", "interpolations"},
 }
 
-pytestmark = pytest.mark.usefixtures("short_feature_net")
-
 
 def small(model: str) -> list[str]:
     return [f"model={model}", *SMALL, *([] if model == "autoencoder" else ["task.num_samples=100"])]
