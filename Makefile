@@ -30,8 +30,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 NEXT := .venv-next
 
 next: $(NEXT)/.installed
-	OMP_NUM_THREADS=1 $(NEXT)/bin/python -m pytest -n 2 \
-		-W "ignore:register_new_resolver:UserWarning" -W "ignore:The version_base parameter" $(ARGS)
+	PYTHONWARNINGS="ignore:register_new_resolver:UserWarning,ignore:The version_base:UserWarning" \
+		OMP_NUM_THREADS=1 $(NEXT)/bin/python -m pytest -n 2 \
+		-W "ignore:register_new_resolver:UserWarning" -W "ignore:The version_base:UserWarning" $(ARGS)
 
 # Without the dependencies of pyproject.toml: their upper bounds exclude these releases.
 $(NEXT)/.installed: pyproject.toml constraints-next.txt
