@@ -15,6 +15,7 @@ import leyden
 from leyden.config.builders import build_data, build_module
 from leyden.config.compose import compose, groups
 from leyden.errors import UserError
+from leyden.records.checkpoint_file import read_checkpoint
 from leyden.records.loggers import read_metrics
 from leyden.records.run_folder import best_checkpoint, last_checkpoint
 from leyden.run import resume, run
@@ -184,3 +185,16 @@ def test_nan_does_not_stay_the_best() -> None:
     assert not better(math.nan, 0.5, "max")
     assert better(0.6, 0.5, "max")
     assert not better(0.6, 0.5, "min")
+
+
+def test_stopped_early_and_killed_before_the_report_it_does_not_train_again(finished: Finished) -> None:
+    folder = finished("optimizer.lr=1e-9", "early_stopping.patience=2", "trainer.max_epochs=9")
+    report = folder / "report.json"
+    before, steps = json.loads(report.read_text()), read_checkpoint(last_checkpoint(folder))["global_step"]
+    report.unlink()
+    resume(folder)
+    after = json.loads(report.read_text())
+    assert (after["epochs"], after["metrics"]) == (before["epochs"], before["metrics"])
+    assert read_checkpoint(last_checkpoint(folder))["global_step"] == steps
+    resume(folder, ["early_stopping.patience=4"])
+    assert json.loads(report.read_text())["epochs"] > before["epochs"]

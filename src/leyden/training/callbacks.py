@@ -175,6 +175,11 @@ class EarlyStopping(LightningEarlyStopping):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict({**state_dict, "patience": self.patience})
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A run that had stopped early, but was killed before its report, must not train again when it is resumed.
+        if self.stopped_epoch and self.wait_count >= self.patience:
+            trainer.should_stop = True
+
     @rank_zero_only
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.stopped_epoch and trainer.current_epoch < (trainer.max_epochs or 0):
