@@ -19,6 +19,9 @@ from leyden.records.run_folder import last_checkpoint
 from leyden.run import resume, run
 from leyden.training.checkpoints import Checkpoints
 from scripts.torture_lib.same_bits import differing, metrics
+from tests import speed
+
+speed.install()
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,6 +32,11 @@ SUPERVISED = [model for model in groups()["model"] if "num_outputs" in compose(f
 NEEDED = {"folder": ["data.classes=[cat,dog]"]}
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_collection_finish() -> None:
+    speed.freeze_imports()
+
 
 # What a model needs in order to be small, or to do without a download.
 SMALL = {

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from leyden.config.compose import CONF
+from leyden.config import compose as compose_module
 from leyden.config.exit_codes import exit_codes
 from leyden.sweep.plan import Plan, read_plan
 from leyden.sweep.runners import Failure, Job
@@ -33,12 +33,11 @@ def make_plan(*arguments: str) -> Plan:
     """Return the plan of ``python train.py -m <arguments>``."""
 
     def composed(overrides: Any) -> DictConfig:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("config", list(overrides), return_hydra_config=True)
+        cfg = compose_module._compose(overrides)
         HydraConfig.instance().set_config(cfg)
         return cfg
 
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(compose_module.CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
     return read_plan(arguments, loader, composed)
 
