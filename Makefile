@@ -7,13 +7,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# A core for each of two processes. The tests of a file run in the same one, and share its fixtures and composed configs.
+WORKERS := -n 2 --dist worksteal
 
 .PHONY: train test check next
 train: $(INSTALLED)
 	$(BIN)/python train.py $(ARGS)
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)  # a core for each of two
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -31,7 +33,7 @@ NEXT := .venv-next
 
 next: $(NEXT)/.installed
 	PYTHONWARNINGS="ignore:register_new_resolver:UserWarning,ignore:The version_base:UserWarning" \
-		OMP_NUM_THREADS=1 $(NEXT)/bin/python -m pytest -n 2 \
+		OMP_NUM_THREADS=1 $(NEXT)/bin/python -m pytest $(WORKERS) \
 		-W "ignore:register_new_resolver:UserWarning" -W "ignore:The version_base:UserWarning" $(ARGS)
 
 # Without the dependencies of pyproject.toml: their upper bounds exclude these releases.
