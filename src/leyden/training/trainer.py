@@ -154,11 +154,22 @@ def check_manual_optimization(module: BaseModule, settings: Mapping[str, Any]) -
 
 
 def check_limits(settings: Mapping[str, Any], data: InMemoryData) -> None:
-    """Raise UserError if a fraction of the batches is less than one batch. Call it when the data is read."""
+    """Raise UserError if a number or a fraction of batches does not fit the data. Call it when the data is read."""
     for name, loader in (("limit_train_batches", data.train_dataloader), ("limit_val_batches", data.val_dataloader)):
         limit = settings[name]
         if isinstance(limit, float) and limit < 1 and int(limit * len(loader())) < 1:
             raise UserError(f"trainer.{name}: got {limit}, which is less than one of the {len(loader())} batches")
+    batches, limit, interval = (
+        len(data.train_dataloader()),
+        settings["limit_train_batches"],
+        settings["val_check_interval"],
+    )
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    if isinstance(interval, int) and interval > batches:
+        raise UserError(
+            f"trainer.val_check_interval: got {interval}, but an epoch has only {batches} training batches; give a "
+            f"smaller number, or a fraction such as 0.5"
+        )
 
 
 def silence_lightning() -> None:
@@ -172,5 +183,7 @@ def silence_lightning() -> None:
     warnings.filterwarnings("ignore", ".*sync_dist=True.*")
     # Leyden's loader starts at the position of a callback; it has no state of its own.
     warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
+    # A plateau schedule in a run that `trainer.max_steps` ends before its first validation.
+    warnings.filterwarnings("ignore", ".*is not available but strict is set to `False`.*")
     # Metrics are logged once per epoch, on purpose.
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
