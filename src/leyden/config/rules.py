@@ -222,7 +222,7 @@ def check_config(cfg: DictConfig) -> None:
     """
     values = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(values, dict)
-    check_finite(values)
+    check_numbers(values)
     for group in (*BUILT, *LISTED):
         if not isinstance(values.get(group), dict):
             raise UserError(f"{group}: got {values.get(group)!r}, must be a choice that --help lists")
@@ -236,13 +236,15 @@ def check_config(cfg: DictConfig) -> None:
         check_section(kind, top if section == "" else values.get(section), section)
 
 
-def check_finite(node: Any, key: str = "") -> None:
-    """Raise UserError if a number in the config is NaN or infinite."""
+def check_numbers(node: Any, key: str = "") -> None:
+    """Raise UserError if a number in the config is NaN or infinite, or a whole number with more than 64 bits."""
     if isinstance(node, float) and not math.isfinite(node):
         raise UserError(f"{key}: got {node}, must be a finite number")
+    if isinstance(node, int) and not -(2**63) <= node < 2**63:
+        raise UserError(f"{key}: got {node}, must be a whole number from -2**63 to 2**63 - 1")
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for name, value in items:
-        check_finite(value, f"{key}.{name}".lstrip("."))
+        check_numbers(value, f"{key}.{name}".lstrip("."))
 
 
 def check_section(kind: Callable[..., Any], values: Any, key: str) -> Any:
