@@ -146,6 +146,20 @@ os.mkdir("end")
     assert (logs / "x").read_bytes() == expected
 
 
+@pytest.mark.parametrize(("started", "at_once", "code"), [(20, False, 0), (20, True, -9)])
+def test_a_case_may_start_many_processes_but_not_at_the_same_time(
+    started: int, at_once: bool, code: int, forks: Forks
+) -> None:
+    wait = "" if at_once else ".wait()"
+    ended = forks.run(
+        [
+            "-c",
+            f"import subprocess\nfor _ in range({started}): subprocess.Popen(['sleep', '{9 if at_once else 0}']){wait}",
+        ]
+    )
+    assert ended.code == code
+
+
 def test_a_traceback_a_hang_and_a_wrong_exit_code_are_failures() -> None:
     assert verdict(Ended(2, "error: x: got 3\n", 1)) == ""
     assert verdict(Ended(2, "Traceback (most recent call last):\n", 1))
