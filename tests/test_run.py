@@ -142,6 +142,21 @@ def test_a_run_may_end_before_its_first_validation(
     assert json.loads((folder / "report.json").read_text())["steps"] == steps
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.num_nodes=2", r"^trainer\.num_nodes: got 2, but neither torchrun nor srun started this process"),
+        ("trainer.devices=1000", r"^trainer\.devices: got 1000 processes, but this machine has \d+ CPU cores"),
+    ],
+)
+def test_processes_that_never_come_or_are_too_many_are_rejected(
+    override: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(UserError, match=message):
+        run(compose("trainer=smoke", override))
+
+
 def test_a_validation_after_more_batches_than_an_epoch_has_is_rejected() -> None:
     with pytest.raises(UserError, match=r"^trainer\.val_check_interval: got 30, but an epoch has only 3 training"):
         run(compose("trainer=smoke", "trainer.val_check_interval=30"))

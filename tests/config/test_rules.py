@@ -24,6 +24,7 @@ from leyden.errors import UserError
         ("trainer.limit_val_batches=0", "trainer.limit_val_batches: got 0"),
         ("trainer.limit_val_batches=1.5", "trainer.limit_val_batches: got 1.5, must be a fraction"),
         ("trainer.devices=-1", "trainer.devices: got -1"),
+        ("trainer.devices=2147483648", "trainer.devices: got 2147483648, must be a number from 1 to 1024"),
         ("trainer.devices=[0,0]", "trainer.devices: got [0, 0], must be a list of distinct"),
         ("trainer.accelerator=tpu", "trainer.accelerator: got 'tpu'"),
         ("trainer.precision=8", "trainer.precision: got 8"),

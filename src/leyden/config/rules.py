@@ -17,6 +17,7 @@ from leyden.config.instantiate import check_arguments, config_errors
 from leyden.errors import UserError
 
 Mode = Literal["min", "max"]
+MAX_DEVICES = 1024  # of one machine
 Fraction = int | float  # an int is a number of batches, a float a fraction of all
 
 # Metrics that are better if they are smaller. All others are better if they are larger.
@@ -168,7 +169,10 @@ class TrainerSettings:
     def _check_devices(self) -> None:
         devices = self.devices
         if isinstance(devices, int):
-            require(devices >= 1, f"devices: got {devices}, must be a number from 1, a list such as [0,1], or auto")
+            require(
+                1 <= devices <= MAX_DEVICES,
+                f"devices: got {devices}, must be a number from 1 to {MAX_DEVICES}, a list such as [0,1], or auto",
+            )
         elif not isinstance(devices, str):
             distinct = len(set(devices)) == len(devices) > 0 and min(devices) >= 0
             require(distinct, f"devices: got {list(devices)}, must be a list of distinct device numbers, such as [0,1]")

@@ -32,9 +32,11 @@ from leyden.training.callbacks import (
 from leyden.training.checkpoints import Checkpoints
 from leyden.training.fast_loop import FastTrainer
 from leyden.training.image_logger import ImageLogger
+from leyden.training.launcher import external_launcher
 from leyden.training.terminal import PlainProgress, ProgressBar
 from leyden.training.transfer import freeze_callbacks
 
+PROCESSES_PER_CORE = 4
 OWN_KEYS = ("compile", "matmul_precision")  # of the section trainer, which are no arguments of Lightning's Trainer
 
 
@@ -116,6 +118,12 @@ def _early_callbacks(cfg: DictConfig) -> list[Callback]:
 def _bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
     """Create the Trainer without callbacks and loggers, and set the process up for it."""
     check_manual_optimization(module, settings)
+    if settings["num_nodes"] > 1 and external_launcher() is None and "MASTER_ADDR" not in os.environ:
+        # Lightning would wait for the others for half an hour, and no signal could end it.
+        raise UserError(
+            f"trainer.num_nodes: got {settings['num_nodes']}, but neither torchrun nor srun started this process; "
+            "start the run with one of them on each machine"
+        )
     # In deterministic mode torch fills each new tensor with NaN, to show who reads uninitialised memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_float32_matmul_precision(settings["matmul_precision"])
@@ -135,9 +143,20 @@ def _bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
     except (ValueError, TypeError, MisconfigurationException, ModuleNotFoundError, RuntimeError) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     if trainer.strategy.root_device.type == "cpu":
+        check_cpu_processes(trainer.num_devices)
         # Lightning makes torch look for a GPU driver's library at each step of the optimizer: 0.3 ms.
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     return trainer
+
+
+def check_cpu_processes(number: int) -> None:
+    """Raise UserError if a run with so many processes would only block this machine."""
+    cores = os.cpu_count() or 1
+    if number > PROCESSES_PER_CORE * cores:
+        raise UserError(
+            f"trainer.devices: got {number} processes, but this machine has {cores} CPU cores and no GPU was chosen; "
+            f"use at most {PROCESSES_PER_CORE * cores}"
+        )
 
 
 def check_manual_optimization(module: BaseModule, settings: Mapping[str, Any]) -> None:
