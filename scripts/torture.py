@@ -3,6 +3,9 @@
     python scripts/torture.py --minutes 120                       everything
     python scripts/torture.py --minutes 10 --only kills           one part
     python scripts/torture.py --minutes 120 --docs                also write the counts into docs/reliability.md
+    python scripts/torture.py --only fuzz --json fuzz.json        parts in separate calls, also at the same time,
+    python scripts/torture.py --only kills --json kills.json      with a file for each;
+    python scripts/torture.py --combine fuzz.json kills.json --docs    then all counts together
 
 Each part gets a fraction of the time and stops earlier when all of its cases are done. The failures, each with a
 command, are in torture.json. Exit code 0 if there are none. The parts are explained in docs/reliability.md.
@@ -17,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from scripts.torture_lib.parts import FRACTIONS, run_parts  # noqa: E402
-from scripts.torture_lib.summary import sentences, signatures, write_docs, write_json  # noqa: E402
+from scripts.torture_lib.summary import combine, environment, sentences, signatures, write_docs, write_json  # noqa: E402
 
 
 def main() -> None:
@@ -31,14 +34,24 @@ def main() -> None:
     parser.add_argument(
         "--json", type=Path, default=Path("torture.json"), help="for the results (default: torture.json)"
     )
+    parser.add_argument(
+        "--combine", type=Path, nargs="+", metavar="JSON", help="run nothing; read these results, all of one commit"
+    )
     parser.add_argument("--docs", action="store_true", help="write the counts into docs/reliability.md")
     args = parser.parse_args()
-    names = [args.only] if args.only else list(FRACTIONS)
-    with tempfile.TemporaryDirectory(prefix="leyden-torture-") as folder:
-        parts = run_parts(names, args.minutes * 60, Path(folder).resolve(), args.cases, args.seed)
-    write_json(args.json, parts, ROOT)
+    if args.combine:
+        try:
+            parts, about = combine(args.combine)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            parser.error(f"--combine: {error}")
+    else:
+        about = environment(ROOT)
+        names = [args.only] if args.only else list(FRACTIONS)
+        with tempfile.TemporaryDirectory(prefix="leyden-torture-") as folder:
+            parts = run_parts(names, args.minutes * 60, Path(folder).resolve(), args.cases, args.seed)
+    write_json(args.json, parts, about)
     if args.docs:
-        write_docs(ROOT / "docs" / "reliability.md", parts, ROOT)
+        write_docs(ROOT / "docs" / "reliability.md", parts, about, FRACTIONS)
     print("\n".join([*sentences(parts), *signatures(parts)]))
     failures = sum(len(part.failures) for part in parts)
     print(f"{failures} failures, see {args.json}")

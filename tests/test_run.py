@@ -108,9 +108,58 @@ def test_stopped_between_epochs_and_resumed_it_ends_in_the_same_bits(resumed: Re
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("within_epoch", [True, False])
+def test_a_run_with_a_limit_of_steps_resumes_in_the_same_bits(resumed: Resumed, within_epoch: bool) -> None:
+    where = {} if within_epoch else {"where": lambda checkpoints, trainer: checkpoints.between_epochs}
+    alone, _ = resumed(
+        "model=mlp", "trainer.max_epochs=4", "trainer.max_steps=70", "scheduler=plateau", "checkpoint.every_n_steps=30",
+        **where, within_epoch=within_epoch,
+    )  # fmt: skip
+    assert json.loads((alone / "report.json").read_text())["steps"] == 70
+
+
 @pytest.mark.parametrize("scheduler", groups()["scheduler"])
 def test_every_schedule_goes_on_in_the_middle_of_an_epoch(resumed: Resumed, scheduler: str) -> None:
     resumed("model=mlp", "trainer.max_epochs=3", f"scheduler={scheduler}", "checkpoint.every_n_steps=50")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "steps"),
+    [([f"trainer.max_steps={steps}"], steps) for steps in (2, 3, 4)]
+    + [
+        (["trainer.check_val_every_n_epoch=2"], 6),
+        (["trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3"], 9),
+        (["trainer.check_val_every_n_epoch=2", "trainer.max_time=00:00:00:00"], 3),
+        (["trainer.val_check_interval=2"], 6),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("scheduler", ["plateau", "onecycle"])
+def test_a_run_may_end_before_its_first_validation(
+    scheduler: str, overrides: list[str], steps: int, finished: Finished
+) -> None:
+    folder = finished("trainer=smoke", "model=mlp", "model.hidden=[4]", f"scheduler={scheduler}", *overrides)
+    assert json.loads((folder / "report.json").read_text())["steps"] == steps
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.num_nodes=2", r"^trainer\.num_nodes: got 2, but neither torchrun nor srun started this process"),
+        ("trainer.devices=1000", r"^trainer\.devices: got 1000 processes, but this machine has \d+ CPU cores"),
+    ],
+)
+def test_processes_that_never_come_or_are_too_many_are_rejected(
+    override: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(UserError, match=message):
+        run(compose("trainer=smoke", override))
+
+
+def test_a_validation_after_more_batches_than_an_epoch_has_is_rejected() -> None:
+    with pytest.raises(UserError, match=r"^trainer\.val_check_interval: got 30, but an epoch has only 3 training"):
+        run(compose("trainer=smoke", "trainer.val_check_interval=30"))
 
 
 def test_early_stopping_ends_a_run_that_no_longer_gets_better(finished: Finished) -> None:

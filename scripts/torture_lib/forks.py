@@ -51,7 +51,12 @@ class Forks:
         self.folder, self.number = folder, 0
         folder.mkdir(parents=True, exist_ok=True)
         preload = {} if shim.missing() else shim.preloaded()
-        fixed = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        fixed = {
+            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        }
         python_path = os.pathsep.join([str(ROOT), str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.server = subprocess.Popen(
             [sys.executable, "-m", "scripts.torture_lib.server"],
@@ -135,13 +140,13 @@ def end(process: int) -> None:
 
 
 def session(leader: int) -> list[int]:
-    """The processes of the session that `leader` leads."""
+    """The living processes of the session that `leader` leads."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(fields[3]) == leader:
+        if int(fields[3]) == leader and fields[0] != "Z":
             found.append(int(path.parent.name))
     return found

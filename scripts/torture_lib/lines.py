@@ -80,7 +80,7 @@ def override(draw: Draw, defaults: dict[str, Any]) -> str:
         return group(draw)
     key = draw(st.sampled_from(sorted(defaults)))
     if kind == "trainer":
-        key = f"+trainer.{draw(st.sampled_from(TRAINER_KEYS))}"
+        key = f"++trainer.{draw(st.sampled_from(TRAINER_KEYS))}"
     elif kind == "typo":
         key = key[:-1] + draw(st.sampled_from(["", "x", ".x", " ", "é"]))
     elif kind == "remove":

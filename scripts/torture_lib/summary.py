@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -76,9 +77,33 @@ def processor() -> str:
     return f"{len(names)} x {names[0]}" if names else platform.machine()
 
 
-def write_json(path: Path, parts: list[Part], root: Path) -> None:
+def write_json(path: Path, parts: list[Part], about: dict[str, str]) -> None:
     values = {part.name: vars(part) for part in parts}
-    path.write_text(json.dumps({**environment(root), "parts": values}, indent=2) + "\n")
+    path.write_text(json.dumps({**about, "parts": values}, indent=2) + "\n")
+
+
+def combine(paths: list[Path]) -> tuple[list[Part], dict[str, str]]:
+    """Read the results of several calls, which may have run at the same time.
+
+    Returns:
+        all parts, and what `environment` returned in the last call.
+
+    Raises:
+        ValueError: the results belong to different commits or versions, or two files have the same part.
+    """
+    parts: dict[str, Part] = {}
+    about: dict[str, str] = {}
+    for path in paths:
+        found = json.loads(path.read_text())
+        for name, values in found.pop("parts").items():
+            if name in parts:
+                raise ValueError(f"{path}: another file has the part {name}, too")
+            parts[name] = Part(**{**values, "counts": Counter(values["counts"])})
+        for key in ("commit", "versions"):
+            if about and found[key] != about[key]:
+                raise ValueError(f"{path}: its {key} is {found[key]}, that of the files before it is {about[key]}")
+        about = max(about, found, key=lambda one: one.get("date", ""))
+    return list(parts.values()), about
 
 
 def sentences(parts: list[Part]) -> list[str]:
@@ -93,14 +118,23 @@ def sentences(parts: list[Part]) -> list[str]:
     return lines
 
 
-def write_docs(path: Path, parts: list[Part], root: Path) -> None:
-    """Replace the text between the markers in `path`."""
-    about = environment(root)
-    head = f"Last full run: {about['date']}, commit {about['commit']}; {about['versions']}; {about['hardware']}."
+def write_docs(path: Path, parts: list[Part], about: dict[str, str], expected: Iterable[str]) -> None:
+    """Replace the text between the markers in `path`.
+
+    Args:
+        path: a Markdown file.
+        parts: what was found.
+        about: see `environment`.
+        expected: names of the parts of a full run.
+    """
+    missing = [name for name in expected if name not in {part.name for part in parts}]
+    head = f"Last {'full ' * (not missing)}run: {about['date']}, commit {about['commit']}; "
+    head += f"{about['versions']}; {about['hardware']}."
+    lines = [*sentences(parts), *(f"- {name}: not run" for name in missing)]
     text = path.read_text()
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    path.write_text("\n".join([f"{before}{BEGIN}", head, "", *sentences(parts), f"{END}{after}"]))
+    path.write_text("\n".join([f"{before}{BEGIN}", head, "", *lines, f"{END}{after}"]))
 
 
 def signatures(parts: list[Part], most: int = 40) -> list[str]:

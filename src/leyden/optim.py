@@ -49,7 +49,15 @@ def configure(
         return {"optimizer": opt, "lr_scheduler": {"scheduler": scheduler(opt, total_steps), "interval": interval}}
     plateau = scheduler(opt, mode=objective["mode"])
     assert isinstance(plateau, ReduceLROnPlateau)
-    return {"optimizer": opt, "lr_scheduler": {"scheduler": plateau, "monitor": objective["metric"]}}
+    return {
+        "optimizer": opt,
+        "lr_scheduler": {
+            "scheduler": plateau,
+            "monitor": objective["metric"],
+            "frequency": trainer.check_val_every_n_epoch or 1,  # the objective is new only after a validation
+            "strict": False,  # trainer.max_steps can end a run before its first validation
+        },
+    }
 
 
 def counts_steps(scheduler: SchedulerFactory) -> bool:
@@ -190,13 +198,15 @@ def half_cosine(start: float, end: float, done: float) -> float:
 
 
 class Plateau(ReduceLROnPlateau):
-    """Multiply the learning rate by `factor` if the objective has not improved for `patience` epochs.
+    """Multiply the learning rate by `factor` if the objective has not improved for `patience` validations.
+
+    There is one validation per epoch, unless ``trainer.check_val_every_n_epoch`` is larger.
 
     Args:
         optimizer: its learning rate is the first one.
         mode: min or max, whether the best value of the objective is its smallest or its largest.
         factor: at least 0 and below 1.
-        patience: number of epochs, at least 0.
+        patience: number of validations, at least 0.
 
     Raises:
         ValueError: `factor` or `patience` is out of its range.

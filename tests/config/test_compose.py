@@ -1,5 +1,7 @@
 """Every YAML file in conf/ is found by listing it. These tests need no edit when one is added."""
 
+import time
+
 import pytest
 from hydra.core.hydra_config import HydraConfig
 
@@ -60,6 +62,7 @@ def test_several_loggers_and_callbacks_of_ones_own() -> None:
         (["model.dropout"], "model.dropout: cannot be read. Put the value in quotes"),
         (["model.hidden=[1"], "model.hidden=[1: cannot be read. Put the value in quotes"),
         (["trainer.logger=true"], "trainer.logger: cannot be set; use logger="),
+        (["+trainer.max_steps=3"], "trainer.max_steps: exists. Leave out the + in front of it"),
     ],
 )
 def test_an_override_that_is_wrong_gives_one_line(overrides: list[str], message: str) -> None:
@@ -80,3 +83,10 @@ def test_an_override_that_is_wrong_gives_one_line(overrides: list[str], message:
 def test_a_task_that_does_not_fit_the_data_names_the_missing_key(overrides: list[str], wanted: str) -> None:
     with pytest.raises(UserError, match=f"^[a-z_.]+ refers to {wanted}. Choose a task, a data set and a model"):
         compose(*overrides)
+
+
+def test_an_override_with_many_values_is_rejected_before_it_is_parsed() -> None:
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"^model\.hidden: got 200,000 values, must be at most 5,000"):
+        compose("model=mlp", f"model.hidden={[8] * 200_000}")
+    assert time.monotonic() - began < 5

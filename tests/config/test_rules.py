@@ -24,6 +24,7 @@ from leyden.errors import UserError
         ("trainer.limit_val_batches=0", "trainer.limit_val_batches: got 0"),
         ("trainer.limit_val_batches=1.5", "trainer.limit_val_batches: got 1.5, must be a fraction"),
         ("trainer.devices=-1", "trainer.devices: got -1"),
+        ("trainer.devices=2147483648", "trainer.devices: got 2147483648, must be a number from 1 to 1024"),
         ("trainer.devices=[0,0]", "trainer.devices: got [0, 0], must be a list of distinct"),
         ("trainer.accelerator=tpu", "trainer.accelerator: got 'tpu'"),
         ("trainer.precision=8", "trainer.precision: got 8"),
@@ -43,6 +44,8 @@ from leyden.errors import UserError
         ("name=a/b", "name: got 'a/b', must be the name of a folder"),
         ("seed=-1", "seed: got -1, must be at least 0"),
         ("seed=99999999999999999999", "seed: got 99999999999999999999"),
+        ("trainer.accumulate_grad_batches=99999999999999999999", "trainer.accumulate_grad_batches: got 9999"),
+        ("model.channels=[99999999999999999999]", "model.channels.0: got 99999999999999999999, must be a whole number"),
         ("+foo=1", "foo: there is no such key"),
         ("+callbacks.x=1", "callbacks.x: got 1, must have a class"),
         ("model=null", "model: got null, must be one of"),
@@ -50,6 +53,10 @@ from leyden.errors import UserError
         ("data=", "data: got nothing, must be one of"),
         ("model=3", "model: got 3, must be one of"),
         ("scheduler=1e308", "scheduler: got 1e308, must be one of"),
+        ("trainer=[0]", "trainer: got [0], must be one of"),
+        ("trainer=[[smoke]]", "trainer: got [[smoke]], must be one of"),
+        ("callbacks=[none, null]", "callbacks: got [none, null], must be one of"),
+        ("logger=[{a:1}]", "logger: got [{a:1}], must be one of"),
     ],
 )
 def test_a_value_that_is_not_allowed_names_its_key(override: str, message: str) -> None:

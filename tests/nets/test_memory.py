@@ -21,11 +21,28 @@ from tests.nets.defaults import net
         (["model=lstm", "model.hidden=10000000"], "400,001,300,000,010 weights"),
         (["model=vae", "model.latent_size=10000000000"], "47,060,000,018,852 weights"),
         (["model=mlp", "model.hidden=[4000000000,4000000000]"], "more weights than can be counted"),
-        (["model=mlp", "model.hidden=[100000000000000000000]"], "more weights than can be counted"),
+        (["model=mlp", "model.hidden=[9000000000000000000]"], "more weights than can be counted"),
     ],
 )
 def test_a_net_that_does_not_fit_is_named_before_it_is_allocated(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=f"^model: this net has .*{message}"):
+        build_module(compose(*overrides))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model=mlp", f"model.hidden={[8] * 300}"],
+        ["model=lstm", "model.num_layers=1000000"],
+        ["model=lstm", "model.dropout=0.1", "model.num_layers=1000000"],
+        ["model=transformer", "model.num_layers=1000000"],
+    ],
+)
+def test_a_net_with_too_many_layers_is_rejected_before_it_is_built(
+    overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leyden.nets.memory.MAX_TENSORS", 500)
+    with pytest.raises(UserError, match=r"^model: this net has more than 500 weight tensors\. Choose fewer layers"):
         build_module(compose(*overrides))
 
 

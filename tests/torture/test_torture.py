@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from scripts.torture_lib.kills import Kills
 from scripts.torture_lib.races import Races
 from scripts.torture_lib.same_bits import differences, end_state
 from scripts.torture_lib.shim import Fault, read_log
-from scripts.torture_lib.summary import BEGIN, END, Part, write_docs
+from scripts.torture_lib.summary import BEGIN, END, Part, combine, environment, write_docs, write_json
 
 
 def test_a_run_that_is_interrupted_at_file_operations_ends_in_the_same_bits(
@@ -146,6 +147,20 @@ os.mkdir("end")
     assert (logs / "x").read_bytes() == expected
 
 
+@pytest.mark.parametrize(("started", "at_once", "code"), [(20, False, 0), (20, True, -9)])
+def test_a_case_may_start_many_processes_but_not_at_the_same_time(
+    started: int, at_once: bool, code: int, forks: Forks
+) -> None:
+    wait = "" if at_once else ".wait()"
+    ended = forks.run(
+        [
+            "-c",
+            f"import subprocess\nfor _ in range({started}): subprocess.Popen(['sleep', '{9 if at_once else 0}']){wait}",
+        ]
+    )
+    assert ended.code == code
+
+
 def test_a_traceback_a_hang_and_a_wrong_exit_code_are_failures() -> None:
     assert verdict(Ended(2, "error: x: got 3\n", 1)) == ""
     assert verdict(Ended(2, "Traceback (most recent call last):\n", 1))
@@ -159,12 +174,45 @@ def test_the_counts_are_written_between_the_markers(tmp_path: Path) -> None:
     path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     part = Part("kills", planned=5, done=5)
     part.add("kills", 5)
-    write_docs(path, [part], ROOT)
+    write_docs(path, [part], environment(ROOT), ["kills", "fuzz"])
     text = path.read_text()
     assert "5 kills" in text
+    assert "- fuzz: not run" in text
     assert "old" not in text
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
+
+
+ABOUT = {"date": "2026-01-02", "commit": "abc", "versions": "torch 2", "hardware": "a machine"}
+
+
+def test_the_results_of_several_calls_are_combined(tmp_path: Path) -> None:
+    paths = [tmp_path / "kills.json", tmp_path / "fuzz.json"]
+    for path in paths:
+        part = Part(path.stem, planned=5, done=5)
+        part.count("cases")
+        write_json(path, [part], ABOUT)
+    parts, about = combine(paths)
+    assert [part.name for part in parts] == ["kills", "fuzz"]
+    assert parts[0].counts == Counter(cases=1)
+    assert about == ABOUT
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("fuzz", {"commit": "def"}, "fuzz.json: its commit is def, that of the files before it is abc"),
+        ("fuzz", {"versions": "torch 3"}, "fuzz.json: its versions is torch 3"),
+        ("kills", {}, "fuzz.json: another file has the part kills, too"),
+    ],
+)
+def test_results_that_do_not_belong_together_are_refused(
+    name: str, change: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    write_json(tmp_path / "kills.json", [Part("kills")], ABOUT)
+    write_json(tmp_path / "fuzz.json", [Part(name)], {**ABOUT, **change})
+    with pytest.raises(ValueError, match=message):
+        combine([tmp_path / "kills.json", tmp_path / "fuzz.json"])
 
 
 def test_the_script_explains_itself() -> None:

@@ -1,6 +1,6 @@
 """Values of data, model and task that must agree. They do, unless a user overrides one of them. Imports no torch."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -22,7 +22,7 @@ def check_agreement(cfg: DictConfig) -> None:
     """Raise UserError if a size of the model or the task is not the one that the data set has."""
     for key, source, difference in EQUAL:
         value, base = _value(cfg, key), _value(cfg, source)
-        if value is None or base is None:
+        if value is None or base is None or (difference and not _is_size(base)):
             continue
         wanted = base + difference if difference else base
         if value != wanted:
@@ -33,14 +33,21 @@ def check_agreement(cfg: DictConfig) -> None:
 
 
 def num_outputs(cfg: DictConfig) -> int | None:
-    """Return how many outputs the task needs, or None if the config does not define it."""
+    """Return how many outputs the task needs, or None if the config does not define it as a whole number.
+
+    Values of another type are reported when the task is built.
+    """
     symbols, length = _value(cfg, "task.num_symbols"), _value(cfg, "task.length")
-    if symbols is not None and length is not None:
-        return int(symbols * length)
+    if _is_size(symbols) and _is_size(length):
+        return symbols * length
     for key in ("task.num_outputs", "task.num_classes"):
-        if (value := _value(cfg, key)) is not None:
-            return int(value)
+        if _is_size(value := _value(cfg, key)):
+            return value
     return None
+
+
+def _is_size(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _value(cfg: DictConfig, key: str) -> Any:

@@ -19,6 +19,7 @@ from leyden.config.suggest import dotted, nearest
 from leyden.data.image_files.listing import class_names
 from leyden.errors import UserError
 
+MAX_VALUES = 5_000  # of an override: reading them takes a second
 CONF = Path(__file__).resolve().parents[3] / "conf"
 
 # For YAML files: ${class_folders:PATH}, ${count:LIST}, ${sum:A,B}, ${product:A,B} and ${metric_mode:METRIC}.
@@ -89,16 +90,24 @@ def _cause(error: InterpolationResolutionError) -> BaseException:
 
 
 def check_choices(overrides: Iterable[str]) -> None:
-    """Raise UserError if an override selects no choice of a group, or a file that only other files use (``_…``)."""
+    """Raise UserError if an override selects no choice of a group, or a file that only other files use (``_…``).
+
+    Also if it has more values than Hydra can read: the time of its parser grows with the square of their number.
+    """
     listed = groups()
     for override in overrides:
         group, equals, choice = override.partition("=")
-        several = choice.startswith("[") or (choice == "null" and group == "experiment")
-        if not equals or group not in listed or several:
+        if choice.count(",") >= MAX_VALUES:
+            raise UserError(f"{group}: got {choice.count(',') + 1:,} values, must be at most {MAX_VALUES:,}")
+        if not equals or group not in listed or choice.startswith("{"):
             continue
-        if not choice or choice.startswith("_") or is_other_type(choice):
-            got = choice or "nothing"
-            raise UserError(f"{group}: got {got}, must be one of {', '.join(listed[group])}")
+        is_list = choice.startswith("[") and choice.endswith("]")
+        for name in (name.strip() for name in (choice[1:-1] if is_list else choice).split(",")):
+            if name == "null" and group == "experiment":
+                continue
+            if not name or name.startswith(("_", "[", "{")) or is_other_type(name):
+                got = choice or "nothing"
+                raise UserError(f"{group}: got {got}, must be one of {', '.join(listed[group])}")
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
@@ -137,6 +146,8 @@ def explain(error: CompactHydraException, overrides: Iterable[str] = ()) -> str:
         options = [option for option in error.options if not option.startswith("_")]
         return f"{group}={choice}: there is no such {group}{nearest(choice, options)}; there are {', '.join(options)}"
     message = str(error)
+    if existing := re.search(r"Could not append to config\. An item is already at '([^'@]+)'", message):
+        return f"{existing[1]}: exists. Leave out the + in front of it"
     if unknown := re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^'@]+)", message):
         return unknown_key(unknown[1], overrides)
     if unreadable := _parse_error(error):

@@ -1,6 +1,7 @@
 """Print an expected error as one line on stderr, and exit with its code. Imports no torch."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -34,6 +35,31 @@ def exit_codes() -> Iterator[None]:
         _exit(f"error: {' '.join(str(error).split())}", UserError.exit_code)
     except OSError as error:
         _exit(f"error: {_os_error(error)}", UserError.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        if message := out_of_memory(error):
+            _exit(f"error: {message}", UserError.exit_code)
+        raise
+
+
+def out_of_memory(error: MemoryError | RuntimeError) -> str:
+    """Return one line for an error of an allocation, or an empty string for any other error.
+
+    torch raises a RuntimeError. Only its message says that memory is missing, and how much: in bytes on the CPU, in GiB
+    on a GPU.
+    """
+    text = " ".join(str(error).split())
+    if not isinstance(error, MemoryError) and not re.search(
+        r"out of memory|can't allocate memory|not enough memory|bad_alloc|ALLOC_FAILED", text
+    ):
+        return ""
+    size = re.search(r"allocate ([\d.]+ [KMGT]?i?B|\d+ bytes)", text)
+    needed = f"{size[1]} more were needed" if size else "an allocation failed"
+    if size and size[1].endswith(" bytes"):
+        needed = f"{int(size[1].split()[0]) / 1e9:.3g} GB more were needed"
+    return (
+        f"the memory is full: {needed}. Choose a smaller data.batch_size or data.eval_batch_size, or a smaller model "
+        "(the sizes and the number of layers in model.*)"
+    )
 
 
 def _os_error(error: OSError) -> str:

@@ -17,6 +17,7 @@ from leyden.config.instantiate import check_arguments, config_errors
 from leyden.errors import UserError
 
 Mode = Literal["min", "max"]
+MAX_DEVICES = 1024  # of one machine
 Fraction = int | float  # an int is a number of batches, a float a fraction of all
 
 # Metrics that are better if they are smaller. All others are better if they are larger.
@@ -168,7 +169,10 @@ class TrainerSettings:
     def _check_devices(self) -> None:
         devices = self.devices
         if isinstance(devices, int):
-            require(devices >= 1, f"devices: got {devices}, must be a number from 1, a list such as [0,1], or auto")
+            require(
+                1 <= devices <= MAX_DEVICES,
+                f"devices: got {devices}, must be a number from 1 to {MAX_DEVICES}, a list such as [0,1], or auto",
+            )
         elif not isinstance(devices, str):
             distinct = len(set(devices)) == len(devices) > 0 and min(devices) >= 0
             require(distinct, f"devices: got {list(devices)}, must be a list of distinct device numbers, such as [0,1]")
@@ -222,7 +226,7 @@ def check_config(cfg: DictConfig) -> None:
     """
     values = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(values, dict)
-    check_finite(values)
+    check_numbers(values)
     for group in (*BUILT, *LISTED):
         if not isinstance(values.get(group), dict):
             raise UserError(f"{group}: got {values.get(group)!r}, must be a choice that --help lists")
@@ -236,13 +240,15 @@ def check_config(cfg: DictConfig) -> None:
         check_section(kind, top if section == "" else values.get(section), section)
 
 
-def check_finite(node: Any, key: str = "") -> None:
-    """Raise UserError if a number in the config is NaN or infinite."""
+def check_numbers(node: Any, key: str = "") -> None:
+    """Raise UserError if a number in the config is NaN or infinite, or a whole number with more than 64 bits."""
     if isinstance(node, float) and not math.isfinite(node):
         raise UserError(f"{key}: got {node}, must be a finite number")
+    if isinstance(node, int) and not -(2**63) <= node < 2**63:
+        raise UserError(f"{key}: got {node}, must be a whole number from -2**63 to 2**63 - 1")
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for name, value in items:
-        check_finite(value, f"{key}.{name}".lstrip("."))
+        check_numbers(value, f"{key}.{name}".lstrip("."))
 
 
 def check_section(kind: Callable[..., Any], values: Any, key: str) -> Any:

@@ -172,8 +172,19 @@ class EarlyStopping(LightningEarlyStopping):
     It also prints that the run stops early, which Lightning only logs.
     """
 
+    has_new_value = False
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        self.has_new_value = True
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.has_new_value:  # trainer.max_steps can end the last epoch before its validation
+            super().on_train_epoch_end(trainer, pl_module)
+        self.has_new_value = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # A run that had stopped early, but was killed before its report, must not train again when it is resumed.

@@ -17,6 +17,7 @@ trainer._val_check_time_interval                     validation by time         
 module._on_before_batch_transfer, _apply_batch_transfer_handler
                                                      moving a batch to the device      transfer_batch_to_device
 fit_loop.restarting                                  plateau schedules on a resume     none
+fit_loop._iteration_based_training                   resuming with max_steps           none
 checkpoint["loops"]                                  the state between two epochs      none
 All were tested with lightning 2.6.
 """
@@ -51,7 +52,16 @@ HOOKS_WITH_LOG = (*HOOKS, "training_step")
 
 
 class FastTrainer(Trainer):
-    """Lightning's Trainer with a faster property `training`, which Lightning reads 13 times in each step."""
+    """Lightning's Trainer with a faster property `training`, which Lightning reads 13 times in each step.
+
+    With a limit of steps (`max_steps`), Lightning takes every state of the loop for one in the middle of an epoch. Then
+    a run that resumes between two epochs skips the next epoch, and so does each epoch after `step_plateau_schedules`.
+    Here a limit of steps changes nothing but the end.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
 
     @property
     def training(self) -> bool:

@@ -32,9 +32,11 @@ from leyden.training.callbacks import (
 from leyden.training.checkpoints import Checkpoints
 from leyden.training.fast_loop import FastTrainer
 from leyden.training.image_logger import ImageLogger
+from leyden.training.launcher import external_launcher
 from leyden.training.terminal import PlainProgress, ProgressBar
 from leyden.training.transfer import freeze_callbacks
 
+PROCESSES_PER_CORE = 4
 OWN_KEYS = ("compile", "matmul_precision")  # of the section trainer, which are no arguments of Lightning's Trainer
 
 
@@ -116,6 +118,12 @@ def _early_callbacks(cfg: DictConfig) -> list[Callback]:
 def _bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
     """Create the Trainer without callbacks and loggers, and set the process up for it."""
     check_manual_optimization(module, settings)
+    if settings["num_nodes"] > 1 and external_launcher() is None and "MASTER_ADDR" not in os.environ:
+        # Lightning would wait for the others for half an hour, and no signal could end it.
+        raise UserError(
+            f"trainer.num_nodes: got {settings['num_nodes']}, but neither torchrun nor srun started this process; "
+            "start the run with one of them on each machine"
+        )
     # In deterministic mode torch fills each new tensor with NaN, to show who reads uninitialised memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_float32_matmul_precision(settings["matmul_precision"])
@@ -135,9 +143,20 @@ def _bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
     except (ValueError, TypeError, MisconfigurationException, ModuleNotFoundError, RuntimeError) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     if trainer.strategy.root_device.type == "cpu":
+        check_cpu_processes(trainer.num_devices)
         # Lightning makes torch look for a GPU driver's library at each step of the optimizer: 0.3 ms.
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     return trainer
+
+
+def check_cpu_processes(number: int) -> None:
+    """Raise UserError if a run with so many processes would only block this machine."""
+    cores = os.cpu_count() or 1
+    if number > PROCESSES_PER_CORE * cores:
+        raise UserError(
+            f"trainer.devices: got {number} processes, but this machine has {cores} CPU cores and no GPU was chosen; "
+            f"use at most {PROCESSES_PER_CORE * cores}"
+        )
 
 
 def check_manual_optimization(module: BaseModule, settings: Mapping[str, Any]) -> None:
@@ -154,11 +173,22 @@ def check_manual_optimization(module: BaseModule, settings: Mapping[str, Any]) -
 
 
 def check_limits(settings: Mapping[str, Any], data: InMemoryData) -> None:
-    """Raise UserError if a fraction of the batches is less than one batch. Call it when the data is read."""
+    """Raise UserError if a number or a fraction of batches does not fit the data. Call it when the data is read."""
     for name, loader in (("limit_train_batches", data.train_dataloader), ("limit_val_batches", data.val_dataloader)):
         limit = settings[name]
         if isinstance(limit, float) and limit < 1 and int(limit * len(loader())) < 1:
             raise UserError(f"trainer.{name}: got {limit}, which is less than one of the {len(loader())} batches")
+    batches, limit, interval = (
+        len(data.train_dataloader()),
+        settings["limit_train_batches"],
+        settings["val_check_interval"],
+    )
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    if isinstance(interval, int) and interval > batches:
+        raise UserError(
+            f"trainer.val_check_interval: got {interval}, but an epoch has only {batches} training batches; give a "
+            f"smaller number, or a fraction such as 0.5"
+        )
 
 
 def silence_lightning() -> None:
@@ -172,5 +202,7 @@ def silence_lightning() -> None:
     warnings.filterwarnings("ignore", ".*sync_dist=True.*")
     # Leyden's loader starts at the position of a callback; it has no state of its own.
     warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
+    # A plateau schedule in a run that `trainer.max_steps` ends before its first validation.
+    warnings.filterwarnings("ignore", ".*is not available but strict is set to `False`.*")
     # Metrics are logged once per epoch, on purpose.
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
