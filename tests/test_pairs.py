@@ -107,7 +107,10 @@ def test_a_pair_trains_and_comes_back_from_its_folder(
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "build_module", build)
         folder = finished(config(model, data, files_root, *TWO_STEPS))
-    module, loaded = trained[0].eval(), leyden.load(folder)  # the first with its best weights, since it was tested
+    module, loaded = (
+        trained[0].eval(),
+        leyden.load(folder).module,
+    )  # the first with its best weights, since it was tested
     state = loaded.state_dict()
     assert state
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())

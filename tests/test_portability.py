@@ -27,7 +27,7 @@ def test_a_run_and_the_tools_need_no_module_of_posix(tmp_path: Path) -> None:
     done = python("from leyden.cli import main; main()", "trainer=smoke", "model=mlp", f"paths.logs={tmp_path}/logs")
     assert done.returncode == 0, done.stderr
     folder = only_run(tmp_path)
-    loaded = python(f"import leyden; print(type(leyden.load({str(folder)!r})).__name__)")
+    loaded = python(f"import leyden; print(type(leyden.load({str(folder)!r}).module).__name__)")
     assert loaded.stdout.strip() == "Classifier", loaded.stderr
     evaluated = python(f"from leyden.tools.evaluate import evaluate; print(evaluate({str(folder)!r}, 'val'))")
     assert "val/loss" in evaluated.stdout, evaluated.stderr
