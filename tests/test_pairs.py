@@ -102,7 +102,8 @@ def test_a_pair_trains_and_comes_back_from_its_folder_or_says_why_not(
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "build_module", build)
         folder = finished(cfg.copy())
-    module, loaded = trained[0].eval(), leyden.load(folder)  # the first with its best weights, since it was tested
+    module = trained[0].eval()  # it has its best weights, since it was tested
+    loaded = leyden.load(folder).module
     state = loaded.state_dict()
     assert state
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())

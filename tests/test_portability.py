@@ -23,7 +23,7 @@ from leyden.cli import main
 main()
 from leyden.tools.evaluate import evaluate
 (config,) = Path(sys.argv[-1].partition("=")[2]).glob("runs/*/*/config.yaml")
-print(type(leyden.load(config.parent)).__name__)
+print(type(leyden.load(config.parent).module).__name__)
 print(evaluate(config.parent, "val"))
 """
 

@@ -167,13 +167,13 @@ def first_difference(one: Any, other: Any, where: str = "") -> str:
 def loads_from_its_folder(checked: Checked) -> str:
     """`leyden.load` gives the weights of the best checkpoint, which holds only plain values and tensors."""
     best = torch.load(best_checkpoint(checked.folder), weights_only=True)["state_dict"]
-    loaded = load(checked.folder).state_dict()
+    loaded = load(checked.folder).module.state_dict()
     return f"the loaded weights differ in {difference}" if (difference := first_difference(best, loaded)) else ""
 
 
 def takes_a_batch_of_one(checked: Checked) -> str:
     """The trained net accepts a single sample, and gives the same output as within a batch."""
-    module = load(checked.folder)
+    module = load(checked.folder).module
     torch.manual_seed(0)
     latent_size = getattr(module, "latent_size", None)
     shape = (latent_size,) if latent_size else tuple(checked.cfg.data.shape)

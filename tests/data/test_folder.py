@@ -391,7 +391,7 @@ def test_a_run_folder_has_all_that_its_model_needs(finished: Finished, root: Pat
     report = json.loads((run / "report.json").read_text())
     assert sum(report["data"]["sizes"].values()) == 30
     root.rename(root.with_name("moved"))
-    assert leyden.load(run)(torch.zeros(1, 3, 8, 8)).shape == (1, 2)
+    assert leyden.load(run).module(torch.zeros(1, 3, 8, 8)).shape == (1, 2)
 
 
 class TestDescription:

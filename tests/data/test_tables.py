@@ -92,7 +92,7 @@ def test_a_loaded_run_takes_raw_features_and_tells_the_targets_units(finished: C
     folder = finished("model=mlp", "data=diabetes")
     report = json.loads((folder / "report.json").read_text())
     assert report["metrics"]["test/r2"] > 0.4, "linear regression reaches 0.45"
-    data, model = table(), leyden.load(folder)
+    data, model = table(), leyden.load(folder).module
     features, targets = data.read(train=False)
     with torch.no_grad():
         error = model(features) - targets

@@ -97,7 +97,7 @@ def test_it_beats_the_naive_forecast_in_the_units_of_the_series(finished: Callab
     folder = finished(*overrides)
     report = json.loads((folder / "report.json").read_text())
     found = report["metrics"]
-    model, data = leyden.load(folder), build_data(compose(*overrides))
+    model, data = leyden.load(folder).module, build_data(compose(*overrides))
     data.prepare_data()
     assert isinstance(model, Forecaster)
     data.setup("test")

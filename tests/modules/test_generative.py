@@ -77,7 +77,7 @@ def test_the_plots_of_a_resumed_run_have_the_same_bits(resumed: Callable[..., tu
 @pytest.mark.parametrize("model", ["vae", "gan"])
 def test_a_loaded_run_draws_images_by_seed(finished: Finished, tmp_path: Path, model: str) -> None:
     folder = finished(*small(model))
-    module = leyden.load(folder)
+    module = leyden.load(folder).module
     one, same = (module.sample(3, torch.Generator().manual_seed(0)) for _ in range(2))
     assert one.shape == (3, 1, 28, 28)
     assert torch.equal(one, same)

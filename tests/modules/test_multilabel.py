@@ -49,7 +49,7 @@ def test_thresholds_chosen_on_validation_are_tested_and_are_loaded_with_the_run(
     assert reports[0]["thresholds"] == [0.5] * 10
     assert len(set(reports[1]["thresholds"])) == 10
     assert reports[1]["metrics"]["val/f1"] > reports[0]["metrics"]["val/f1"]
-    model = leyden.load(chosen)
+    model = leyden.load(chosen).module
     assert isinstance(model, Multilabel)
     assert model.thresholds.tolist() == reports[1]["thresholds"]
     inputs = torch.randn(5, 1, 56, 56)

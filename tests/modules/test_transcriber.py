@@ -85,5 +85,5 @@ def test_it_learns_to_read(finished: Callable[..., Path], model: str) -> None:
     assert report["objective"]["metric"] == "val/exact"
     assert report["metrics"]["test/exact"] > 0.5
     assert report["metrics"]["test/acc"] > report["metrics"]["test/exact"]
-    texts = leyden.load(folder).predict(torch.zeros(1, 1, 28, 28))
+    texts = leyden.load(folder).module.predict(torch.zeros(1, 1, 28, 28))
     assert texts.shape == (1, 2)

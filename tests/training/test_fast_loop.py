@@ -47,7 +47,7 @@ def test_the_weights_have_the_same_bits(
     monkeypatch.setattr("leyden.run.use_fast_loop", lambda trainer, module, data: False)
     lightnings = finished(*RUN, *overrides)
     assert lean != lightnings
-    assert same_weights(leyden.load(lean), leyden.load(lightnings))
+    assert same_weights(leyden.load(lean).module, leyden.load(lightnings).module)
     one, other = (torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (lean, lightnings))
     assert one["loops"] == other["loops"]
     assert metrics(lean) == metrics(lightnings)

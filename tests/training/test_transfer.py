@@ -43,7 +43,7 @@ def body(state: Weights) -> Weights:
 
 
 def start_weights(folder: Path) -> Weights:
-    return leyden.load(folder).state_dict()
+    return leyden.load(folder).module.state_dict()
 
 
 def test_a_run_starts_from_another_ones_weights(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:

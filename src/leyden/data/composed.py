@@ -18,6 +18,7 @@ from torch.nn.functional import one_hot, pad
 from leyden.data.datamodule import DataFacts, InMemoryData, check
 from leyden.data.digits import Digits
 from leyden.data.file_access import check_memory
+from leyden.data.image_files.raw import pixels
 from leyden.data.images import ImageData, check_image_shape, denormalise
 from leyden.data.loaders import Augment, Batch, Normalise
 from leyden.data.mnist import MNIST
@@ -89,6 +90,8 @@ class MultiDigitData(InMemoryData):
         download: whether missing source files may be downloaded.
     """
 
+    input_kind = "image"
+
     root: str
     source: Source
     mirrors: Sequence[str]
@@ -127,6 +130,10 @@ class MultiDigitData(InMemoryData):
 
     def prepare_data(self) -> None:
         self.source_data.prepare_data()
+
+    def encode(self, item: Any) -> Tensor:
+        """Convert an image in any form to uint8 (C, H, W), see `image_files.raw.pixels`."""
+        return pixels(item, self.shape)
 
     @abstractmethod
     def corners(self, num: int, rng: torch.Generator) -> Tensor:

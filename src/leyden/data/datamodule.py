@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -59,6 +59,9 @@ class InMemoryData(LightningDataModule, ABC):
         fold: number of the fold that is used for validation, from 0.
         limit: fraction of the training set to use. The validation split is taken from this fraction.
     """
+
+    # What one input is, for the tools that read files: an image file, a row of a CSV file, or a series in one.
+    input_kind: ClassVar[Literal["image", "row", "series"] | None] = None
 
     shape: Sequence[int]
     seed: int
@@ -121,6 +124,14 @@ class InMemoryData(LightningDataModule, ABC):
         split depends on the number and order of the samples.
         """
         return None
+
+    def encode(self, item: Any) -> Tensor:
+        """Convert one raw input, for example an image file, to a sample as `read` returns it, (...).
+
+        Raises:
+            UserError: the input cannot be read, or does not fit the data set.
+        """
+        raise UserError(f"{type(self).__name__}: has no method `encode`, so its models cannot predict raw inputs")
 
     def class_names(self) -> tuple[str, ...] | None:
         """Return the names of the classes in the order of their labels, if they are known."""

@@ -13,6 +13,8 @@ from leyden.data.tables import TableData, every_fifth
 class Diabetes(TableData):
     """Diabetes: 442 patients, ten measurements each, and the progression of the disease. No download."""
 
+    features = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")  # as scikit-learn names them
+
     def count_test(self) -> int:
         return 442 // 5
 

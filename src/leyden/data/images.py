@@ -16,6 +16,7 @@ from torch.nn.functional import one_hot
 from leyden.data.datamodule import DataFacts, InMemoryData, check, content_hash
 from leyden.data.download import Published, md5
 from leyden.data.file_access import check_regular, read_bytes
+from leyden.data.image_files.raw import pixels
 from leyden.data.loaders import Augment, Batch, Normalise, ShiftAndFlip
 from leyden.errors import UserError
 
@@ -38,6 +39,7 @@ class ImageData(InMemoryData):
         download: whether missing files may be downloaded.
     """
 
+    input_kind = "image"
     names: ClassVar[tuple[str, ...] | None] = None  # of the classes
     published: ClassVar[Mapping[str, Published]] = {}  # the files in `folder`, those for training first
 
@@ -83,6 +85,10 @@ class ImageData(InMemoryData):
         assert self.mean is not None
         assert self.std is not None
         return self.mean, self.std
+
+    def encode(self, item: Any) -> Tensor:
+        """Convert an image in any form to uint8 (C, H, W), see `image_files.raw.pixels`."""
+        return pixels(item, self.shape)
 
     def classes_in(self, targets: Tensor) -> Tensor:
         """Return which classes the images with these targets show, int64 (B, num_classes), 0 or 1."""

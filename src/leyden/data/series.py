@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,8 @@ class Series(InMemoryData):
         val_fraction: fraction of the windows before the test set, at their end, that is used for validation.
         limit: fraction of the training windows to use. The last windows are used.
     """
+
+    input_kind = "series"
 
     num_folds: int = field(default=0, init=False)  # the splits follow each other in time, so there are no folds
     fold: int = field(default=0, init=False)
@@ -99,6 +102,18 @@ class Series(InMemoryData):
     def fingerprint(self) -> str:
         """Return a hash of the numbers of the series."""
         return content_hash(self._values().numpy().tobytes())
+
+    def encode(self, item: Any) -> Tensor:
+        """Convert the past steps of a series, at least `window` numbers, to a window, float32 (window, 1)."""
+        try:
+            steps = torch.as_tensor(item, dtype=torch.float32).flatten()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"series: got {type(item).__name__}, must be a sequence of numbers") from error
+        if len(steps) < self.window:
+            raise UserError(f"series: has {len(steps)} steps, the model needs the last {self.window}")
+        if not steps[-self.window :].isfinite().all():
+            raise UserError(f"series: one of its last {self.window} steps is not a finite number")
+        return steps[-self.window :, None]
 
     def _values(self) -> Tensor:
         return read_column(Path(self.path), self.column) if self.path else self._generated()

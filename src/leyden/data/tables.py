@@ -1,12 +1,16 @@
 """Data sets of feature tables: numbers from which other numbers are predicted."""
 
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
-from leyden.data.datamodule import InMemoryData, check
+from leyden.data.datamodule import InMemoryData, check, printable
 from leyden.data.loaders import Batch
-from leyden.data.scaling import Scaling
+from leyden.data.scaling import LARGEST, Scaling
 from leyden.errors import UserError
 
 
@@ -23,6 +27,9 @@ class TableData(InMemoryData):
         clip: fraction of the training values at each end that count as outliers. A value beyond the remaining range is
             moved to the end of that range. 0: no clipping.
     """
+
+    input_kind = "row"
+    features: ClassVar[tuple[str, ...] | None] = None  # names of the columns
 
     num_targets: int
     impute: bool
@@ -44,10 +51,54 @@ class TableData(InMemoryData):
             raise UserError(f"data.impute: got false, but {missing} values of the {split} set are missing")
         return features, targets
 
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Return the names of the features in their order, if they are known."""
+        return self.features
+
+    def encode(self, item: Any) -> Tensor:
+        """Convert a row to float32 (F,), NaN where a value is missing.
+
+        Args:
+            item: a mapping of feature names to values, or a sequence of the values in the order of the features. A
+                value is a number; None and "" are missing.
+        """
+        names = self.feature_names() or tuple(f"feature {number}" for number in range(self.shape[0]))
+        if isinstance(item, Mapping):
+            if missing := [name for name in names if name not in item]:
+                raise UserError(f"row: column {missing[0]} is missing; the columns are {', '.join(names)}")
+            item = [item[name] for name in names]
+        if isinstance(item, str | bytes) or not isinstance(item, Iterable):
+            raise UserError(f"row: got {type(item).__name__}, must be a mapping or a sequence of {len(names)} numbers")
+        values = list(item)
+        if len(values) != len(names):
+            raise UserError(f"row: has {len(values)} values, the model needs {len(names)}: {', '.join(names)}")
+        row = torch.tensor([number(value, name) for value, name in zip(values, names, strict=True)])
+        if not self.impute and row.isnan().any():
+            name = names[int(row.isnan().int().argmax())]
+            raise UserError(f"row: {name} is missing, and the run does not replace missing values (data.impute=false)")
+        return row
+
     def fit_scaling(self, scaling: Scaling) -> None:
         assert self.train is not None
         scaling.fit_inputs(self.train[0], self.clip)
         super().fit_scaling(scaling)
+
+
+def number(value: Any, name: str) -> float:
+    """Return a value of a row as a number; None and "" are NaN.
+
+    Raises:
+        UserError: it is not a finite number.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return math.nan
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = math.inf
+    if abs(found) > LARGEST:
+        raise UserError(f"row: {name} is {printable(str(value))[:100]!r}, must be a number")
+    return found
 
 
 def every_fifth(features: Tensor, targets: Tensor, train: bool) -> Batch:

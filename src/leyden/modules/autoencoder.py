@@ -14,6 +14,7 @@ from leyden.metrics.classification import BinaryAUROC
 from leyden.modules import plots
 from leyden.modules.base import BaseModule, wrong_net
 from leyden.modules.pixels import register_pixel_statistics, to_pixels, use_pixel_statistics
+from leyden.modules.predictions import Prediction
 from leyden.nets import codec
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
@@ -68,6 +69,11 @@ class Autoencoder(BaseModule):
         The error alone is small for all images with little content: every 1 would count as a normal digit.
         """
         return self._relative(self.errors(images), images)
+
+    def predictions(self, inputs: Tensor) -> list[Prediction]:
+        """Return the anomaly score of each image, see `scores`, and its reconstruction."""
+        scores, images = self.scores(inputs).tolist(), self(inputs).float()
+        return [Prediction(score, image=image) for score, image in zip(scores, images, strict=True)]
 
     def _relative(self, errors: Tensor, images: Tensor) -> Tensor:
         return errors / to_pixels(self, images).flatten(1).var(1).clamp(min=1e-6)

@@ -1,5 +1,6 @@
 """The base of all modules: a net, its optimizer and learning rate schedule, and the means of each training epoch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import LightningModule
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from leyden.data.datamodule import DataFacts, InMemoryData
 from leyden.errors import UserError
 from leyden.metrics.accumulators import EpochMeanAccumulator
+from leyden.modules.predictions import Prediction
 from leyden.optim import OptimizerFactory, SchedulerFactory, configure
 
 
@@ -52,6 +54,17 @@ class BaseModule(LightningModule):
 
     def prepare_fit(self, data: InMemoryData) -> None:
         """Do what has to be done once before a new training, on the CPU; not called when a run is resumed."""
+
+    def predictions(self, inputs: Tensor) -> list[Prediction]:
+        """Return what the model predicts for a batch, as the loaders give it, (B, ...).
+
+        Raises:
+            UserError: the task predicts nothing.
+        """
+        raise UserError(f"predict: does not apply to this run: {type(self).__name__} has no method `predictions`")
+
+    def use_classes(self, classes: Sequence[str] | None) -> None:
+        """Use the class names, in the order of the labels; None if they are unknown. By default, do nothing."""
 
     def report(self) -> dict[str, Any]:
         """Return additional entries for report.json, as plain values. The names must be new. Called after the test."""

@@ -1,6 +1,7 @@
 """Classification: one class per sample, with any net that returns logits."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
@@ -12,6 +13,7 @@ from leyden.data.loaders import Batch
 from leyden.metrics.classification import ClassMetrics
 from leyden.modules.losses import ClassLoss, class_loss, l1_norm
 from leyden.modules.mixing import check_alpha, mix
+from leyden.modules.predictions import Prediction, ranked
 from leyden.modules.supervised import SupervisedModule
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
@@ -73,8 +75,11 @@ class Classifier(SupervisedModule):
         self.announced: set[str] = set()  # splits whose absent classes were printed
 
     def use_facts(self, facts: DataFacts) -> None:
-        if facts.classes is not None:
-            self.class_names = list(facts.classes)
+        self.use_classes(facts.classes)
+
+    def use_classes(self, classes: Sequence[str] | None) -> None:
+        if classes is not None:
+            self.class_names = list(classes)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss of a batch, (), without the `l1` penalty."""
@@ -108,6 +113,10 @@ class Classifier(SupervisedModule):
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
         self._announce_absent(self.test_metrics, "test")
+
+    def predictions(self, inputs: Tensor) -> list[Prediction]:
+        ranks = [ranked(row, self.class_names) for row in self(inputs).float().softmax(1).tolist()]
+        return [Prediction(*top[0], top) for top in ranks]
 
     def _announce_absent(self, metrics: MetricCollection, split: str) -> None:
         """Print the classes that a split does not contain, once per split."""

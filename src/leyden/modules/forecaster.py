@@ -12,6 +12,7 @@ from leyden.data.loaders import Batch
 from leyden.data.scaling import Scaling
 from leyden.metrics.accumulators import EpochMeanAccumulator, ExactMetrics
 from leyden.modules.losses import RegressionLoss, regression_loss
+from leyden.modules.predictions import Prediction
 from leyden.modules.regressor import copy_scaling
 from leyden.modules.supervised import SupervisedModule
 from leyden.nets.layers import check_shape
@@ -132,6 +133,10 @@ class Forecaster(SupervisedModule):
             values[f"{prefix}mae_vs_naive"] = values[f"{prefix}mae"].cpu() / mae
             values[f"{prefix}rmse_vs_naive"] = values[f"{prefix}rmse"].cpu() / rmse
         return values
+
+    def predictions(self, inputs: Tensor) -> list[Prediction]:
+        """Return the next steps of each window, in the units of the series."""
+        return [Prediction(steps) for steps in self(inputs).tolist()]
 
     def report(self) -> dict[str, Any]:
         season = 1 if self.naive_is_better else self.reference_season

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from leyden.data.datamodule import DataFacts, InMemoryData
 from leyden.data.loaders import Batch
+from leyden.errors import UserError
 from leyden.metrics.frechet import SampleQuality, train_feature_net
 from leyden.modules.base import BaseModule
 from leyden.modules.pixels import register_pixel_statistics, to_pixels, use_pixel_statistics
+from leyden.modules.predictions import Prediction
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
@@ -69,6 +71,11 @@ class GenerativeModule(BaseModule):
             float (num, C, H, W), 0 to 1; for a vae the mean of each pixel.
         """
         return self.decode(torch.randn(num, self.latent_size, generator=generator).to(self.device))
+
+    def predictions(self, inputs: Tensor) -> list[Prediction]:
+        raise UserError(
+            "predict: does not apply, because the model of this run generates images. Use scripts/sample.py"
+        )
 
     def add_real(self, batch: Batch) -> None:
         """Add a batch of real images, with which `quality` compares generated ones."""

@@ -1,5 +1,6 @@
 """Multi-label classification: any number of labels per sample, trained with binary cross-entropy."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,6 +12,7 @@ from torchmetrics.utilities import dim_zero_cat
 from leyden.data.datamodule import DataFacts
 from leyden.data.loaders import Batch
 from leyden.metrics.classification import average_precision
+from leyden.modules.predictions import Prediction, ranked
 from leyden.modules.supervised import SupervisedModule
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
@@ -55,8 +57,11 @@ class Multilabel(SupervisedModule):
         self.register_buffer("thresholds", torch.full((num_classes,), 0.5))
 
     def use_facts(self, facts: DataFacts) -> None:
-        if facts.classes is not None:
-            self.class_names = list(facts.classes)
+        self.use_classes(facts.classes)
+
+    def use_classes(self, classes: Sequence[str] | None) -> None:
+        if classes is not None:
+            self.class_names = list(classes)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss over samples and labels, (), for targets int64 (B, num_classes), 0 or 1."""
@@ -66,6 +71,18 @@ class Multilabel(SupervisedModule):
         """Inputs, float (B, ...) → which labels are predicted, bool (B, num_classes)."""
         logits: Tensor = self(inputs)
         return logits.sigmoid() >= self.thresholds
+
+    def predictions(self, inputs: Tensor) -> list[Prediction]:
+        """Return the labels of each sample whose probability reaches their threshold."""
+        probabilities = self(inputs).sigmoid()  # (B, K)
+        chosen = (probabilities >= self.thresholds).tolist()
+        return [
+            Prediction(
+                [name for name, is_chosen in zip(self.class_names, row, strict=True) if is_chosen],
+                top=ranked(values, self.class_names),
+            )
+            for row, values in zip(chosen, probabilities.float().tolist(), strict=True)
+        ]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, targets = batch

@@ -10,6 +10,7 @@ from leyden.data.loaders import Batch
 from leyden.data.scaling import Scaling
 from leyden.metrics.accumulators import ExactMetrics
 from leyden.modules.losses import RegressionLoss, regression_loss
+from leyden.modules.predictions import Prediction
 from leyden.modules.supervised import SupervisedModule
 from leyden.nets.layers import check_shape
 from leyden.optim import OptimizerFactory, SchedulerFactory
@@ -76,6 +77,15 @@ class Regressor(SupervisedModule):
         outputs = self(inputs)
         self.eval_means.add(len(targets), self.loss(outputs, targets))
         self.test_metrics.update(outputs, targets)
+
+    def predictions(self, inputs: Tensor) -> list[Prediction]:
+        """Return the predicted number of each sample, or its numbers, in the targets' units."""
+        return numbers(self(inputs))
+
+
+def numbers(outputs: Tensor) -> list[Prediction]:
+    """Outputs (B, num_outputs) → a number for each sample, or a list of them if there are several outputs."""
+    return [Prediction(row[0] if len(row) == 1 else row) for row in outputs.tolist()]
 
 
 def copy_scaling(facts: DataFacts, scaling: Scaling) -> None:

@@ -1,11 +1,14 @@
 """Transcription: the text in an image, symbol by symbol, with any net that returns logits for each position."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchmetrics import Metric, MetricCollection
 
 from leyden.data.loaders import Batch
+from leyden.modules.predictions import Prediction
 from leyden.modules.supervised import SupervisedModule
 from leyden.nets.seq2seq import Seq2Seq
 from leyden.optim import OptimizerFactory, SchedulerFactory
@@ -53,6 +56,7 @@ class Transcriber(SupervisedModule):
         super().__init__(net, optimizer, scheduler, objective, MetricCollection({"text": TextMetrics(num_symbols)}))
         self.num_symbols, self.length, self.label_smoothing = num_symbols, length, label_smoothing
         self.teacher_forcing = isinstance(net, Seq2Seq)
+        self.symbols = [str(number) for number in range(num_symbols - 1)]  # without the end symbol
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss of a batch, (): logits (B, L · V), targets int64 (B, L), negative after the end."""
@@ -85,6 +89,20 @@ class Transcriber(SupervisedModule):
         """Inputs, float (B, ...) → int64 (B, L): the symbols of each text, its end symbol, then -1."""
         logits: Tensor = self(inputs)
         return most_likely(logits, self.num_symbols)
+
+    def use_classes(self, classes: Sequence[str] | None) -> None:
+        if classes is not None:
+            self.symbols = list(classes)
+
+    def predictions(self, inputs: Tensor) -> list[Prediction]:
+        """Return the text in each image; its probability is the product of those of its symbols, the end included."""
+        logits = self(inputs)
+        symbols = most_likely(logits, self.num_symbols)  # (B, L)
+        best = logits.float().view(len(logits), -1, self.num_symbols).softmax(2).amax(2)  # (B, L)
+        likelihoods = best.where(symbols >= 0, 1.0).prod(1).tolist()
+        end = self.num_symbols - 1
+        texts = ["".join(self.symbols[s] for s in row if 0 <= s < end) for row in symbols.tolist()]
+        return [Prediction(text, p, ((text, p),)) for text, p in zip(texts, likelihoods, strict=True)]
 
 
 class TextMetrics(Metric):

@@ -31,17 +31,17 @@ def evaluate(
     Raises:
         UserError: `run` is not a run folder, its data is missing, or this machine has no such accelerator.
     """
-    import leyden
     from leyden.config.builders import section
     from leyden.config.stored import stored_config
     from leyden.modules.generative import GenerativeModule
+    from leyden.tools.load import load_module
     from leyden.training.trainer import silence_lightning
 
     silence_lightning()
     cfg = stored_config(Path(run))
     trainer = one_device_trainer(accelerator, section(cfg, "trainer"))
     data = existing_data(with_locations(section(cfg, "data"), root=data_root, path=data_path))
-    module = leyden.load(run)
+    module = load_module(Path(run), cfg)
     if isinstance(module, GenerativeModule):
         data.prepare_data()
         data.setup("fit")

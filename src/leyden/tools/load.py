@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from leyden.modules.base import BaseModule
+    from leyden.tools.trained_model import TrainedModel
 
 
-def load(run_folder: str | Path, plugins: Sequence[str | Path] = ()) -> "BaseModule":
-    """Return the trained model of a run: in eval mode, on the CPU, with the weights of its best checkpoint.
+def load(run_folder: str | Path, plugins: Sequence[str | Path] = ()) -> "TrainedModel":
+    """Return the trained model of a run with its preprocessing. It accepts raw inputs. The data set is not needed.
 
         >>> model = leyden.load("logs/runs/mnist-cnn/2026-11-22_12-00-00-1a2b3c4d")
-        >>> logits = model(images)  # normalised float (B, C, H, W) → (B, num_classes)
+        >>> model.predict(["seven.png"])[0].prediction
+        '7'
 
     Args:
         run_folder: a folder that `train.py` created. It may come from a stranger. Nothing in it is executed, and only
@@ -25,18 +29,33 @@ def load(run_folder: str | Path, plugins: Sequence[str | Path] = ()) -> "BaseMod
     Raises:
         UserError: the folder is incomplete or damaged, or its checkpoint does not fit its config.
     """
-    import torch
-
-    from leyden.config.builders import build_module, load_weights
     from leyden.config.plugins import load_folder
     from leyden.config.stored import stored_config
-    from leyden.records.checkpoint_file import read_checkpoint
-    from leyden.records.run_folder import best_checkpoint
+    from leyden.tools.trained_model import TrainedModel
 
     for plugin in plugins:
         load_folder(Path(plugin))
     folder = Path(run_folder).expanduser()
     cfg = stored_config(folder)
+    return TrainedModel(folder, cfg, load_module(folder, cfg))
+
+
+def load_module(folder: Path, cfg: "DictConfig") -> "BaseModule":
+    """Return the LightningModule of a run: in eval mode, on the CPU, with the weights of its best checkpoint.
+
+    Args:
+        folder: the run folder.
+        cfg: its config, see `leyden.config.stored.stored_config`.
+
+    Raises:
+        UserError: the checkpoint is missing or damaged, or does not fit the config.
+    """
+    import torch
+
+    from leyden.config.builders import build_module, load_weights
+    from leyden.records.checkpoint_file import read_checkpoint
+    from leyden.records.run_folder import best_checkpoint
+
     module = build_module(cfg)
     path = best_checkpoint(folder)
     load_weights(module, read_checkpoint(path), path)

@@ -18,14 +18,9 @@ def sample(run: str | Path, out: str | Path, num: int = 64, seed: int = 0) -> No
         UserError: `run` is not a run folder, its model does not generate images, or `num` is below 1.
     """
     import leyden
-    from leyden.modules.generative import GenerativeModule
     from leyden.modules.plots import grid
-    from leyden.seeding import generator
     from leyden.training.image_logger import write_png
 
     if num < 1:
         raise UserError(f"--num: got {num}, must be at least 1")
-    module = leyden.load(run)
-    if not isinstance(module, GenerativeModule):
-        raise UserError(f"{run}: the model of this run does not generate images. Use a run of model=vae or model=gan")
-    write_png(Path(out), grid(module.sample(num, generator(seed, "samples"))))
+    write_png(Path(out), grid(leyden.load(run).sample(num, seed)))

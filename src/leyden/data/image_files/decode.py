@@ -66,19 +66,29 @@ def decode(payload: bytes, shape: Sequence[int]) -> Pixels:
     Raises:
         ValueError: `payload` is not an image, is damaged, or has pixels without a known range, for example floats.
     """
-    channels, height, width = shape
+    _, height, width = shape
     image = _opened(payload, 2 * max(height, width))
     large = image.width * image.height > LARGE_PIXELS
     with _one_large if large else nullcontext(), image:
         _load(image)
         ImageOps.exif_transpose(image, in_place=True)
-        image = _eight_bit(image)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("L" if channels == 1 else "RGB")
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-        return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
+        return fitted(image, shape)
+
+
+def fitted(image: Image.Image, shape: Sequence[int]) -> Pixels:
+    """Convert an upright image of any mode and size to uint8 [C, H, W] of `shape`, as `decode` describes it.
+
+    Raises:
+        ValueError: its pixels have no known range, for example floats.
+    """
+    channels, height, width = shape
+    image = _eight_bit(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
 
 
 def _opened(payload: bytes, side: int) -> Image.Image:

@@ -1,0 +1,85 @@
+"""Predict files with a trained run: images, or rows and series in CSV files.
+
+Examples:
+    python scripts/predict.py logs/runs/mnist-cnn/RUN digit.png
+    python scripts/predict.py logs/runs/folder-cnn/RUN photos/new 'more/*.jpg' --top 3
+    python scripts/predict.py logs/runs/folder-cnn/RUN photos/new --csv predictions.csv
+    python scripts/predict.py logs/runs/diabetes-mlp/RUN patients.csv --json
+    find photos -name '*.jpg' | python scripts/predict.py logs/runs/folder-cnn/RUN - --json
+
+A broken file is reported, and the others are predicted. Then the exit code is 1.
+"""
+
+import argparse
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from leyden.config.exit_codes import exit_codes
+from leyden.errors import UserError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="files, folders, glob patterns, or - for a list of files on stdin"
+    )
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print a JSON object per input")
+    output.add_argument("--csv", type=Path, metavar="FILE", help="write a CSV file with a row per input")
+    parser.add_argument("--top", type=int, default=5, metavar="K", help="classes to show per input (default: 5)")
+    parser.add_argument("--batch-size", type=int, default=256, help="inputs that are computed together (default: 256)")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps (default: cpu)")
+    args = parser.parse_args()
+    with exit_codes():
+        for name, value in (("--top", args.top), ("--batch-size", args.batch_size)):
+            if value < 1:
+                raise UserError(f"{name}: got {value}, must be at least 1")
+        return run(args)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict and write the results. Return the exit code."""
+    import leyden
+    from leyden.tools.devices import checked_device
+    from leyden.tools.predict import find_inputs, predict
+    from leyden.tools.prediction_output import report_errors, write_csv, write_json, write_table
+
+    device = checked_device(args.device)
+    model = leyden.load(args.run).to(device)
+    failed: list[str] = []
+    found = find_inputs(model, [name for argument in args.inputs for name in expand(argument)])
+    results = report_errors(predict(model, found, args.batch_size), failed)
+    write = write_json if args.json else write_csv if args.csv else write_table
+    with output_file(args.csv) as file:
+        write(results, file, args.top)
+    if failed:
+        print(f"{len(failed):,} inputs could not be predicted", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def expand(argument: str) -> list[str]:
+    """Return the lines of stdin for ``-``, and otherwise the argument itself."""
+    return [line.rstrip("\n") for line in sys.stdin if line.strip()] if argument == "-" else [argument]
+
+
+@contextmanager
+def output_file(path: Path | None) -> Iterator[TextIO]:
+    """Open a new text file that replaces `path` when all is written, or stdout if there is none."""
+    from leyden.records.run_folder import writing
+
+    if path is None:
+        yield sys.stdout
+        return
+    with writing(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        yield text
+        text.detach()  # otherwise it would close the file, which is still to be renamed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""A trained model with its preprocessing and the names of its classes: from raw inputs to predictions."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from PIL import Image
+from torch import Tensor, nn
+
+from leyden.config.builders import build_data
+from leyden.errors import UserError
+from leyden.modules.base import BaseModule
+from leyden.modules.generative import GenerativeModule
+from leyden.modules.predictions import Prediction
+from leyden.seeding import generator
+
+BATCH_SIZE = 256  # samples; larger batches are not faster on a CPU
+DIMENSIONS = {"image": 3, "row": 1, "series": 1}  # of an array that is one input
+
+
+class TrainedModel:
+    """The trained model of a run.
+
+    Attributes:
+        folder: the run folder.
+        config: its config.
+        module: the LightningModule, in eval mode. It receives batches as the loaders make them, see `transform`.
+        data: the data set of the run. It has not read anything, and its files need not exist.
+
+    Args:
+        folder, config, module: see the attributes.
+    """
+
+    def __init__(self, folder: Path, config: DictConfig, module: BaseModule) -> None:
+        self.folder, self.config, self.module = folder, config, module
+        self.data = build_data(config)
+        module.use_classes(self.data.class_names())
+
+    def __repr__(self) -> str:
+        return f"TrainedModel({self.config.name}, {self.module.num_parameters:,} parameters, from {self.folder})"
+
+    @property
+    def net(self) -> nn.Module:
+        """The net: float (B, ...) → its outputs."""
+        return self.module.net
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the classes in the order of their labels, or None if the data set has no names."""
+        return self.data.class_names()
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model."""
+        return self.module.device
+
+    def to(self, device: str | torch.device) -> "TrainedModel":
+        """Move the model to `device`, for example "cuda", and return it."""
+        self.module.to(device)
+        return self
+
+    def transform(self, inputs: Any) -> Tensor:
+        """Convert raw inputs to a batch as the module receives it, on its device, for example normalised images.
+
+        Args:
+            inputs: see `predict`.
+
+        Returns:
+            (B, ...)
+
+        Raises:
+            UserError: an input cannot be read or does not fit the data set; the message names it.
+        """
+        return self.batch([self.data.encode(item) for item in self.items(inputs)])
+
+    def batch(self, samples: list[Tensor]) -> Tensor:
+        """Stack encoded samples, see `InMemoryData.encode`, and normalise them: (B, ...) on the device."""
+        if not samples:
+            raise UserError("inputs: are empty, must be at least one input")
+        if self.config.data.get("mean", 0) is None:
+            raise UserError(f"{self.folder}: was trained by Leyden 0.1, which did not store data.mean. Train it again")
+        batch = self.data.transform(self.device)(torch.stack(samples).to(self.device))
+        dtype = next(self.module.parameters()).dtype
+        return batch.to(dtype) if batch.is_floating_point() else batch
+
+    @torch.no_grad()
+    def __call__(self, inputs: Any) -> Tensor:
+        """Return the outputs of the module for raw inputs, for example logits (B, num_classes)."""
+        with self._precision():
+            outputs: Tensor = self.module(self.transform(inputs))
+        return outputs
+
+    def predict(self, inputs: Any, batch_size: int = BATCH_SIZE) -> list[Prediction]:
+        """Return the prediction for each raw input.
+
+        Args:
+            inputs: a sequence of inputs, or one of them.
+                Images: paths, bytes, PIL images, arrays or tensors of any size, uint8 or from 0 to 1.
+                Tables: mappings of feature names to values, sequences of values, an array (N, F), or a DataFrame.
+                Series: sequences of past steps; the last `data.window` are used.
+            batch_size: samples that are computed together.
+
+        Raises:
+            UserError: an input cannot be read or does not fit the data set, or the model predicts nothing.
+        """
+        found: list[Prediction] = []
+        items = self.items(inputs)
+        for start in range(0, len(items), batch_size):
+            found += self.predict_samples([self.data.encode(item) for item in items[start : start + batch_size]])
+        return found
+
+    @torch.no_grad()
+    def predict_samples(self, samples: list[Tensor]) -> list[Prediction]:
+        """Return the predictions for one batch of encoded samples, see `InMemoryData.encode`."""
+        batch = self.batch(samples)
+        with self._precision():
+            return self.module.predictions(batch)
+
+    def sample(self, num: int, seed: int = 0) -> Tensor:
+        """Generate `num` new images, float (num, C, H, W), 0 to 1. The same seed gives the same images.
+
+        Raises:
+            UserError: the model does not generate images.
+        """
+        if not isinstance(self.module, GenerativeModule):
+            raise UserError(
+                f"{self.folder}: the model of this run does not generate images. Use model=vae or model=gan"
+            )
+        return self.module.sample(num, generator(seed, "samples"))
+
+    def items(self, inputs: Any) -> list[Any]:
+        """Return raw inputs as a list of single inputs; see `predict`."""
+        pandas = sys.modules.get("pandas")  # a DataFrame exists only if its package has been imported
+        if pandas is not None and isinstance(inputs, pandas.DataFrame):
+            records: list[Any] = inputs.to_dict("records")
+            return records
+        if isinstance(inputs, str | bytes | Path | Image.Image | Mapping):
+            return [inputs]
+        if isinstance(inputs, np.ndarray | Tensor):
+            kind = self.data.input_kind
+            is_one = kind is not None and inputs.ndim <= DIMENSIONS[kind]
+            return [inputs] if is_one else list(inputs)
+        if not isinstance(inputs, Iterable):
+            raise UserError(f"inputs: got {type(inputs).__name__}, must be a sequence of inputs")
+        listed = list(inputs)
+        return [listed] if listed and all(isinstance(value, int | float) for value in listed) else listed
+
+    def _precision(self) -> Any:
+        """Return the context in which the run computed: automatic mixed precision or none."""
+        kind = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(self.config.trainer.precision)
+        if kind is None or (kind is torch.float16 and self.device.type == "cpu"):
+            return nullcontext()
+        return torch.autocast(self.device.type, kind)
