@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -124,11 +125,11 @@ def _draw_bins(upper: "Axes", lower: "Axes", bins: Bins) -> None:
         (there & ~few, BLUE, "accuracy"),
         (there & few, PALE, f"of fewer than {FEW} predictions"),
     ):
-        middles = (edges + 0.5 / NUM_BINS)[chosen]
-        upper.bar(middles, bins.accuracy[chosen], width, color=colour, label=label)
-        lower.bar(middles, (bins.counts / bins.counts.sum())[chosen], width, color=colour)
-    x, y = bins.confidence[there], bins.accuracy[there]
-    upper.vlines(x, torch.minimum(x, y), torch.maximum(x, y), color=RED, linewidth=2, label="gap to the confidence")
+        middles = (edges + 0.5 / NUM_BINS)[chosen].numpy()
+        upper.bar(middles, bins.accuracy[chosen].numpy(), width, color=colour, label=label)
+        lower.bar(middles, (bins.counts / bins.counts.sum())[chosen].numpy(), width, color=colour)
+    x, y = bins.confidence[there].numpy(), bins.accuracy[there].numpy()
+    upper.vlines(x, np.minimum(x, y), np.maximum(x, y), color=RED, linewidth=2, label="gap to the confidence")
     upper.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="perfect calibration")
     upper.set(xlim=(0, 1), ylim=(0, 1.02))
     lower.set(xlabel="confidence (probability of the prediction)", xlim=(0, 1))
@@ -215,11 +216,13 @@ class Curves:
         if self.are_many:
             mean = sum(self.values.values()) / len(self.values)
             text = f"mean of {len(self.values):,} classes ({mean:.4f})"
-            axes.plot(*self._mean(), color="black", linewidth=2.5, label=text, zorder=3)
+            axes.plot(*(values.numpy() for values in self._mean()), color="black", linewidth=2.5, label=text, zorder=3)
         for number, label in enumerate(worst_first[:WORST] if self.are_many else worst_first):
             x, y = self.points(label)
             text = f"{short(self.names[label])} ({self.values[label]:.4f})"
-            axes.plot(x, y, color=COLOURS[number], linewidth=1.3, drawstyle=self.style, label=text, alpha=0.9)
+            axes.plot(
+                x.numpy(), y.numpy(), color=COLOURS[number], linewidth=1.3, drawstyle=self.style, label=text, alpha=0.9
+            )
 
     def points(self, label: int) -> tuple[Tensor, Tensor]:
         """Return x and y of the curve of a class."""

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +23,6 @@ from leyden.modules.regressor import Regressor
 from leyden.modules.transcriber import Transcriber
 from leyden.records.run_folder import refuse_link, write_text
 from leyden.tools.evaluator import Evaluated, Evaluator
-
-RESERVED = ("val", "test")  # names of folders of the run's own splits
 
 
 @dataclass(eq=False)
@@ -126,8 +123,6 @@ def only_metrics(report: Report) -> None:
 def evaluation_folder(run: Path, name: str) -> Path:
     """Return the folder ``evaluation/<name>`` of a run folder. It is created if necessary.
 
-    A name of other data that is one of `RESERVED`, or not a plain name, is changed.
-
     Raises:
         UserError: a part of the path is a link or a file, or cannot be created.
     """
@@ -140,12 +135,6 @@ def evaluation_folder(run: Path, name: str) -> Path:
         except OSError as error:
             raise UserError(f"{folder}: cannot be created ({error.strerror}). --no-files writes nothing") from error
     return folder
-
-
-def folder_name(path: Path) -> str:
-    """Return the name under which the evaluation of other data is stored: ``photos``, or ``data-test`` for ``test``."""
-    name = re.sub(r"[^\w.-]", "_", path.resolve().name).lstrip(".") or "data"
-    return f"data-{name}" if name in RESERVED else name
 
 
 def finite(value: Any) -> Any:

@@ -22,7 +22,7 @@ from leyden.modules.generative import GenerativeModule
 from leyden.tools.evaluate import Split
 from leyden.tools.evaluation_trainer import one_device_trainer
 from leyden.tools.load import load_module
-from leyden.tools.other_data import read_other
+from leyden.tools.other_data import folder_name, read_other
 from leyden.training.resume import data_problem
 from leyden.training.trainer import silence_lightning
 
@@ -123,7 +123,7 @@ class Evaluator:
         with recorded(self.module) as outputs:
             self.trainer.test(self.module, dataloaders=self._loader(other.batch), verbose=False)
         found = joined(outputs, len(other.batch[1]))
-        return Evaluated(path.name, self._logged(), *other.batch, found, other.sources, other.broken)
+        return Evaluated(folder_name(path), self._logged(), *other.batch, found, other.sources, other.broken)
 
     def module_inputs(self, inputs: Tensor) -> Tensor:
         """Return inputs as the data set reads them, (B, ...), as the module receives them, on its device."""

@@ -3,8 +3,10 @@
 N  samples          T  steps of a window          H  steps to predict, the horizon
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ MAX_POINTS = 5000  # in a scatter plot
 MAX_TARGETS = 6  # with a row of plots
 NUM_FORECASTS = 6
 NUM_BARS = 40  # of a histogram
+DOTS: dict[str, Any] = {"s": 12, "color": BLUE, "alpha": 0.5, "linewidth": 0}
 
 
 def plot_residuals(path: Path, outputs: Tensor, targets: Tensor, names: Sequence[str], title: str) -> None:
@@ -27,7 +30,7 @@ def plot_residuals(path: Path, outputs: Tensor, targets: Tensor, names: Sequence
         title: the heading.
     """
     shown = names[:MAX_TARGETS]
-    chosen = _spread(len(targets), MAX_POINTS)
+    chosen, num_bars = _spread(len(targets), MAX_POINTS), min(NUM_BARS, 5 + round(math.sqrt(len(targets))))
     with figure(path, figsize=(12, 3.7 * len(shown) + 0.3)) as drawn:
         grid = drawn.subplots(len(shown), 3, squeeze=False)
         for number, (name, row) in enumerate(zip(shown, grid, strict=True)):
@@ -35,13 +38,13 @@ def plot_residuals(path: Path, outputs: Tensor, targets: Tensor, names: Sequence
             residuals, label = true - predicted, short(name)
             ends = [float(f(torch.cat([predicted, true]))) for f in (torch.min, torch.max)]
             row[0].plot(ends, ends, color=GREY, linestyle="--", linewidth=1, label="perfect prediction")
-            row[0].scatter(true[chosen], predicted[chosen], s=12, color=BLUE, alpha=0.5, linewidth=0)
+            row[0].scatter(true[chosen].numpy(), predicted[chosen].numpy(), **DOTS)
             row[0].set(xlabel=f"true {label}", ylabel=f"predicted {label}", title="prediction and truth")
             row[0].legend(loc="upper left")
             row[1].axhline(0, color=GREY, linestyle="--", linewidth=1)
-            row[1].scatter(predicted[chosen], residuals[chosen], s=12, color=BLUE, alpha=0.5, linewidth=0)
+            row[1].scatter(predicted[chosen].numpy(), residuals[chosen].numpy(), **DOTS)
             row[1].set(xlabel=f"predicted {label}", ylabel="residual (true - predicted)", title="residuals")
-            row[2].hist(residuals.numpy(), NUM_BARS, color=BLUE, alpha=0.8)
+            row[2].hist(residuals.numpy(), num_bars, color=BLUE, alpha=0.8)
             row[2].axvline(0, color=GREY, linestyle="--", linewidth=1)
             row[2].axvline(
                 float(residuals.mean()), color=RED, linewidth=1.5, label=f"mean {float(residuals.mean()):.3g}"
@@ -74,7 +77,7 @@ def plot_forecasts(
         for axes in grid.flat[len(chosen) :]:
             axes.set_axis_off()
         for axes, sample in zip(grid.flat, chosen, strict=False):
-            known = windows[sample, -shown:, 0]
+            known = windows[sample, -shown:, 0].numpy()
             axes.axvspan(0, horizon, color=GREY, alpha=0.1, linewidth=0)
             axes.plot(past, known, color="black", linewidth=1.2, label="known steps")
             lines = (
@@ -83,7 +86,7 @@ def plot_forecasts(
                 (outputs, BLUE, "-", "forecast"),
             )
             for values, colour, style, label in lines:
-                steps = torch.cat([known[-1:], values[sample]])
+                steps = [known[-1], *values[sample].tolist()]
                 axes.plot(future, steps, color=colour, linestyle=style, linewidth=1.8, label=label)
             error = float((outputs[sample] - targets[sample]).abs().mean())
             axes.set_title(f"window {sample:,}: mean absolute error {error:.3g}", fontsize="small")
@@ -101,7 +104,7 @@ def plot_error_by_step(path: Path, outputs: Tensor, targets: Tensor, naive: Tens
         axes = drawn.subplots()
         steps = range(1, targets.shape[1] + 1)
         for values, colour, style, label in ((naive, ORANGE, "--", reference), (outputs, BLUE, "-", "forecast")):
-            errors = (values - targets).abs().mean(0)
+            errors = (values - targets).abs().mean(0).numpy()
             axes.plot(steps, errors, color=colour, linestyle=style, marker="o", markersize=4, label=label)
         axes.set(xlabel="step after the last known step", ylabel="mean absolute error")
         axes.set_ylim(bottom=0)

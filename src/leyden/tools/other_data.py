@@ -6,6 +6,7 @@ of which every window is evaluated.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from leyden.modules.classifier import Classifier
 from leyden.modules.generative import GenerativeModule
 from leyden.tools.predict import rows
 
+RESERVED = ("val", "test")  # names of the run's own splits
 MAX_LISTED = 300  # characters of names in an error
 
 
@@ -166,6 +168,12 @@ def read_series(path: Path, data: Series, column: str | None) -> OtherData:
     windows: Tensor = steps.unfold(0, least, 1)  # (N, window + horizon)
     inputs, targets = windows[:, : data.window, None], windows[:, data.window :].contiguous()
     return OtherData((inputs, targets), tuple(f"{path}: step {data.window + index}" for index in range(len(windows))))
+
+
+def folder_name(path: Path) -> str:
+    """Return the name under which the evaluation of other data is stored: ``photos``, or ``data-test`` for ``test``."""
+    name = re.sub(r"[^\w.-]", "_", path.resolve().name).lstrip(".") or "data"
+    return f"data-{name}" if name in RESERVED else name
 
 
 def listed(names: Sequence[str]) -> str:
