@@ -17,6 +17,7 @@ from leyden.run import run
 from leyden.tools.class_plots import plot_confusion, plot_precision_recall, plot_roc, top_confusions
 from leyden.tools.evaluation_files import evaluation_folder, finite
 from leyden.tools.evaluator import Evaluator
+from leyden.tools.figures import short
 from leyden.tools.other_data import folder_name
 from scripts.evaluate import main
 
@@ -189,6 +190,7 @@ def test_names_of_folders_and_numbers_of_json(tmp_path: Path) -> None:
     assert [folder_name(Path(name)) for name in ("a/photos", "test", "my photos!", "x.csv")] == [
         "photos", "data-test", "my_photos_", "x.csv"
     ]  # fmt: skip
+    assert [short(name, 6) for name in ("abcdef", "abcdefgh", "a\nb")] == ["abcdef", "abc…gh", "a\\nb"]
     assert finite({"a": [1.0, float("nan")], "b": (float("inf"), "x")}) == {"a": [1.0, None], "b": [None, "x"]}
 
 

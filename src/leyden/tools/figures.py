@@ -69,9 +69,9 @@ def figure(path: Path, **options: Any) -> Iterator["Figure"]:
 
 
 def short(name: str, longest: int = LONGEST) -> str:
-    """Return a name without control characters, at most `longest` characters long."""
-    text = printable(name)
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    """Return a name without control characters. The middle of one with more than `longest` characters is left out."""
+    text, kept = printable(name), longest - 1
+    return text if len(text) <= longest else f"{text[: kept - kept // 2]}…{text[-(kept // 2) :]}"
 
 
 def show_image(axes: "Axes", image: Tensor) -> None:

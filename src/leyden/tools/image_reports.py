@@ -90,6 +90,6 @@ def generative(report: Report) -> None:
         batch = report.evaluator.module_inputs(report.found.inputs[: plots.NUM_IMAGES])
         with torch.no_grad():
             pairs = plots.pairs(to_pixels(module, batch), module(batch)).float()
-        title = f"{report.title}: rows of images, each above the row of its reconstructions"
+        title = f"{report.title}\nodd rows: images; the row below each: their reconstructions"
         report.draw("reconstructions.png", image_grid, [pairs], [""], title, side=6.0)
     report.notes.append("predictions.csv and plots of errors: do not apply, because the model generates images")

@@ -100,6 +100,8 @@ def plot_forecasts(
 
 def plot_error_by_step(path: Path, outputs: Tensor, targets: Tensor, naive: Tensor, reference: str, title: str) -> None:
     """Draw the mean absolute error of each step of the horizon; the arguments are those of `plot_forecasts`."""
+    from matplotlib.ticker import MaxNLocator
+
     with figure(path, figsize=(7, 4)) as drawn:
         axes = drawn.subplots()
         steps = range(1, targets.shape[1] + 1)
@@ -108,6 +110,7 @@ def plot_error_by_step(path: Path, outputs: Tensor, targets: Tensor, naive: Tens
             axes.plot(steps, errors, color=colour, linestyle=style, marker="o", markersize=4, label=label)
         axes.set(xlabel="step after the last known step", ylabel="mean absolute error")
         axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid()
         axes.legend()
         drawn.suptitle(title, fontsize="medium", x=0.01, ha="left")

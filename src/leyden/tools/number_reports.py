@@ -40,4 +40,6 @@ def forecasting(report: Report) -> None:
     error = float((outputs - targets).abs().mean())
     title = f"{report.title}: mean absolute error {error:.4g}, {name} {float((naive - targets).abs().mean()):.4g}"
     report.draw("forecasts.png", plot_forecasts, found.inputs, outputs, targets, naive, name, title)
-    report.draw("error_by_step.png", plot_error_by_step, outputs, targets, naive, name, report.title)
+    report.draw(
+        "error_by_step.png", plot_error_by_step, outputs, targets, naive, name, f"{report.title}: error of each step"
+    )
