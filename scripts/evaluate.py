@@ -6,7 +6,7 @@ Examples:
     python scripts/evaluate.py logs/runs/folder-cnn/RUN --data other_photos
     python scripts/evaluate.py logs/runs/diabetes-mlp/RUN --data patients.csv
     python scripts/evaluate.py logs/runs/folder-cnn/RUN --data-root moved/photos
-    python scripts/evaluate.py logs/sweeps/NAME/runs/*/* --folds
+    python scripts/evaluate.py logs/sweeps/NAME --folds
 
 --data evaluates all samples of other data: a folder with class folders for a run on images; a CSV file with the
 features and the target for a run on a table; a CSV file for a run on a series. --data-root and --data-path say where
@@ -30,9 +30,8 @@ def main() -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--split", choices=("val", "test"), default="test", help="(default: test)")
     what.add_argument("--data", type=Path, metavar="PATH", help="other data of the same kind, see above")
-    what.add_argument(
-        "--folds", action="store_true", help="evaluate each RUN of a cross-validation on its own fold; writes no files"
-    )
+    fold_help = "evaluate each RUN of a cross-validation, or of a sweep folder, on its own fold; writes no files"
+    what.add_argument("--folds", action="store_true", help=fold_help)
     parser.add_argument("--data-root", metavar="FOLDER", help="where the run's own data is (default: as in the run)")
     parser.add_argument("--data-path", metavar="FILE", help="where the run's own CSV file is (default: as in the run)")
     parser.add_argument("--accelerator", default="auto", help="auto, cpu, gpu, cuda or mps (default: auto)")

@@ -98,6 +98,7 @@ def test_folds(finished: Callable[..., Path], capsys: pytest.CaptureFixture[str]
         assert found["folds"][fold] == {name: value for name, value in reported.items() if name.startswith("val/")}
     accuracies = [metrics["val/acc"] for metrics in found["folds"].values()]
     assert found["mean"]["val/acc"] == pytest.approx(sum(accuracies) / 2)
+    assert evaluate_folds([folds[0].parent], accelerator="cpu") == found
     print_folds(found)
     assert "Only 2 of 3 folds were given" in capsys.readouterr().out
     other = finished(*TINY, "data.num_folds=3", "data.fold=1", "model.hidden=[4]")

@@ -49,7 +49,8 @@ def evaluate_folds(runs: Sequence[str | Path], **options: Any) -> dict[str, Any]
     """Evaluate each run of a cross-validation on its own validation fold.
 
     Args:
-        runs: run folders with the same config except ``data.fold``. One run is allowed.
+        runs: run folders with the same config except ``data.fold``, or the folder of a sweep that contains them. One
+            run is allowed.
         options: ``data_root``, ``data_path`` and ``accelerator`` of `evaluate`.
 
     Returns:
@@ -61,7 +62,7 @@ def evaluate_folds(runs: Sequence[str | Path], **options: Any) -> dict[str, Any]
     """
     from leyden.config.stored import stored_config
 
-    folders = [Path(run) for run in runs]
+    folders = [folder for run in runs for folder in run_folders(Path(run))]
     configs = [stored_config(folder) for folder in folders]
     check_folds(folders, configs)
     pairs = sorted((int(cfg.data.fold), folder) for cfg, folder in zip(configs, folders, strict=True))
@@ -75,6 +76,12 @@ def evaluate_folds(runs: Sequence[str | Path], **options: Any) -> dict[str, Any]
             name: statistics.stdev(values) if len(values) > 1 else None for name, values in columns.items()
         },
     }  # fmt: skip
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """Return the run folders in `folder`, the folder of a sweep; or `folder` itself if it contains none."""
+    found = sorted(path.parent for path in folder.glob("*/config.yaml"))
+    return found if found and not (folder / "config.yaml").exists() else [folder]
 
 
 def check_folds(folders: Sequence[Path], configs: Sequence["DictConfig"]) -> None:
