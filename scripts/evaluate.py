@@ -1,32 +1,86 @@
-"""Evaluate the best checkpoint of a run again. Prints the metrics as JSON.
+"""Evaluate the best checkpoint of a run again: metrics, tables and plots in RUN/evaluation/<split>/.
 
 Examples:
-    python scripts/evaluate.py logs/runs/mnist-cnn/2026-11-22_12-00-00-1a2b3c4d
-    python scripts/evaluate.py logs/runs/mnist-cnn/2026-11-22_12-00-00-1a2b3c4d --split val
-    python scripts/evaluate.py logs/runs/folder-cnn/2026-11-22_12-00-00-1a2b3c4d --data-root other_photos
+    python scripts/evaluate.py logs/runs/mnist-cnn/RUN
+    python scripts/evaluate.py logs/runs/mnist-cnn/RUN --split val --json
+    python scripts/evaluate.py logs/runs/folder-cnn/RUN --data other_photos
+    python scripts/evaluate.py logs/runs/diabetes-mlp/RUN --data patients.csv
+    python scripts/evaluate.py logs/runs/folder-cnn/RUN --data-root moved/photos
+    python scripts/evaluate.py logs/sweeps/NAME --folds
+
+--data evaluates all samples of other data: a folder with class folders for a run on images; a CSV file with the
+features and the target for a run on a table; a CSV file for a run on a series. --data-root and --data-path say where
+the run's own data is now. A broken file in --data is reported, and the others are evaluated. Then the exit code is 1.
 """
 
 import argparse
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from leyden.config.exit_codes import exit_codes
+from leyden.errors import UserError
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a run folder")
-    parser.add_argument("--split", choices=("val", "test"), default="test", help="(default: test)")
-    parser.add_argument("--data-root", help="the folder of the data (default: the folder that the run used)")
-    parser.add_argument("--data-path", help="the data file, for a series from a CSV file (default: as in the run)")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder; several with --folds")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--split", choices=("val", "test"), default="test", help="(default: test)")
+    what.add_argument("--data", type=Path, metavar="PATH", help="other data of the same kind, see above")
+    fold_help = "evaluate each RUN of a cross-validation, or of a sweep folder, on its own fold; writes no files"
+    what.add_argument("--folds", action="store_true", help=fold_help)
+    parser.add_argument("--data-root", metavar="FOLDER", help="where the run's own data is (default: as in the run)")
+    parser.add_argument("--data-path", metavar="FILE", help="where the run's own CSV file is (default: as in the run)")
     parser.add_argument("--accelerator", default="auto", help="auto, cpu, gpu, cuda or mps (default: auto)")
+    parser.add_argument("--json", action="store_true", help="print the metrics as a JSON object")
+    parser.add_argument("--no-files", action="store_true", help="print the metrics and write nothing")
     args = parser.parse_args()
     with exit_codes():
-        from leyden.tools.evaluate import evaluate
+        if args.folds:
+            return folds(args)
+        if len(args.runs) > 1:
+            raise UserError(f"RUN: got {len(args.runs)} run folders, must be one, or the folds of one with --folds")
+        return one_run(args)
 
-        metrics = evaluate(args.run, args.split, args.data_root, args.data_path, args.accelerator)
-    print(json.dumps(metrics, indent=2))
+
+def one_run(args: argparse.Namespace) -> int:
+    """Evaluate a run, write the files, and print the metrics. Return the exit code."""
+    with redirect_stdout(sys.stderr):  # of messages about the data: stdout is for the result
+        from leyden.tools.evaluation_files import write_evaluation
+        from leyden.tools.evaluator import Evaluator
+
+        evaluator = Evaluator(args.runs[0], args.data_root, args.data_path, args.accelerator)
+        found = evaluator.evaluate_other(args.data) if args.data else evaluator.evaluate(args.split)
+        report = None if args.no_files else write_evaluation(evaluator, found)
+    for message in found.broken:
+        print(f"error: --data: {message}", file=sys.stderr)
+    if args.json:
+        print(json.dumps(found.metrics, indent=2))
+    else:
+        from leyden.tools.evaluation_output import print_report
+
+        print_report(evaluator, found, report)
+    return 1 if found.broken else 0
+
+
+def folds(args: argparse.Namespace) -> int:
+    """Evaluate the folds of a cross-validation and print their metrics."""
+    with redirect_stdout(sys.stderr):
+        from leyden.tools.evaluate import evaluate_folds
+        from leyden.tools.evaluation_output import print_folds
+
+        found: dict[str, Any] = evaluate_folds(
+            args.runs, data_root=args.data_root, data_path=args.data_path, accelerator=args.accelerator
+        )
+    if args.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print_folds(found)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

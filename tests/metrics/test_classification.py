@@ -17,6 +17,7 @@ from leyden.metrics.classification import (
     class_auroc,
     confusion_matrix,
     from_confusion,
+    per_class,
 )
 
 
@@ -135,3 +136,11 @@ def test_a_split_with_a_thousand_classes_takes_seconds() -> None:
     found = metrics.compute()
     assert time.perf_counter() - began < 10
     assert found["auroc"].item() == pytest.approx(0.5, abs=0.02)
+
+
+def test_scores_of_each_class_by_hand() -> None:
+    confusion = torch.tensor([[3, 1, 0], [2, 4, 0], [0, 0, 0]])  # the last class has no sample and no prediction
+    found = per_class(confusion)
+    assert found["precision"].tolist() == pytest.approx([3 / 5, 4 / 5, 0])
+    assert found["recall"].tolist() == pytest.approx([3 / 4, 4 / 6, 0])
+    assert found["f1"].tolist() == pytest.approx([6 / 9, 8 / 11, 0])

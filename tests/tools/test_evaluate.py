@@ -11,7 +11,9 @@ import pytest
 
 from leyden.config.stored import harmless
 from leyden.errors import UserError
-from leyden.tools.evaluate import evaluate, with_locations
+from leyden.tools.evaluate import evaluate, evaluate_folds
+from leyden.tools.evaluation_output import print_folds
+from leyden.tools.evaluator import with_locations
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ("model=mlp", "model.hidden=[8]", "trainer.max_epochs=1", "trainer.accelerator=cpu")
@@ -85,3 +87,25 @@ def test_a_wrong_folder_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert str(tmp_path) in done.stderr
+
+
+def test_folds(finished: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folds = [finished(*TINY, "data.num_folds=3", f"data.fold={fold}") for fold in (0, 2)]
+    found = evaluate_folds(folds[::-1], accelerator="cpu")
+    assert list(found["folds"]) == [0, 2]
+    for fold, folder in zip((0, 2), folds, strict=True):
+        reported = json.loads((folder / "report.json").read_text())["metrics"]
+        assert found["folds"][fold] == {name: value for name, value in reported.items() if name.startswith("val/")}
+    accuracies = [metrics["val/acc"] for metrics in found["folds"].values()]
+    assert found["mean"]["val/acc"] == pytest.approx(sum(accuracies) / 2)
+    assert evaluate_folds([folds[0].parent], accelerator="cpu") == found
+    print_folds(found)
+    assert "Only 2 of 3 folds were given" in capsys.readouterr().out
+    other = finished(*TINY, "data.num_folds=3", "data.fold=1", "model.hidden=[4]")
+    for runs, message in (
+        ([folds[0], folds[0]], "are both fold 0"),
+        ([folds[0], other], "model.hidden of .* differ"),
+        ([finished(*TINY)], r"has no folds \(data.num_folds is 0\)"),
+    ):
+        with pytest.raises(UserError, match=f"--folds: .*{message}"):
+            evaluate_folds(runs, accelerator="cpu")

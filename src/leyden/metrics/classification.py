@@ -105,13 +105,23 @@ def from_confusion(confusion: Tensor) -> dict[str, Tensor]:
     Returns:
         acc, precision, recall and f1, float64 () each.
     """
+    scores = per_class(confusion)
+    present = confusion.sum(1) > 0
+    accuracy = confusion.diag().double().sum() / confusion.sum(1).double().sum()
+    return {"acc": accuracy, **{name: values[present].mean() for name, values in scores.items()}}
+
+
+def per_class(confusion: Tensor) -> dict[str, Tensor]:
+    """Return precision, recall and F1 of each class, float64 (K,) each; 0 where a class has no sample or prediction.
+
+    Args:
+        confusion: int64 (K, K), rows are the true classes.
+    """
     correct, true, predicted = (counts.double() for counts in (confusion.diag(), confusion.sum(1), confusion.sum(0)))
-    present = true > 0
     precision = correct / predicted.clamp(min=1)
     recall = correct / true.clamp(min=1)
     f1 = 2 * correct / (true + predicted).clamp(min=1)
-    macro = {"precision": precision, "recall": recall, "f1": f1}
-    return {"acc": correct.sum() / true.sum(), **{name: value[present].mean() for name, value in macro.items()}}
+    return {"precision": precision, "recall": recall, "f1": f1}
 
 
 def class_auroc(scores: Tensor, labels: Tensor) -> Tensor:
@@ -130,6 +140,24 @@ def class_auroc(scores: Tensor, labels: Tensor) -> Tensor:
         if 0 < len(members) < len(labels):
             column = scores[:, number].contiguous()
             areas[number] = area(column[members], column)
+    return areas
+
+
+def label_auroc(scores: Tensor, members: Tensor) -> Tensor:
+    """Return the area under the ROC curve of each label.
+
+    Args:
+        scores: (N, K), higher for a more likely label.
+        members: whether each sample has each label, bool (N, K).
+
+    Returns:
+        float64 (K,); NaN for a label that no sample has, or all of them.
+    """
+    areas = torch.full((scores.shape[1],), torch.nan, dtype=torch.float64)
+    counts = members.sum(0)
+    for number in ((counts > 0) & (counts < len(members))).nonzero().flatten().tolist():
+        column = scores[:, number].contiguous()
+        areas[number] = area(column[members[:, number]], column)
     return areas
 
 

@@ -60,7 +60,11 @@ class Autoencoder(BaseModule):
 
     def errors(self, images: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) → the mean squared error of each, (B,)."""
-        errors: Tensor = (self(images) - to_pixels(self, images)).square()
+        return self.difference(self(images), images)
+
+    def difference(self, reconstructions: Tensor, images: Tensor) -> Tensor:
+        """Return the mean squared error of each reconstruction, 0 to 1, of normalised images; both (B, C, H, W)."""
+        errors: Tensor = (reconstructions - to_pixels(self, images)).square()
         return errors.flatten(1).mean(1)
 
     def scores(self, images: Tensor) -> Tensor:
@@ -68,14 +72,15 @@ class Autoencoder(BaseModule):
 
         The error alone is small for all images with little content: every 1 would count as a normal digit.
         """
-        return self._relative(self.errors(images), images)
+        return self.relative(self.errors(images), images)
 
     def predictions(self, inputs: Tensor) -> list[Prediction]:
         """Return the anomaly score of each image, see `scores`, and its reconstruction."""
         scores, images = self.scores(inputs).tolist(), self(inputs).float()
         return [Prediction(score, image=image) for score, image in zip(scores, images, strict=True)]
 
-    def _relative(self, errors: Tensor, images: Tensor) -> Tensor:
+    def relative(self, errors: Tensor, images: Tensor) -> Tensor:
+        """Return errors (B,) of normalised images (B, C, H, W), divided by the variance of the pixels of each."""
         return errors / to_pixels(self, images).flatten(1).var(1).clamp(min=1e-6)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -99,7 +104,7 @@ class Autoencoder(BaseModule):
         num = normal.sum()
         self.eval_means.add(num, errors.where(normal, 0).sum() / num.clamp(min=1))
         if self.anomaly is not None:
-            self.auroc.update(self._relative(errors, images), anomalous)
+            self.auroc.update(self.relative(errors, images), anomalous)
 
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self.eval_means.means(self, "val/"), prog_bar=True)

@@ -80,7 +80,7 @@ class Transcriber(SupervisedModule):
     def evaluate(self, batch: Batch, metrics: MetricCollection) -> None:
         """Add a batch to the loss (with teacher forcing) and to the metrics of its split (without)."""
         inputs, targets = batch
-        logits = self.net(inputs)
+        logits = self(inputs)
         taught = self.net(inputs, targets) if self.teacher_forcing else logits
         self.eval_means.add(len(targets), self.loss(taught, targets))
         metrics.update(logits, targets)
@@ -96,13 +96,19 @@ class Transcriber(SupervisedModule):
 
     def predictions(self, inputs: Tensor) -> list[Prediction]:
         """Return the text in each image; its probability is the product of those of its symbols, the end included."""
-        logits = self(inputs)
+        return self.texts(self(inputs))
+
+    def texts(self, logits: Tensor) -> list[Prediction]:
+        """Return the texts that logits (B, L · V) predict, see `predictions`."""
         symbols = most_likely(logits, self.num_symbols)  # (B, L)
         best = logits.float().view(len(logits), -1, self.num_symbols).softmax(2).amax(2)  # (B, L)
         likelihoods = best.where(symbols >= 0, 1.0).prod(1).tolist()
-        end = self.num_symbols - 1
-        texts = ["".join(self.symbols[s] for s in row if 0 <= s < end) for row in symbols.tolist()]
+        texts = [self.text(row) for row in symbols.tolist()]
         return [Prediction(text, p, ((text, p),)) for text, p in zip(texts, likelihoods, strict=True)]
+
+    def text(self, symbols: Sequence[int]) -> str:
+        """Return the text of symbols, without its end symbol and the padding after it."""
+        return "".join(self.symbols[symbol] for symbol in symbols if 0 <= symbol < self.num_symbols - 1)
 
 
 class TextMetrics(Metric):

@@ -117,3 +117,23 @@ class Seq2Seq(nn.Module):
             x = block(x, image)
         logits: Tensor = self.head(self.norm(x))
         return logits
+
+    @torch.no_grad()
+    def attention(self, x: Tensor, symbols: Tensor) -> Tensor:
+        """Return the weights with which each symbol attends to the image, for plots: (layers, B, H, L, S).
+
+        H is the number of heads. Rows sum to 1.
+
+        Args:
+            x: float (B, C, height, width) or (B, steps, F).
+            symbols: int64 (B, L), the symbols of the texts, negative after their end.
+        """
+        image, end = self.encoder(x), self.symbols.num_embeddings - 1
+        before = torch.cat((torch.full((len(x), 1), end, device=x.device), symbols[:, :-1]), dim=1)  # (B, L)
+        tokens, weights = self.symbols(before.where(before >= 0, end)) + self.places, []  # (B, L, D)
+        for block in self.decoder:
+            assert isinstance(block, DecoderBlock)
+            known = tokens + block.look_back(block.norm_self(tokens), causal=True)
+            weights.append(block.look_at_image.weights(block.norm_image(known), image))
+            tokens = block(tokens, image)
+        return torch.stack(weights)

@@ -138,7 +138,8 @@ class Tokens(nn.Module):
                     f"patch: got {patch}, must be between 1 and {min(height, width)}, the side of an image"
                 )
             self.padding = (0, -width % patch, 0, -height % patch)  # left, right, top, bottom
-            self.num_tokens = math.ceil(height / patch) * math.ceil(width / patch)
+            self.grid = math.ceil(height / patch), math.ceil(width / patch)  # rows and columns of patches
+            self.num_tokens = math.prod(self.grid)
             embed = (
                 nn.Conv2d(channels, dim, patch, stride=patch) if stem == "patch" else conv_stem(channels, dim, patch)
             )
@@ -146,6 +147,7 @@ class Tokens(nn.Module):
         elif len(in_shape) == 2:
             self.padding = (0, 0, 0, 0)
             self.num_tokens, features = in_shape
+            self.grid = self.num_tokens, 1
             self.embed = nn.Conv1d(features, dim, 1)  # (B, F, T) → (B, D, T)
         else:
             raise ValueError(

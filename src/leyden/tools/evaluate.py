@@ -1,13 +1,21 @@
-"""Evaluate the best checkpoint of a run again."""
+"""Evaluate the best checkpoint of a run again.
 
-import sys
+Imports torch only when a function is called, because the command line imports this file.
+"""
+
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from leyden.errors import UserError
 
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 Split = Literal["val", "test"]
+FOLD = "data.fold"
 
 
 def evaluate(
@@ -17,9 +25,10 @@ def evaluate(
     data_path: str | None = None,
     accelerator: str = "auto",
 ) -> dict[str, float]:
-    """Return the metrics of a run's best checkpoint on its validation or test split.
+    """Return the metrics of a run's best checkpoint on its validation or test split. Writes nothing.
 
     Uses one device, the precision of the run and all samples of the split, without ``trainer.limit_test_batches``.
+    `leyden.tools.evaluator.Evaluator` also gives the outputs of the model, and evaluates other data.
 
     Args:
         run: a run folder.
@@ -31,96 +40,74 @@ def evaluate(
     Raises:
         UserError: `run` is not a run folder, its data is missing, or this machine has no such accelerator.
     """
-    from leyden.config.builders import section
-    from leyden.config.stored import stored_config
-    from leyden.modules.generative import GenerativeModule
-    from leyden.tools.load import load_module
-    from leyden.training.trainer import silence_lightning
+    from leyden.tools.evaluator import Evaluator
 
-    silence_lightning()
-    cfg = stored_config(Path(run))
-    trainer = one_device_trainer(accelerator, section(cfg, "trainer"))
-    data = existing_data(with_locations(section(cfg, "data"), root=data_root, path=data_path))
-    module = load_module(Path(run), cfg)
-    if isinstance(module, GenerativeModule):
-        data.prepare_data()
-        data.setup("fit")
-        module.classes_in = data.facts().classes_in
-    warn_if_changed(Path(run), data, elsewhere=bool(data_root or data_path))
-    check = trainer.test if split == "test" else trainer.validate
-    check(module, datamodule=data, verbose=False)
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return Evaluator(run, data_root, data_path, accelerator).metrics(split)
 
 
-def existing_data(spec: dict[str, Any]) -> Any:
-    """Return the data module of `spec`, a ``data`` section.
-
-    Raises:
-        UserError: a file is missing. Nothing is downloaded.
-    """
-    from leyden.config.instantiate import instantiate
-    from leyden.config.stored import harmless
-
-    data = instantiate(harmless(spec), "data")
-    if missing := [path for path in data.files() if not path.exists()]:
-        raise UserError(f"{missing[0]}: does not exist. Name the folder of the data with --data-root")
-    return data
-
-
-def warn_if_changed(run: Path, data: Any, *, elsewhere: bool) -> None:
-    """Print a warning if the data has changed since the run, unless the user gives another location (`elsewhere`)."""
-    from leyden.training.resume import data_problem
-
-    if elsewhere or not (run / "origin.json").exists():
-        return
-    data.prepare_data()
-    if problem := data_problem(run, data):
-        print(f"warning: data: {problem}, so the metrics may differ from its report", file=sys.stderr)
-
-
-def with_locations(spec: dict[str, Any], **locations: str | None) -> dict[str, Any]:
-    """Return `spec`, a ``data`` section, with the `locations` that are given, for example ``root="photos"``.
-
-    Raises:
-        UserError: the data set has no such key.
-    """
-    given = {key: value for key, value in locations.items() if value is not None}
-    for key in given:
-        if key not in spec:
-            name = str(spec["_target_"]).rpartition(".")[2]
-            others = [f"--data-{other}" for other in locations if other in spec]
-            advice = f"Use {' or '.join(others)}" if others else f"Leave out --data-{key}"
-            raise UserError(f"--data-{key}: the data set of this run ({name}) has no key data.{key}. {advice}")
-    return {**spec, **given}
-
-
-def one_device_trainer(accelerator: str, settings: dict[str, Any]) -> Any:
-    """Return a Trainer that writes nothing and computes as the Trainer of the run did.
+def evaluate_folds(runs: Sequence[str | Path], **options: Any) -> dict[str, Any]:
+    """Evaluate each run of a cross-validation on its own validation fold.
 
     Args:
-        accelerator: one of `ACCELERATORS`.
-        settings: the run's section ``trainer``.
+        runs: run folders with the same config except ``data.fold``, or the folder of a sweep that contains them. One
+            run is allowed.
+        options: ``data_root``, ``data_path`` and ``accelerator`` of `evaluate`.
+
+    Returns:
+        ``num_folds``; ``folds``: number of the fold → metrics; ``mean`` and ``std`` (None for one fold): metric → its
+        mean and standard deviation over the folds.
 
     Raises:
-        UserError: this machine has no such accelerator, or it does not support the precision.
+        UserError: a run has no folds, two runs have the same fold, or their configs differ; see also `evaluate`.
     """
-    import torch
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-    from lightning.pytorch import Trainer
+    from leyden.config.stored import stored_config
 
-    if accelerator not in ACCELERATORS:
-        raise UserError(f"--accelerator: got {accelerator}, must be one of {', '.join(ACCELERATORS)}")
-    torch.set_float32_matmul_precision(settings["matmul_precision"])
-    try:
-        return Trainer(
-            accelerator=accelerator,
-            devices=1,
-            precision=settings["precision"],
-            deterministic=settings["deterministic"],
-            logger=False,
-            enable_progress_bar=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-        )
-    except (ValueError, MisconfigurationException, ModuleNotFoundError) as error:
-        raise UserError(f"--accelerator: cannot use {accelerator} ({' '.join(str(error).split())})") from error
+    folders = [folder for run in runs for folder in run_folders(Path(run))]
+    configs = [stored_config(folder) for folder in folders]
+    check_folds(folders, configs)
+    pairs = sorted((int(cfg.data.fold), folder) for cfg, folder in zip(configs, folders, strict=True))
+    folds = {fold: evaluate(folder, "val", **options) for fold, folder in pairs}
+    columns = {name: [metrics[name] for metrics in folds.values()] for name in next(iter(folds.values()))}
+    return {
+        "num_folds": int(configs[0].data.num_folds),
+        "folds": folds,
+        "mean": {name: statistics.mean(values) for name, values in columns.items()},
+        "std": {
+            name: statistics.stdev(values) if len(values) > 1 else None for name, values in columns.items()
+        },
+    }  # fmt: skip
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """Return the run folders in `folder`, the folder of a sweep; or `folder` itself if it contains none."""
+    found = sorted(path.parent for path in folder.glob("*/config.yaml"))
+    return found if found and not (folder / "config.yaml").exists() else [folder]
+
+
+def check_folds(folders: Sequence[Path], configs: Sequence["DictConfig"]) -> None:
+    """Raise UserError unless the runs are different folds of one cross-validation."""
+    for folder, cfg in zip(folders, configs, strict=True):
+        if not cfg.data.get("num_folds"):
+            raise UserError(f"--folds: {folder} has no folds (data.num_folds is 0)")
+    seen: dict[int, Path] = {}
+    for folder, cfg in zip(folders, configs, strict=True):
+        if cfg.data.fold in seen:
+            raise UserError(f"--folds: {seen[cfg.data.fold]} and {folder} are both fold {cfg.data.fold}")
+        seen[cfg.data.fold] = folder
+        if difference := first_difference(configs[0], cfg):
+            raise UserError(f"--folds: {difference} of {folders[0]} and of {folder} differ")
+
+
+def first_difference(one: "DictConfig", other: "DictConfig") -> str:
+    """Return the first key of data, model or task in which two configs differ, the fold aside, or an empty text."""
+    from omegaconf import OmegaConf
+
+    from leyden.tools.read_runs import flat
+
+    parts: list[dict[str, str]] = []
+    for cfg in (one, other):
+        values = {name: OmegaConf.to_container(cfg[name], resolve=False) for name in ("data", "model", "task")}
+        parts.append(dict(flat(values)))
+    own = {FOLD, "data.mean", "data.std", "data.root", "data.path"}  # measured on the fold, or a place
+    keys = [key for key in {**parts[0], **parts[1]} if key not in own]
+    return next((key for key in keys if parts[0].get(key) != parts[1].get(key)), "")

@@ -1,0 +1,53 @@
+"""Explain the predictions of a run for images: which pixels does the model use?
+
+Examples:
+    python scripts/explain.py logs/runs/mnist-cnn/RUN seven.png --out explained
+    python scripts/explain.py logs/runs/folder-pretrained/RUN photos/new 'more/*.jpg' --out explained
+
+Writes FOLDER/NAME-explained.png for each image, and FOLDER/overview.png. Integrated gradients, Grad-CAM and occlusion
+need captum: pip install -e ".[explain]". A transformer or seq2seq also gets maps of its attention. A broken file is
+reported, and the others are explained. Then the exit code is 1.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from leyden.config.exit_codes import exit_codes
+from leyden.errors import UserError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or glob patterns")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write to")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps (default: cpu)")
+    args = parser.parse_args()
+    with exit_codes():
+        return run(args)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Explain the images and write the files. Return the exit code."""
+    import leyden
+    from leyden.tools.devices import checked_device
+    from leyden.tools.explain import Explainer
+    from leyden.tools.explanation_files import write_explanations
+    from leyden.tools.predict import find_inputs
+
+    explainer = Explainer(leyden.load(args.run).to(checked_device(args.device)))
+    inputs = list(find_inputs(explainer.model, args.images))
+    written = write_explanations(explainer, inputs, args.out)
+    for message in written.broken:
+        print(f"error: {message}", file=sys.stderr)
+    if not written.paths:
+        raise UserError(f"IMAGE: none of the {len(inputs)} images can be read")
+    print(f"written to {args.out}: {len(written.paths)} files, overview.png last")
+    for note in explainer.notes():
+        print(f"  {note}")
+    return 1 if written.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

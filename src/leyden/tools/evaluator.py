@@ -1,0 +1,206 @@
+"""Run the evaluation of a trained run and keep the outputs of the model."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from leyden.config.builders import section
+from leyden.config.instantiate import instantiate
+from leyden.config.stored import harmless, stored_config
+from leyden.data.datamodule import InMemoryData
+from leyden.data.loaders import Batch, EvalLoader
+from leyden.errors import UserError
+from leyden.modules.autoencoder import Autoencoder
+from leyden.modules.base import BaseModule
+from leyden.modules.generative import GenerativeModule
+from leyden.tools.evaluate import Split
+from leyden.tools.evaluation_trainer import one_device_trainer
+from leyden.tools.load import load_module
+from leyden.tools.other_data import folder_name, read_other
+from leyden.training.resume import data_problem
+from leyden.training.trainer import silence_lightning
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What the evaluation of a split gives. All tensors are on the CPU, in the order of the samples.
+
+    Args:
+        name: ``val``, ``test`` or the name of other data.
+        metrics: name → value, as in the report.
+        inputs: as the data set reads them, for example uint8 images (N, C, H, W).
+        targets: (N, ...)
+        outputs: what the module returns for the inputs, (N, ...); the anomaly scores, (N,), of an autoencoder; None
+            for a vae or a gan.
+        sources: the name of each sample of other data, for example its file; empty for a split of the run.
+        broken: a message for each file of other data that could not be read.
+    """
+
+    name: str
+    metrics: dict[str, float]
+    inputs: Tensor
+    targets: Tensor
+    outputs: Tensor | None
+    sources: tuple[str, ...] = ()
+    broken: tuple[str, ...] = field(default=(), repr=False)
+
+
+class Evaluator:
+    """Evaluates the best checkpoint of a run, on one device, in the precision of the run.
+
+    Args:
+        run, data_root, data_path, accelerator: see `leyden.tools.evaluate.evaluate`.
+
+    Raises:
+        UserError: `run` is not a run folder, or this machine has no such accelerator.
+    """
+
+    def __init__(
+        self,
+        run: str | Path,
+        data_root: str | None = None,
+        data_path: str | None = None,
+        accelerator: str = "auto",
+    ) -> None:
+        silence_lightning()
+        self.folder = Path(run)
+        self.config = stored_config(self.folder)
+        self.trainer = one_device_trainer(accelerator, section(self.config, "trainer"))
+        spec = with_locations(section(self.config, "data"), root=data_root, path=data_path)
+        self.data = self._unread_data(spec)
+        self.elsewhere = bool(data_root or data_path)
+        self.module = load_module(self.folder, self.config)
+        self.module.use_classes(self.data.class_names())
+        self._is_ready = False
+
+    @staticmethod
+    def _unread_data(spec: dict[str, Any]) -> InMemoryData:
+        data = instantiate(harmless(spec), "data")
+        assert isinstance(data, InMemoryData)
+        return data
+
+    def metrics(self, split: Split) -> dict[str, float]:
+        """Return the metrics of a split, as the report has them.
+
+        Raises:
+            UserError: the data is missing or damaged.
+        """
+        self._prepare()
+        check = self.trainer.test if split == "test" else self.trainer.validate
+        check(self.module, datamodule=self.data, verbose=False)
+        return self._logged()
+
+    def evaluate(self, split: Split) -> Evaluated:
+        """Return the metrics of a split and the outputs of the model for it.
+
+        Raises:
+            UserError: the data is missing or damaged.
+        """
+        with recorded(self.module) as outputs:
+            metrics = self.metrics(split)
+        batch = self.data.test if split == "test" else self.data.val
+        assert batch is not None
+        inputs, targets = (values.cpu() for values in batch)
+        return Evaluated(split, metrics, inputs, targets, joined(outputs, len(targets)))
+
+    def evaluate_other(self, path: Path) -> Evaluated:
+        """Return metrics and outputs for other data of the same kind, see `leyden.tools.other_data`.
+
+        The metrics have the same names as for the test split.
+
+        Raises:
+            UserError: the data does not fit the run or cannot be read.
+        """
+        other = read_other(self.data, self.module, path, self.config.data.get("column"))
+        if isinstance(self.module, GenerativeModule):
+            self.module.classes_in = self.data.facts().classes_in
+        with recorded(self.module) as outputs:
+            self.trainer.test(self.module, dataloaders=self._loader(other.batch), verbose=False)
+        found = joined(outputs, len(other.batch[1]))
+        return Evaluated(folder_name(path), self._logged(), *other.batch, found, other.sources, other.broken)
+
+    def module_inputs(self, inputs: Tensor) -> Tensor:
+        """Return inputs as the data set reads them, (B, ...), as the module receives them, on its device."""
+        weight = next(self.module.parameters())
+        batch = self.data.transform(weight.device)(inputs.to(weight.device))
+        return batch.to(weight.dtype) if batch.is_floating_point() else batch
+
+    @property
+    def device_name(self) -> str:
+        """The device of the evaluation, for example cpu or NVIDIA H100."""
+        device = self.trainer.strategy.root_device
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+    def _loader(self, batch: Batch) -> EvalLoader:
+        device = self.trainer.strategy.root_device
+        inputs, targets = (values.to(device) for values in batch)
+        return EvalLoader(inputs, targets, self.data.eval_batch_size, self.data.transform(device))
+
+    def _logged(self) -> dict[str, float]:
+        return {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+
+    def _prepare(self) -> None:
+        """Check the data of the run, once. Nothing is downloaded."""
+        if self._is_ready:
+            return
+        if missing := [path for path in self.data.files() if not path.exists()]:
+            raise UserError(f"{missing[0]}: does not exist. Name the folder of the data with --data-root")
+        if isinstance(self.module, GenerativeModule):
+            self.data.prepare_data()
+            self.data.setup("fit")
+            self.module.classes_in = self.data.facts().classes_in
+        warn_if_changed(self.folder, self.data, elsewhere=self.elsewhere)
+        self._is_ready = True
+
+
+@contextmanager
+def recorded(module: BaseModule) -> Iterator[list[Tensor]]:
+    """Add the outputs of each batch that `module` computes to a list, on the CPU. Of an autoencoder, the scores."""
+    found: list[Tensor] = []
+
+    def keep(_: nn.Module, arguments: tuple[Tensor], output: Tensor) -> None:
+        if isinstance(module, Autoencoder):  # its images would need four times the memory of the data set
+            output = module.relative(module.difference(output, arguments[0]), arguments[0])
+        found.append(output.detach().to(torch.float64 if output.dtype is torch.float64 else torch.float32).cpu())
+
+    handle = module.register_forward_hook(keep)
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def joined(outputs: list[Tensor], num: int) -> Tensor | None:
+    """Return the outputs of all batches, (num, ...), or None if the task has not one output per sample."""
+    return torch.cat(outputs) if sum(len(batch) for batch in outputs) == num else None
+
+
+def warn_if_changed(run: Path, data: InMemoryData, *, elsewhere: bool) -> None:
+    """Print a warning if the data has changed since the run, unless the user gives another location (`elsewhere`)."""
+    if elsewhere or not (run / "origin.json").exists():
+        return
+    data.prepare_data()
+    if problem := data_problem(run, data):
+        print(f"warning: data: {problem}, so the metrics may differ from its report", file=sys.stderr)
+
+
+def with_locations(spec: dict[str, Any], **locations: str | None) -> dict[str, Any]:
+    """Return `spec`, a ``data`` section, with the `locations` that are given, for example ``root="photos"``.
+
+    Raises:
+        UserError: the data set has no such key.
+    """
+    given = {key: value for key, value in locations.items() if value is not None}
+    for key in given:
+        if key not in spec:
+            name = str(spec["_target_"]).rpartition(".")[2]
+            others = [f"--data-{other}" for other in locations if other in spec]
+            advice = f"Use {' or '.join(others)}" if others else f"Leave out --data-{key}"
+            raise UserError(f"--data-{key}: the data set of this run ({name}) has no key data.{key}. {advice}")
+    return {**spec, **given}

@@ -1,0 +1,77 @@
+"""Explain image files, and write an image for each and one of all."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from leyden.data.datamodule import printable
+from leyden.errors import UserError
+from leyden.records.run_folder import refuse_link
+from leyden.tools.explain import Explainer, Explanation
+from leyden.tools.explanation_plots import MAX_ROWS, plot_explanation, plot_overview
+from leyden.tools.predict import Input
+
+
+@dataclass
+class Written:
+    """The files that were written, and a message for each image that could not be read."""
+
+    paths: list[Path] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+
+def write_explanations(explainer: Explainer, inputs: Sequence[Input], folder: Path) -> Written:
+    """Write ``NAME-explained.png`` for each image, and ``overview.png``.
+
+    Args:
+        explainer: explains the predictions of a run.
+        inputs: the images, see `leyden.tools.predict.find_inputs`.
+        folder: the folder to write to. It is created if necessary.
+
+    Raises:
+        UserError: the folder cannot be written, or is a link.
+    """
+    make_folder(folder)
+    written, explained, names = Written(), list[Explanation](), list[str]()
+    used: Counter[str] = Counter()
+    bar = Console(stderr=True)
+    for item in track(inputs, "explaining", console=bar, transient=True, disable=not sys.stderr.isatty()):
+        try:
+            explanation = explainer.explain(explainer.model.data.encode(item.value))
+        except UserError as error:
+            written.broken.append(printable(str(error)))
+            continue
+        path = folder / f"{unique(Path(item.name).stem, used)}-explained.png"
+        plot_explanation(path, explanation, Path(item.name).name)
+        written.paths.append(path)
+        if len(explained) <= MAX_ROWS:  # the overview shows only the first ones
+            explained.append(explanation)
+            names.append(Path(item.name).name)
+    if explained:
+        plot_overview(folder / "overview.png", explained, names, len(written.paths))
+        written.paths.append(folder / "overview.png")
+    return written
+
+
+def make_folder(folder: Path) -> None:
+    """Create the folder for the results.
+
+    Raises:
+        UserError: it is a link or a file, or cannot be created.
+    """
+    refuse_link(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out: cannot create {folder} ({error.strerror})") from error
+
+
+def unique(stem: str, used: Counter[str]) -> str:
+    """Return a file name, with a number if images in different folders have the same name."""
+    used[stem] += 1
+    return stem if used[stem] == 1 else f"{stem}-{used[stem]}"

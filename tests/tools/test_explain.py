@@ -1,0 +1,140 @@
+"""Explanations: methods of captum and attention, for the smallest nets."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import leyden
+from leyden.errors import UserError
+from leyden.nets.transformer import Tokens
+from leyden.tools.explain import Explainer, explain, patches_to_pixels, rollout
+from scripts.explain import main
+
+FAST = ("trainer=smoke", "trainer.max_epochs=1")
+FEW = ("data.num_train=64", "data.num_eval=64")
+CNN = ("model=cnn", "model.channels=[4,8]", "model.hidden=[]")
+
+
+@pytest.fixture
+def captum() -> None:
+    pytest.importorskip("captum", reason='needs captum: pip install -e ".[explain]"')
+
+
+def image(seed: int = 0) -> torch.Tensor:
+    return torch.randint(0, 256, (1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.usefixtures("captum")
+def test_integrated_gradients_add_up_to_the_score(finished: Callable[..., Path]) -> None:
+    model = leyden.load(finished(*CNN, *FAST))
+    explainer = Explainer(model)
+    (found,) = explain(model, image())
+    assert list(found.maps) == ["integrated gradients", "Grad-CAM", "occlusion"]
+    assert {tuple(values.shape) for values in found.maps.values()} == {(28, 28)}
+    inputs = model.transform(image())
+    score, what = explainer.score(inputs)
+    assert what == f"score of class {found.prediction.prediction}"
+    black = model.transform(torch.zeros(1, 28, 28, dtype=torch.uint8))
+    difference = float((score(inputs) - score(black)).detach())
+    assert float(found.maps["integrated gradients"].sum()) == pytest.approx(difference, rel=0.1, abs=0.02)
+    assert found.maps["Grad-CAM"].min() >= 0
+    assert explainer.notes() == ["attention: does not apply, because the net (CNN) has none"]
+
+
+@pytest.mark.usefixtures("captum")
+def test_occlusion_finds_the_only_pixels_that_matter(finished: Callable[..., Path]) -> None:
+    model = leyden.load(finished("model=mlp", "model.hidden=[]", *FAST))
+    with torch.no_grad():
+        (layer,) = (layer for layer in model.net.modules() if isinstance(layer, torch.nn.Linear))
+        layer.weight.zero_()
+        layer.bias.zero_()
+        layer.weight.view(10, 28, 28)[3, 20:24, 8:12] = 1.0
+    (found,) = explain(model, torch.full((1, 28, 28), 255, dtype=torch.uint8))
+    assert found.prediction.prediction == "3"
+    for name in ("integrated gradients", "occlusion"):
+        row, column = divmod(int(found.maps[name].argmax()), 28)
+        assert 18 <= row < 26, name
+        assert 6 <= column < 14, name
+    assert found.maps["integrated gradients"].nonzero().min(0).values.tolist() == [20, 8]
+    assert Explainer(model).notes()[0] == "Grad-CAM: does not apply, because the net (MLP) has no convolution"
+
+
+@pytest.mark.usefixtures("captum")
+def test_attention(finished: Callable[..., Path]) -> None:
+    vit = leyden.load(finished("model=transformer", "model.dim=16", "model.num_layers=2", *FAST))
+    (found,) = explain(vit, image())
+    assert list(found.maps) == ["integrated gradients", "occlusion", "attention"]
+    assert found.maps["attention"].shape == (28, 28)
+    sizes = ("model.dim=16", "model.num_layers=1", "data=digit_strings", *FEW)
+    texts = leyden.load(finished("model=seq2seq", *sizes, *FAST))
+    sample = torch.zeros(tuple(texts.data.shape), dtype=torch.uint8)
+    (found,) = explain(texts, sample)
+    inputs = texts.transform(sample)
+    symbols = texts.module.predict(inputs)  # type: ignore[operator]
+    num = int((symbols[0] >= 0).sum())
+    assert [name for name in found.maps if name.startswith("attention")] == [
+        f"attention, symbol {number + 1}" for number in range(num)
+    ]
+    weights = texts.net.attention(inputs, symbols)  # type: ignore[operator]
+    assert weights.sum(-1).allclose(torch.ones(1))
+    score, what = Explainer(texts).score(inputs)
+    assert what == "probability of the text"
+    assert float(score(inputs).exp().detach()) == pytest.approx(found.prediction.probability, rel=1e-4)
+
+
+def test_rollout_and_patches_by_hand() -> None:
+    weights = torch.tensor([[[[1.0, 0.0], [0.5, 0.5]]], [[[0.0, 1.0], [1.0, 0.0]]]])  # two layers, one head
+    # (W₂ + 1) / 2 · (W₁ + 1) / 2 = [[.5, .5], [.5, .5]] · [[1, 0], [.25, .75]]
+    assert rollout(weights).tolist() == [[0.625, 0.375], [0.625, 0.375]]
+    tokens = Tokens((1, 4, 5), dim=2, patch=2, positions="learned", stem="patch")  # padded to 4 x 6
+    pixels = patches_to_pixels(torch.arange(6.0), tokens, torch.zeros(1, 1, 4, 5))
+    assert pixels.tolist() == [[0, 0, 1, 1, 2]] * 2 + [[3, 3, 4, 4, 5]] * 2
+
+
+def test_an_autoencoder_shows_its_errors(finished: Callable[..., Path]) -> None:
+    model = leyden.load(finished("model=autoencoder", "model.channels=[4,8]", *FAST))
+    (found,) = explain(model, image())
+    inputs = model.transform(image())
+    error = float(model.module.errors(inputs).detach())  # type: ignore[operator]
+    assert float(found.maps["squared error"].mean()) == pytest.approx(error, rel=1e-5)
+
+
+def test_runs_that_cannot_be_explained_are_one_line(finished: Callable[..., Path]) -> None:
+    table = leyden.load(finished("model=mlp", "model.hidden=[8]", "data=diabetes", *FAST))
+    with pytest.raises(UserError, match="explain does not apply, because the run has no images as inputs"):
+        Explainer(table)
+
+
+@pytest.mark.usefixtures("captum")
+def test_the_command_writes_an_image_each_and_names_broken_ones(
+    finished: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished(*CNN, *FAST)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.full((28, 28), 90, np.uint8)).save(tmp_path / folder / "one.png")
+    (tmp_path / "b" / "two.png").write_bytes(b"no image")
+    out = tmp_path / "out"
+    monkeypatch.setattr("sys.argv", ["explain.py", *map(str, (run, tmp_path / "a", tmp_path / "b", "--out", out))])
+    assert main() == 1
+    assert sorted(path.name for path in out.iterdir()) == [
+        "one-2-explained.png", "one-explained.png", "overview.png"
+    ]  # fmt: skip
+    assert "two.png" in capsys.readouterr().err
+    link = tmp_path / "link"
+    link.symlink_to(out)
+    monkeypatch.setattr("sys.argv", ["explain.py", str(run), str(tmp_path / "a"), "--out", str(link)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "link: is a symbolic link" in capsys.readouterr().err
+
+
+def test_captum_that_is_missing_is_one_line(finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = leyden.load(finished(*CNN, *FAST))
+    monkeypatch.setitem(__import__("sys").modules, "captum.attr", None)
+    with pytest.raises(UserError, match=r'explain: needs captum: pip install -e "\.\[explain\]"'):
+        Explainer(model)
