@@ -80,7 +80,7 @@ def build_training(
         UserError: this machine does not have such a device, or a value does not fit another.
     """
     check_combinations(module, data.shape, data.batch_size, cfg.trainer.compile)
-    trainer = _bare_trainer(section(cfg, "trainer"), module)
+    trainer = bare_trainer(section(cfg, "trainer"), module)
     position = ResumePosition(data.batch_size)
     first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
     data.position = position.position
@@ -113,7 +113,7 @@ def _early_callbacks(cfg: DictConfig) -> list[Callback]:
     ]
 
 
-def _bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
+def bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
     """Create the Trainer without callbacks and loggers, and set the process up for it."""
     check_manual_optimization(module, settings)
     # In deterministic mode torch fills each new tensor with NaN, to show who reads uninitialised memory.
