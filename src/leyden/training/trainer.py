@@ -109,7 +109,7 @@ def _early_callbacks(cfg: DictConfig) -> list[Callback]:
         StepSeed(cfg.seed),
         EarlyStopping(objective.metric, mode=objective.mode, **section(cfg, "early_stopping")),
         EpochStats(),
-        ProgressBar() if sys.stdout.isatty() else PlainProgress(objective.metric),
+        ProgressBar(objective.metric) if sys.stdout.isatty() else PlainProgress(objective.metric),
     ]
 
 
