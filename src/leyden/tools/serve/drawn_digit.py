@@ -26,18 +26,22 @@ class DrawingStyle:
     Args:
         side: side of the square image in pixels.
         box: the longer side of the digit in pixels.
+        centre: row and column of the centre of mass.
         pen: width of a stroke, as a fraction of the canvas.
     """
 
     side: int
     box: int
+    centre: float
     pen: float
 
 
-# MNIST (LeCun et al., 1998): a digit fits into 20x20 pixels, and its centre of mass is the centre of 28x28 pixels.
-MNIST_STYLE = DrawingStyle(side=28, box=20, pen=0.08)
+# MNIST (LeCun et al., 1998): a digit fits into 20x20 pixels, and its centre of mass is the pixel (14, 14).
+MNIST_STYLE = DrawingStyle(side=28, box=20, centre=14, pen=0.08)
 # scikit-learn's digits: 8x8 pixels without a margin, and thick strokes. The data set enlarges them to 28x28.
-DIGITS_STYLE = DrawingStyle(side=8, box=8, pen=0.15)
+DIGITS_STYLE = DrawingStyle(side=8, box=8, centre=3.5, pen=0.15)
+# Width of a stroke in composed images, in pixels, by their source.
+COMPOSED_PEN = {"mnist": 2.5, "digits": 4.0}
 
 
 def drawing_style(data: InMemoryData) -> DrawingStyle | None:
@@ -45,6 +49,13 @@ def drawing_style(data: InMemoryData) -> DrawingStyle | None:
     if tuple(data.shape) != DIGIT_SHAPE:
         return None
     return DIGITS_STYLE if isinstance(data, Digits) else MNIST_STYLE
+
+
+def pen(data: InMemoryData) -> float:
+    """Return the width of a stroke, as a fraction of the shorter side of the canvas."""
+    if isinstance(data, MultiDigitData):
+        return COMPOSED_PEN[data.source] / min(data.shape[1:])
+    return (drawing_style(data) or MNIST_STYLE).pen
 
 
 def can_draw(data: InMemoryData) -> bool:
@@ -85,17 +96,17 @@ def centred(canvas: NDArray[np.uint8], style: DrawingStyle) -> NDArray[np.uint8]
     height, width = (max(1, round(length * scale)) for length in cropped.shape)
     digit = np.asarray(Image.fromarray(cropped).resize((width, height), Image.Resampling.BOX))
     image = np.zeros((style.side, style.side), np.uint8)
-    top, left = (_start(digit.sum(axis, dtype=np.int64), style.side) for axis in (1, 0))
+    top, left = (_start(digit.sum(axis, dtype=np.int64), style) for axis in (1, 0))
     image[top : top + height, left : left + width] = digit
     return image
 
 
-def _start(mass: NDArray[np.int64], side: int) -> int:
-    """Return where to put a digit along an axis, so that its centre of mass is near the centre of `side` pixels.
+def _start(mass: NDArray[np.int64], style: DrawingStyle) -> int:
+    """Return where to put a digit along an axis, so that its centre of mass is at the centre, but all of it inside.
 
     Args:
         mass: sum of the pixels at each position of the digit.
-        side: length of the image.
+        style: the size of the image and its centre.
     """
-    centre = float((mass * (np.arange(len(mass)) + 0.5)).sum() / max(1, int(mass.sum())))
-    return min(max(round(side / 2 - centre), 0), side - len(mass))
+    centre = float((mass * np.arange(len(mass))).sum() / max(1, int(mass.sum())))
+    return min(max(round(style.centre - centre), 0), style.side - len(mass))

@@ -106,7 +106,7 @@ function showSeries(past, next) {
 
 function setUpDrawing() {
   const canvas = byId("canvas"), [, height, width] = info.shape;
-  const scale = 280 / Math.min(height, width);
+  const scale = Math.min(320 / Math.min(height, width), 560 / Math.max(height, width));
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(height * scale);
   const pen = canvas.getContext("2d");

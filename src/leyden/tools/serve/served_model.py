@@ -19,7 +19,7 @@ from leyden.modules.generative import GenerativeModule
 from leyden.modules.plots import grid
 from leyden.records.json_files import read_report
 from leyden.records.report import finite
-from leyden.tools.serve.drawn_digit import can_draw, drawing_style, prepare_drawing
+from leyden.tools.serve.drawn_digit import can_draw, pen, prepare_drawing
 from leyden.tools.serve.input_gradient import enlarged, overlay, saliency
 from leyden.tools.trained_model import TrainedModel
 
@@ -48,14 +48,14 @@ class ServedModel:
     def info(self) -> dict[str, Any]:
         """Return what a client needs to know: the task, the kind of input, class names, metrics."""
         model, data = self.model, self.model.data
-        style = drawing_style(data) if data.input_kind == "image" else None
+        draws = not self.generates and data.input_kind == "image" and can_draw(data)
         return {
             "name": str(model.config.name),
             "task": str(model.config.task["_target_"]).rpartition(".")[2],
             "input": None if self.generates else data.input_kind,
             "generates": self.generates,
-            "draws": not self.generates and data.input_kind == "image" and can_draw(data),
-            "pen": style.pen if style else 0.05,
+            "draws": draws,
+            "pen": pen(data) if draws else None,
             "shape": list(data.shape),
             "classes": list(model.classes) if model.classes else None,
             "features": list(data.columns()) if isinstance(data, TableData) else None,
