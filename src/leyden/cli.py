@@ -40,8 +40,9 @@ Examples
   python train.py -m 'optimizer.lr=tag(log, interval(1e-4, 1e-1))' sweep.n_trials=20 hydra.launcher.n_jobs=2
 
 Every key with its value:   python train.py [...] --cfg job
+What a key means:           python train.py [...] --help optimizer.lr
 Version:                    python train.py --version
-Tab completion:             eval "$(python train.py -sc install=bash)"   (or zsh, fish)
+Tab completion:             eval "$(leyden --completion bash)"   (or zsh; fish: leyden --completion fish | source)
 Watch the curves:           tensorboard --logdir logs
 Hydra's own options:        python train.py --hydra-help
 """
@@ -55,10 +56,15 @@ def main() -> None:
     """
     with exit_codes(), _quick_exit():
         exit_on_signals()
+        if sys.argv[1:2] in (["--completion"], ["--complete"]):
+            from leyden.config.completion import answer
+
+            print(answer(sys.argv[1:]), end="")
+            return
         arguments = quote_paths(sys.argv[1:])
         load_plugins(arguments)
-        if {"--help", "-h"} & set(arguments):
-            print(help_text(), end="")
+        if {"--help", "-h", "--help-key"} & set(arguments):
+            print(help_for(arguments), end="")
             return
         if "--version" in arguments:
             from leyden import __version__
@@ -130,6 +136,23 @@ def _hydra_main(cfg: DictConfig) -> Any:
         from leyden.run import run  # imports torch and Lightning, which takes seconds
 
         return run(config)
+
+
+def help_for(arguments: Sequence[str]) -> str:
+    """Return what ``--help`` prints, or ``--help KEY`` and ``--help-key KEY``.
+
+    Raises:
+        UserError: there is no such key.
+    """
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    keys = [word for word in words if "=" not in word]
+    if keys:
+        from leyden.config.key_help import key_help
+
+        return "\n".join(key_help(key, [word for word in words if "=" in word]) for key in keys)
+    if "--help-key" in arguments:
+        raise UserError("--help-key: needs a key, for example: --help-key optimizer.lr")
+    return help_text()
 
 
 def help_text() -> str:

@@ -169,7 +169,7 @@ def unknown_key(key: str, overrides: Iterable[str]) -> str:
     """Return the line for a key that does not exist. It names the nearest key that exists."""
     if key.startswith("trainer.") and (name := key.partition(".")[2]) in REPLACED:
         return f"{key}: cannot be set; {REPLACED[name]}"
-    keys = list(_keys(overrides))
+    keys = list(all_keys(overrides))
     parent, _, name = key.rpartition(".")
     siblings = [other.rpartition(".")[2] for other in keys if other.rpartition(".")[0] == parent]
     same_leaf = [other for other in keys if other.rpartition(".")[2] == name]
@@ -180,12 +180,17 @@ def unknown_key(key: str, overrides: Iterable[str]) -> str:
     return f"{key}: there is no such key{hint}{listing}"
 
 
-def _keys(overrides: Iterable[str]) -> Iterator[str]:
-    """Return every dotted key of the config that is composed with the valid group choices in `overrides`."""
+def with_choices(overrides: Iterable[str]) -> DictConfig:
+    """Return the unresolved config with the valid group choices in `overrides`. Its other overrides are ignored."""
     choices = groups()
     kept = []
     for override in overrides:
         group, _, choice = override.partition("=")
         if group in choices and choice in choices[group]:
             kept.append(override)
-    yield from dotted(OmegaConf.to_container(_compose(kept), resolve=False))
+    return _compose(kept)
+
+
+def all_keys(overrides: Iterable[str]) -> Iterator[str]:
+    """Return every dotted key of the config that is composed with the valid group choices in `overrides`."""
+    yield from dotted(OmegaConf.to_container(with_choices(overrides), resolve=False))

@@ -78,7 +78,7 @@ def config_errors(key: str, function: Callable[..., Any]) -> Iterator[None]:
         raise
     except (ValueError, OverflowError) as error:
         argument = str(error).partition(":")[0]
-        separator = "." if argument in _hints(function) else ": "
+        separator = "." if argument in argument_types(function) else ": "
         raise UserError(f"{key}{separator if key else ''}{error}") from error
 
 
@@ -126,7 +126,7 @@ def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], ke
     Raises:
         UserError: `target` does not have such an argument, or the value has the wrong type.
     """
-    hints = _hints(target)
+    hints = argument_types(target)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
     checked = {}
     for name, value in arguments.items():
@@ -140,7 +140,7 @@ def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], ke
     return checked
 
 
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+def argument_types(target: Callable[..., Any]) -> dict[str, Any]:
     """Return the annotated type of each argument of the target."""
     function = target.__init__ if inspect.isclass(target) else target
     parameters = inspect.signature(function).parameters

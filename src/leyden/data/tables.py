@@ -55,6 +55,10 @@ class TableData(InMemoryData):
         """Return the names of the features in their order, if they are known."""
         return self.features
 
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of the features, or ``feature 0``, ``feature 1``, … if they are not known."""
+        return self.feature_names() or tuple(f"feature {number}" for number in range(self.shape[0]))
+
     def encode(self, item: Any) -> Tensor:
         """Convert a row to float32 (F,), NaN where a value is missing.
 
@@ -62,7 +66,7 @@ class TableData(InMemoryData):
             item: a mapping of feature names to values, or a sequence of the values in the order of the features. A
                 value is a number; None and "" are missing.
         """
-        names = self.feature_names() or tuple(f"feature {number}" for number in range(self.shape[0]))
+        names = self.columns()
         if isinstance(item, Mapping):
             if missing := [name for name in names if name not in item]:
                 raise UserError(f"row: column {missing[0]} is missing; the columns are {', '.join(names)}")

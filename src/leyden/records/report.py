@@ -98,14 +98,15 @@ def device_name(device: torch.device) -> str:
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> None:
     """Write report.json. NaN and infinity, which JSON does not have, become null."""
-    write_text(folder / "report.json", json.dumps(_finite(report), indent=2, allow_nan=False) + "\n")
+    write_text(folder / "report.json", json.dumps(finite(report), indent=2, allow_nan=False) + "\n")
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return a copy of plain values with null instead of NaN and infinity."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

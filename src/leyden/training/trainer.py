@@ -82,7 +82,7 @@ def build_training(
         UserError: this machine does not have such a device, or a value does not fit another.
     """
     check_combinations(module, data.shape, data.batch_size, cfg.trainer.compile)
-    trainer = _bare_trainer(section(cfg, "trainer"), module)
+    trainer = bare_trainer(section(cfg, "trainer"), module)
     position = ResumePosition(data.batch_size)
     first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
     data.position = position.position
@@ -111,11 +111,11 @@ def _early_callbacks(cfg: DictConfig) -> list[Callback]:
         StepSeed(cfg.seed),
         EarlyStopping(objective.metric, mode=objective.mode, **section(cfg, "early_stopping")),
         EpochStats(),
-        ProgressBar() if sys.stdout.isatty() else PlainProgress(objective.metric),
+        ProgressBar(objective.metric) if sys.stdout.isatty() else PlainProgress(objective.metric),
     ]
 
 
-def _bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
+def bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
     """Create the Trainer without callbacks and loggers, and set the process up for it."""
     check_manual_optimization(module, settings)
     if settings["num_nodes"] > 1 and external_launcher() is None and "MASTER_ADDR" not in os.environ:

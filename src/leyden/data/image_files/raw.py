@@ -64,7 +64,7 @@ def _array(image: NDArray[Any], shape: Sequence[int], *, channels_first: bool) -
     """
     values = _channels_last(_uint8(image), channels_first=channels_first)  # (H, W, C)
     if values.shape == (*shape[1:], shape[0]):
-        return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
+        return torch.from_numpy(values.transpose(2, 0, 1).copy())
     return torch.from_numpy(fitted(Image.fromarray(values[..., 0] if values.shape[2] == 1 else values), shape).copy())
 
 
