@@ -13,12 +13,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from leyden.config.builders import build_data, build_module
+from leyden.config.hyperparameters import given_overrides
 from leyden.config.stored import stored_config
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
 from leyden.records.json_files import read_origin, read_report
-from leyden.records.loggers import TensorBoard
+from leyden.records.loggers import tensorboards
 from leyden.records.processes import end_with, is_first_process
 from leyden.records.report import write_origin
 from leyden.records.run_folder import FOLDER_VARIABLE, create, lock, new_path, parent, save_config, unlock
@@ -145,14 +146,14 @@ def _begin(
             create(folder)
             os.environ[FOLDER_VARIABLE] = str(folder)
         if not (folder / "origin.json").exists():
-            write_origin(folder, data.fingerprint())
+            write_origin(folder, data.fingerprint(), given_overrides())
         if not (folder / "config.yaml").exists():
             save_config(folder, cfg)
     announce("before the first step", folder)
     if cfg.trainer.compile:
         module.net.compile()
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoard) and not training.position.steps:
+    for logger in tensorboards(trainer.loggers):
+        if not training.position.steps:
             logger.log_text("config", f"```yaml\n{OmegaConf.to_yaml(cfg)}\n```")
     _announce(cfg, module, data, folder)
 

@@ -94,11 +94,12 @@ class Classifier(SupervisedModule):
         self.train_means.add(len(targets), loss, accuracy(logits, targets))
         return loss + self.l1 * l1_norm(self.net) if self.l1 else loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, labels = batch
-        logits = self(inputs)
+        logits: Tensor = self(inputs)
         self.eval_means.add(len(labels), self.loss(logits, labels))
         self.val_metrics.update(logits, labels)
+        return logits  # callbacks draw plots from it
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         inputs, labels = batch
@@ -117,6 +118,12 @@ class Classifier(SupervisedModule):
     def predictions(self, inputs: Tensor) -> list[Prediction]:
         ranks = [ranked(row, self.class_names) for row in self(inputs).float().softmax(1).tolist()]
         return [Prediction(*top[0], top) for top in ranks]
+
+    def class_probabilities(self, outputs: Tensor) -> Tensor:
+        return outputs.float().softmax(1)
+
+    def labels_of(self, targets: Tensor) -> list[str]:
+        return [self.class_names[number] for number in targets.tolist()]
 
     def _announce_absent(self, metrics: MetricCollection, split: str) -> None:
         """Print the classes that a split does not contain, once per split."""

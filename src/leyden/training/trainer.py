@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from omegaconf import DictConfig
 
 from leyden.config.builders import build_callbacks, build_loggers, section
@@ -32,8 +33,10 @@ from leyden.training.callbacks import (
 from leyden.training.checkpoints import Checkpoints
 from leyden.training.fast_loop import FastTrainer
 from leyden.training.image_logger import ImageLogger
+from leyden.training.step_curves import StepCurves
 from leyden.training.terminal import PlainProgress, ProgressBar
 from leyden.training.transfer import freeze_callbacks
+from leyden.training.validation_plots import ValidationPlots
 
 OWN_KEYS = ("compile", "matmul_precision")  # of the section trainer, which are no arguments of Lightning's Trainer
 
@@ -53,6 +56,7 @@ class Training:
     position: ResumePosition
     pruner: Pruner | None
     uses_fast_loop: bool = False
+    steps: int = 0  # of the whole training; `position` is that of the best checkpoint after the test
 
     @property
     def pruned(self) -> bool:
@@ -80,7 +84,7 @@ def build_training(
         UserError: this machine does not have such a device, or a value does not fit another.
     """
     check_combinations(module, data.shape, data.batch_size, cfg.trainer.compile)
-    trainer = _bare_trainer(section(cfg, "trainer"), module)
+    trainer = _bare_trainer(section(cfg, "trainer"), module, folder)
     position = ResumePosition(data.batch_size)
     first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
     data.position = position.position
@@ -91,7 +95,9 @@ def build_training(
         *trainer.callbacks,  # type: ignore[attr-defined]
         guard,
         position,
+        StepCurves(position),
         ImageLogger(folder, data, position),
+        ValidationPlots(data, position, checkpoints),
         *freeze_callbacks(module),
         *build_callbacks(section(cfg, "callbacks")),
         *([SameBuffers()] if trainer.world_size > 1 else []),
@@ -113,7 +119,7 @@ def _early_callbacks(cfg: DictConfig) -> list[Callback]:
     ]
 
 
-def _bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
+def _bare_trainer(settings: Mapping[str, Any], module: BaseModule, folder: Path) -> Trainer:
     """Create the Trainer without callbacks and loggers, and set the process up for it."""
     check_manual_optimization(module, settings)
     # In deterministic mode torch fills each new tensor with NaN, to show who reads uninitialised memory.
@@ -121,6 +127,7 @@ def _bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
     torch.set_float32_matmul_precision(settings["matmul_precision"])
     arguments = {name: value for name, value in settings.items() if name not in OWN_KEYS}
     arguments["gradient_clip_val"] = arguments["gradient_clip_val"] or None
+    arguments["profiler"] = _profiler(settings["profiler"], folder)
     try:
         trainer = FastTrainer(
             **arguments,
@@ -138,6 +145,19 @@ def _bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
         # Lightning makes torch look for a GPU driver's library at each step of the optimizer: 0.3 ms.
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     return trainer
+
+
+def _profiler(name: str | None, folder: Path) -> Profiler | None:
+    """Return a profiler that writes its tables into the run folder: ``fit-profile.txt`` and so on.
+
+    The one of PyTorch also writes a trace, ``*.pt.trace.json``, which https://ui.perfetto.dev shows.
+    """
+    if name is None:
+        return None
+    kinds: dict[str, type[Profiler]] = {
+        "simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler,
+    }  # fmt: skip
+    return kinds[name](dirpath=folder, filename="profile")
 
 
 def check_manual_optimization(module: BaseModule, settings: Mapping[str, Any]) -> None:
@@ -172,5 +192,7 @@ def silence_lightning() -> None:
     warnings.filterwarnings("ignore", ".*sync_dist=True.*")
     # Leyden's loader starts at the position of a callback; it has no state of its own.
     warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
+    # trainer.profiler=pytorch with a few steps, as with trainer=smoke.
+    warnings.filterwarnings("ignore", ".*Profiler default schedule will be overridden.*")
     # Metrics are logged once per epoch, on purpose.
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
