@@ -19,7 +19,7 @@ from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
 from leyden.records.json_files import read_origin, read_report
-from leyden.records.loggers import tensorboards
+from leyden.records.loggers import TensorBoard
 from leyden.records.processes import end_with, is_first_process
 from leyden.records.report import write_origin
 from leyden.records.run_folder import FOLDER_VARIABLE, create, lock, new_path, parent, save_config, unlock
@@ -30,6 +30,7 @@ from leyden.training.launcher import shared_folder
 from leyden.training.outcome import finish, test
 from leyden.training.resume import check_progress, check_same_data, is_done, last_good_checkpoint
 from leyden.training.signals import announce, restore_handlers
+from leyden.training.trackers import Tracker
 from leyden.training.trainer import Pruner, Training, build_training, check_limits, silence_lightning
 from leyden.training.transfer import initialise_weights
 
@@ -152,8 +153,10 @@ def _begin(
     announce("before the first step", folder)
     if cfg.trainer.compile:
         module.net.compile()
-    for logger in tensorboards(trainer.loggers):
-        if not training.position.steps:
+    for logger in trainer.loggers:
+        if isinstance(logger, Tracker):
+            logger.begin(cfg)
+        if isinstance(logger, TensorBoard) and not training.position.steps:
             logger.log_text("config", f"```yaml\n{OmegaConf.to_yaml(cfg)}\n```")
     _announce(cfg, module, data, folder)
 

@@ -53,7 +53,7 @@ def events(folder: Path) -> EventAccumulator:
 
 def test_no_chart_has_a_single_point_and_all_are_grouped_by_split(events: EventAccumulator) -> None:
     tags = events.Tags()["scalars"]
-    assert {tag.partition("/")[0] for tag in tags} == {"train", "val", "time"}
+    assert {tag.partition("/")[0] for tag in tags} == {"train", "val"}
     assert {tag: len(events.Scalars(tag)) for tag in tags if len(events.Scalars(tag)) < 3} == {}
 
 

@@ -41,7 +41,7 @@ def compose(*overrides: str) -> DictConfig:
     load_plugins(overrides)
     check_choices(overrides)
     try:
-        cfg = _compose(quote_paths(overrides))
+        cfg = compose_raw(quote_paths(overrides))
     except CompactHydraException as error:
         raise UserError(explain(error)) from error
     HydraConfig.instance().set_config(cfg)
@@ -101,7 +101,8 @@ def check_choices(overrides: Iterable[str]) -> None:
             raise UserError(f"{group}: got {got}, must be one of {', '.join(listed[group])}")
 
 
-def _compose(overrides: Sequence[str]) -> DictConfig:
+def compose_raw(overrides: Sequence[str]) -> DictConfig:
+    """Return the config with its interpolations and the sections of Hydra, unchecked."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra_compose("config", list(overrides), return_hydra_config=True)
 
@@ -177,4 +178,4 @@ def _keys(overrides: Iterable[str]) -> Iterator[str]:
         group, _, choice = override.partition("=")
         if group in choices and choice in choices[group]:
             kept.append(override)
-    yield from dotted(OmegaConf.to_container(_compose(kept), resolve=False))
+    yield from dotted(OmegaConf.to_container(compose_raw(kept), resolve=False))

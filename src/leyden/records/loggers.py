@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from leyden.errors import UserError
 from leyden.records.run_folder import one_line, write_text
 
+# TensorBoard groups its charts by what is before the first slash, and opens the first two groups: train and val.
+TIMES = {"time/images_per_second": "train/images_per_second", "time/train_seconds": "train/seconds"}
 MAX_EMBEDDINGS = 10_000  # images in the projector: more do not fit into its sprite
 
 
@@ -131,7 +133,7 @@ class TensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        curves = {name: value for name, value in metrics.items() if not _is_no_curve(name)}
+        curves = {TIMES.get(name, name): value for name, value in metrics.items() if not _is_no_curve(name)}
         if curves:
             with self.writing():
                 super().log_metrics(curves, step)

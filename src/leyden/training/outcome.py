@@ -18,6 +18,7 @@ from leyden.records.loggers import tensorboards
 from leyden.records.report import device_name, print_report, this_command, training_time, write_report
 from leyden.training.projector import write_projector
 from leyden.training.signals import announce, restore_handlers
+from leyden.training.trackers import Tracker
 from leyden.training.trainer import Training
 from leyden.training.validation_plots import best_curve
 
@@ -40,6 +41,8 @@ def finish(cfg: DictConfig, folder: Path, training: Training, data: InMemoryData
     report = _report(cfg, folder, training, data, seconds)
     _show_result(cfg, folder, training, data, report)
     for logger in training.trainer.loggers:
+        if isinstance(logger, Tracker):
+            logger.finish(cfg, report)
         logger.finalize("success")
     write_report(folder, report)
     print_report(report, folder)

@@ -100,8 +100,7 @@ def build_training(
         ValidationPlots(data, position, checkpoints),
         *freeze_callbacks(module),
         *build_callbacks(section(cfg, "callbacks")),
-        *([SameBuffers()] if trainer.world_size > 1 else []),
-        *([pruner] if pruner else []),
+        *_optional_callbacks(trainer, pruner),
         checkpoints,  # the last one: it saves what all others have done
     ]
     trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
@@ -117,6 +116,10 @@ def _early_callbacks(cfg: DictConfig) -> list[Callback]:
         EpochStats(),
         ProgressBar() if sys.stdout.isatty() else PlainProgress(objective.metric),
     ]
+
+
+def _optional_callbacks(trainer: Trainer, pruner: Pruner | None) -> list[Any]:
+    return [*([SameBuffers()] if trainer.world_size > 1 else []), *([pruner] if pruner else [])]
 
 
 def _bare_trainer(settings: Mapping[str, Any], module: BaseModule, folder: Path) -> Trainer:
