@@ -38,6 +38,11 @@ ADDED: Mapping[str, Any] = {
     "trainer.profiler": None,
     "trainer.matmul_precision": "highest",
 }
+# A key that only some data sets or tasks have → keys that they lack in run folders of earlier versions, with values.
+ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {
+    "data.flip": {"crop": 1.0, "rotate": 0.0, "jitter": 0.0, "randaugment": 0, "balanced": False},
+    "task.cutmix": {"class_weights": "none"},
+}
 
 
 def stored_config(folder: Path, overrides: Iterable[str] = ()) -> DictConfig:
@@ -89,6 +94,10 @@ def upgraded(cfg: DictConfig) -> DictConfig:
         section = cfg if not group else cfg.get(group)
         if isinstance(section, DictConfig) and name not in section:
             section[name] = value
+    for key, others in ADDED_NEXT_TO.items():
+        group = key.partition(".")[0]
+        if _has(cfg, key):
+            cfg[group] = {**others, **cfg[group]}
     OmegaConf.set_struct(cfg, True)
     return cfg
 
