@@ -95,9 +95,7 @@ def build_training(
         *trainer.callbacks,  # type: ignore[attr-defined]
         guard,
         position,
-        StepCurves(position),
-        ImageLogger(folder, data, position),
-        ValidationPlots(data, position, checkpoints),
+        *(StepCurves(position), ImageLogger(folder, data, position), ValidationPlots(data, position, checkpoints)),
         *freeze_callbacks(module),
         *build_callbacks(section(cfg, "callbacks")),
         *_optional_callbacks(trainer, pruner),
