@@ -59,7 +59,9 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Return tag → (step, value) of each point, as TensorBoard shows them."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    from leyden.records.loggers import TIMES
+
     events = EventAccumulator(str(folder))
     events.Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith("time/")]
+    tags = [tag for tag in events.Tags()["scalars"] if tag not in TIMES.values()]
     return {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in tags}

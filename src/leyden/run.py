@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from leyden.config.builders import build_data, build_module
+from leyden.config.hyperparameters import given_overrides
 from leyden.config.stored import stored_config
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
@@ -29,6 +30,7 @@ from leyden.training.launcher import shared_folder
 from leyden.training.outcome import finish, test
 from leyden.training.resume import check_progress, check_same_data, is_done, last_good_checkpoint
 from leyden.training.signals import announce, restore_handlers
+from leyden.training.trackers import Tracker
 from leyden.training.trainer import Pruner, Training, build_training, check_limits, silence_lightning
 from leyden.training.transfer import initialise_weights
 
@@ -145,13 +147,15 @@ def _begin(
             create(folder)
             os.environ[FOLDER_VARIABLE] = str(folder)
         if not (folder / "origin.json").exists():
-            write_origin(folder, data.fingerprint())
+            write_origin(folder, data.fingerprint(), given_overrides())
         if not (folder / "config.yaml").exists():
             save_config(folder, cfg)
     announce("before the first step", folder)
     if cfg.trainer.compile:
         module.net.compile()
     for logger in trainer.loggers:
+        if isinstance(logger, Tracker):
+            logger.begin(cfg)
         if isinstance(logger, TensorBoard) and not training.position.steps:
             logger.log_text("config", f"```yaml\n{OmegaConf.to_yaml(cfg)}\n```")
     _announce(cfg, module, data, folder)

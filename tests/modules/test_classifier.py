@@ -27,9 +27,9 @@ class FirstPixel(nn.Module):
         return 2.0 * one_hot(images[:, 0, 0, 0].round().long(), 3).float()
 
 
-def classifier(net: nn.Module | None = None, **arguments: float) -> Classifier:
+def classifier(net: nn.Module | None = None, **arguments: Any) -> Classifier:
     settings: dict[str, Any] = {"loss": "cross_entropy", "label_smoothing": 0.0, "gamma": 2.0, "l1": 0.0}
-    settings |= {"mixup": 0.0, "cutmix": 0.0, **arguments}
+    settings |= {"mixup": 0.0, "cutmix": 0.0, "class_weights": "none", **arguments}
     return Classifier(
         net=net or FirstPixel(),
         optimizer=partial(torch.optim.SGD, lr=0.1),
@@ -114,3 +114,45 @@ def test_absent_classes_are_named_in_the_report_and_in_one_line(
     assert trainer.callback_metrics["test/auroc"] == 1
     assert module.report()["absent_classes"] == ["cow"]
     assert capsys.readouterr().out.count("The test set has no samples of cow.") == 1
+
+
+class TestClassWeights:
+    COUNTS = (6, 3, 0)
+
+    def weighted(self, **arguments: Any) -> Classifier:
+        module = classifier(class_weights="balanced", **arguments)
+        module.use_facts(DataFacts(class_counts=self.COUNTS))
+        return module
+
+    def test_a_rare_class_weighs_more(self) -> None:
+        # N / (K n) with 9 samples of 2 classes; the third class has none
+        assert self.weighted().class_weights.tolist() == [0.75, 1.5, 0.0]
+
+    @pytest.mark.parametrize("loss", ["cross_entropy", "focal", "mse"])
+    def test_the_loss_is_the_mean_of_the_weighted_losses(self, loss: str) -> None:
+        module = self.weighted(loss=loss, label_smoothing=0.1)
+        logits, labels = torch.randn(5, 3), torch.tensor([0, 1, 1, 0, 0])
+        single = [module.loss(row[None], label[None]) for row, label in zip(logits, labels, strict=True)]
+        expected = sum(value * (0.75, 1.5)[label] for value, label in zip(single, labels.tolist(), strict=True)) / 5
+        torch.testing.assert_close(module.weighted_loss(logits, labels), expected)
+
+    def test_a_mixed_sample_has_the_mean_weight_of_its_classes(self) -> None:
+        module = self.weighted()
+        logits, mixed = torch.randn(1, 3), torch.tensor([[0.25, 0.75, 0.0]])
+        expected = module.loss(logits, mixed) * (0.25 * 0.75 + 0.75 * 1.5)
+        torch.testing.assert_close(module.weighted_loss(logits, mixed), expected)
+
+    def test_over_the_training_set_the_weights_have_the_mean_1(self) -> None:
+        labels = torch.tensor([0] * 6 + [1] * 3)
+        assert self.weighted().class_weights[labels].mean() == 1
+
+    def test_the_weights_are_no_part_of_a_checkpoint(self) -> None:
+        assert self.weighted().state_dict().keys() == classifier().state_dict().keys()
+
+    def test_only_the_training_is_weighted(self) -> None:
+        logits, labels = torch.randn(4, 3), torch.tensor([0, 1, 1, 0])
+        assert self.weighted().loss(logits, labels) == classifier().loss(logits, labels)
+
+    def test_data_without_counts_are_one_line(self) -> None:
+        with pytest.raises(UserError, match=r"^task\.class_weights: got balanced, but"):
+            classifier(class_weights="balanced").use_facts(DataFacts())

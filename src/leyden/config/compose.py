@@ -42,7 +42,7 @@ def compose(*overrides: str) -> DictConfig:
     load_plugins(overrides)
     check_choices(overrides)
     try:
-        cfg = _compose(quote_paths(overrides))
+        cfg = compose_raw(quote_paths(overrides))
     except CompactHydraException as error:
         raise UserError(explain(error)) from error
     HydraConfig.instance().set_config(cfg)
@@ -110,7 +110,8 @@ def check_choices(overrides: Iterable[str]) -> None:
                 raise UserError(f"{group}: got {got}, must be one of {', '.join(listed[group])}")
 
 
-def _compose(overrides: Sequence[str]) -> DictConfig:
+def compose_raw(overrides: Sequence[str]) -> DictConfig:
+    """Return the config with its interpolations and the sections of Hydra, unchecked."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra_compose("config", list(overrides), return_hydra_config=True)
 
@@ -188,7 +189,7 @@ def with_choices(overrides: Iterable[str]) -> DictConfig:
         group, _, choice = override.partition("=")
         if group in choices and choice in choices[group]:
             kept.append(override)
-    return _compose(kept)
+    return compose_raw(kept)
 
 
 def all_keys(overrides: Iterable[str]) -> Iterator[str]:

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from leyden.config.builders import LISTED_TRUSTED
-from leyden.config.compose import unknown_key
+from leyden.config.compose import compose_raw, groups, unknown_key
 from leyden.config.instantiate import locate
 from leyden.config.plugins import load_plugins
 from leyden.config.rules import LISTED, check_config, check_resumable
+from leyden.config.suggest import nearest
 from leyden.errors import UserError
 from leyden.records.run_folder import read_config
 
@@ -35,6 +37,11 @@ ADDED: Mapping[str, Any] = {
     "trainer.detect_anomaly": False,
     "trainer.profiler": None,
     "trainer.matmul_precision": "highest",
+}
+# A key that only some data sets or tasks have → keys that they lack in run folders of earlier versions, with values.
+ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {
+    "data.flip": {"crop": 1.0, "rotate": 0.0, "jitter": 0.0, "randaugment": 0, "balanced": False},
+    "task.cutmix": {"class_weights": "none"},
 }
 
 
@@ -87,6 +94,10 @@ def upgraded(cfg: DictConfig) -> DictConfig:
         section = cfg if not group else cfg.get(group)
         if isinstance(section, DictConfig) and name not in section:
             section[name] = value
+    for key, others in ADDED_NEXT_TO.items():
+        group = key.partition(".")[0]
+        if _has(cfg, key):
+            cfg[group] = {**others, **cfg[group]}
     OmegaConf.set_struct(cfg, True)
     return cfg
 
@@ -101,19 +112,58 @@ def apply(cfg: DictConfig, overrides: Iterable[str]) -> set[str]:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except OverrideParseException as error:
         raise UserError(f"{error.override}: cannot be read. Put the value in quotes: \"KEY='VALUE'\"") from error
-    check_resumable(item.key_or_group for item in parsed)
+    check_resumable(item.key_or_group for item in parsed if item.key_or_group not in LISTED)
     own = set()
     for item in parsed:
         key = item.key_or_group
         if item.is_sweep_override():
             raise UserError(f"{key}: cannot have several values when a run is resumed")
         group, _, rest = key.partition(".")
+        if key in LISTED:
+            OmegaConf.update(cfg, key, chosen(key, item.value()), merge=False)
+            own |= {f"{key}.{name}" for name in cfg[key]}
+            continue
         if group in LISTED:
-            own.add(f"{group}.{rest.partition('.')[0]}")
+            name, _, argument = rest.partition(".")
+            if argument in ("", "_target_"):
+                own.add(f"{group}.{name}")
+            if argument == "" or (argument == "_target_" and group == "logger"):
+                value = item.value() if argument == "" else _given(parsed, f"logger.{name}")
+                OmegaConf.update(cfg, f"{group}.{name}", value, merge=False, force_add=True)
+                continue
         elif not _has(cfg, key):
             raise UserError(unknown_key(key, ()))
         OmegaConf.update(cfg, key, item.value(), force_add=group in LISTED)
     return own
+
+
+def chosen(group: str, choices: Any) -> dict[str, Any]:
+    """Return the section ``logger`` or ``callbacks`` for one choice of the group, or for a list of them.
+
+    Raises:
+        UserError: there is no such choice.
+    """
+    names = choices if isinstance(choices, list) else [choices]
+    for name in names:
+        if name not in groups()[group]:
+            known = list(groups()[group])
+            there = f"{nearest(str(name), known)}; there are {', '.join(known)}"
+            raise UserError(f"{group}={name}: there is no such {group}{there}")
+    section = OmegaConf.to_container(compose_raw([f"{group}=[{','.join(names)}]"])[group], resolve=True)
+    assert isinstance(section, dict)
+    return {str(name): spec for name, spec in section.items()}
+
+
+def _given(parsed: Iterable[Override], key: str) -> dict[str, Any]:
+    """Return what the overrides set below `key`. A logger of a run folder keeps nothing of its own.
+
+    It sends data to an address, and the address must not come from the folder.
+    """
+    found = OmegaConf.create({})
+    for item in parsed:
+        if item.key_or_group.startswith(f"{key}."):
+            OmegaConf.update(found, item.key_or_group.removeprefix(f"{key}."), item.value(), force_add=True)
+    return {str(name): value for name, value in found.items()}
 
 
 def _has(cfg: DictConfig, key: str) -> bool:
@@ -121,6 +171,12 @@ def _has(cfg: DictConfig, key: str) -> bool:
     group, _, name = key.rpartition(".")
     section = OmegaConf.select(cfg, group) if group else cfg
     return isinstance(section, DictConfig) and name in section
+
+
+def _repeated(group: str, name: str, target: str) -> str:
+    """Return the override that chooses an object of a run folder again."""
+    is_choice = target.startswith("leyden.") and name in groups()[group]
+    return f"{group}={name}" if is_choice else f"+{group}.{name}._target_={target}"
 
 
 def _check_stored_object(folder: Path, group: str, name: str, spec: Any) -> None:
@@ -131,5 +187,5 @@ def _check_stored_object(folder: Path, group: str, name: str, spec: Any) -> None
     except UserError as error:
         raise UserError(
             f"{group}.{name}: the run in {folder} uses {target!r}. A run folder cannot add it by itself. "
-            f"If you trust it, repeat it on the command line: +{group}.{name}._target_={target}"
+            f"If you trust it, repeat it on the command line: {_repeated(group, name, str(target))}"
         ) from error

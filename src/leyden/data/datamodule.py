@@ -34,6 +34,7 @@ class DataFacts:
         scaling: statistics fitted on the training split. Tables and series only.
         classes_in: targets → which classes each sample shows, int64 (B, num_classes), 0 or 1. Images only.
         classes: the names of the classes.
+        class_counts: number of training samples of each class. Images with one class each only.
     """
 
     mean: tuple[float, ...] | None = None
@@ -41,6 +42,7 @@ class DataFacts:
     scaling: Scaling | None = None
     classes_in: Callable[[Tensor], Tensor] | None = None
     classes: tuple[str, ...] | None = None
+    class_counts: tuple[int, ...] | None = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -175,6 +177,10 @@ class InMemoryData(LightningDataModule, ABC):
         """Return the function that is applied to the inputs of every batch. By default it changes nothing."""
         return torch.nn.Identity()
 
+    def balance(self, targets: Tensor) -> Tensor | None:
+        """Return the class of each training sample, int64 (N,), if all classes are to be sampled equally often."""
+        return None
+
     def augmentation(self, inputs: Tensor, targets: Tensor) -> Augment | None:
         """Return the function that draws a training batch at random, or None to use the samples unchanged."""
         return None
@@ -255,6 +261,7 @@ class InMemoryData(LightningDataModule, ABC):
             rank=self._rank,
             world=self._world,
             position=self.position,
+            balance=self.balance(targets),
         )
 
     def val_dataloader(self) -> EvalLoader:

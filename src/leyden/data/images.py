@@ -18,6 +18,7 @@ from leyden.data.download import Published, md5
 from leyden.data.file_access import check_regular, read_bytes
 from leyden.data.image_files.raw import pixels
 from leyden.data.loaders import Augment, Batch, Normalise, ShiftAndFlip
+from leyden.data.photo_augment import MAX_MAGNITUDE, PhotoAugment, PhotoChanges
 from leyden.errors import UserError
 
 
@@ -34,6 +35,12 @@ class ImageData(InMemoryData):
         std: standard deviation of each channel, on the same scale. null: measured on the training split.
         shift: augmentation, largest random translation in pixels.
         flip: augmentation, whether to mirror images left to right at random.
+        crop: augmentation, smallest fraction of the area that a random crop keeps; 1: no crops.
+        rotate: augmentation, largest angle of a random rotation in degrees.
+        jitter: augmentation, largest relative change of brightness, contrast and saturation, 0 to 1. The hue turns by
+            up to a quarter of it.
+        randaugment: augmentation, magnitude of two random operations per image (RandAugment), 0 to 30; 0: none.
+        balanced: whether all classes are sampled equally often in an epoch.
         exclude_class: label that is removed from training and validation but not from the test, for anomaly detection.
         verify: whether a file with another checksum than the published one is an error. Otherwise it is a warning.
         download: whether missing files may be downloaded.
@@ -49,6 +56,11 @@ class ImageData(InMemoryData):
     std: Sequence[float] | None
     shift: int
     flip: bool
+    crop: float
+    rotate: float
+    jitter: float
+    randaugment: int
+    balanced: bool
     exclude_class: int | None
     verify: bool
     download: bool
@@ -63,6 +75,15 @@ class ImageData(InMemoryData):
             self.exclude_class is None or 0 <= self.exclude_class < self.num_classes,
             f"exclude_class: got {self.exclude_class}, must be between 0 and {self.num_classes - 1}",
         )
+        check(0 < self.crop <= 1, f"crop: got {self.crop}, must be above 0 and at most 1 (1: no crops)")
+        check(0 <= self.rotate <= 180, f"rotate: got {self.rotate}, must be between 0 and 180 degrees")
+        check(0 <= self.jitter <= 1, f"jitter: got {self.jitter}, must be between 0 and 1")
+        check(
+            0 <= self.randaugment <= MAX_MAGNITUDE,
+            f"randaugment: got {self.randaugment}, must be between 0 and {MAX_MAGNITUDE}",
+        )
+        colour = self.shape[0] in (1, 3) or not (self.jitter or self.randaugment)
+        check(colour, f"jitter: jitter and randaugment need 1 or 3 channels, not {self.shape[0]}; set both to 0")
         super().__post_init__()
         self._digests: dict[Path, str] = {}  # MD5 of the files that were read
         self._reported: set[Path] = set()  # files whose checksum is not the published one
@@ -96,7 +117,10 @@ class ImageData(InMemoryData):
 
     def facts(self) -> DataFacts:
         mean, std = self.statistics
-        return DataFacts(mean=tuple(mean), std=tuple(std), classes_in=self.classes_in, classes=self.class_names())
+        counts = None
+        if self.train is not None:
+            counts = tuple(torch.bincount(self.train[1].cpu(), minlength=self.num_classes).tolist())
+        return DataFacts(tuple(mean), tuple(std), None, self.classes_in, self.class_names(), counts)
 
     def class_names(self) -> tuple[str, ...] | None:
         return self.names if self.names and len(self.names) == self.num_classes else None
@@ -219,7 +243,13 @@ class ImageData(InMemoryData):
     def strata(self, targets: Tensor) -> Tensor:
         return targets
 
+    def balance(self, targets: Tensor) -> Tensor | None:
+        return targets if self.balanced else None
+
     def augmentation(self, inputs: Tensor, targets: Tensor) -> Augment | None:
+        changes = PhotoChanges(self.crop, self.rotate, self.jitter, self.randaugment)
+        if changes.any:
+            return PhotoAugment(inputs, targets, self.shift, self.flip, changes)
         if not self.shift and not self.flip:
             return None
         return ShiftAndFlip(inputs, targets, self.shift, self.flip)

@@ -125,6 +125,7 @@ class TrainLoader:
         rank: number of this process.
         world: number of processes.
         position: called when an iteration starts; returns (epoch, samples of it that all processes have used).
+        balance: int64 (N,), a class for each sample; each class then fills the same number of places of an epoch.
 
     Yields:
         transformed inputs (B, ...), targets (B, ...)
@@ -142,7 +143,9 @@ class TrainLoader:
         rank: int = 0,
         world: int = 1,
         position: Callable[[], tuple[int, int]] = start_of_training,
+        balance: Tensor | None = None,
     ) -> None:
+        self.balance = balance if balance is None else balance.cpu()
         # The inputs themselves are not kept: an augmentation may hold them in another form.
         self.targets, self.batch_size, self.transform = targets, batch_size, transform
         self.augment = augment or Unchanged(inputs, targets)
@@ -154,7 +157,7 @@ class TrainLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, samples_done = self.position()
-        shard = self._shard(torch.randperm(len(self.targets), generator=generator(self.seed, "order", epoch)))
+        shard = self._shard(self._order(generator(self.seed, "order", epoch)))
         # All random numbers of the epoch are drawn and copied to the device here: a copy in a step would block it.
         rng = generator(self.seed, "augment", epoch)
         draws = [self._shard(numbers) for numbers in self.augment.draw(len(self.targets), rng)]
@@ -163,9 +166,38 @@ class TrainLoader:
             inputs, targets = self.augment(shard[batch], *(numbers[batch] for numbers in draws))
             yield self.transform(inputs), targets
 
+    def _order(self, rng: torch.Generator) -> Tensor:
+        """Return the samples of an epoch, int64 (N,), on the CPU."""
+        if self.balance is None:
+            return torch.randperm(len(self.targets), generator=rng)
+        return balanced_order(self.balance, rng)
+
     def _shard(self, values: Tensor) -> Tensor:
         """Return the shard of this process on the training device: every `world`-th value. Shards have equal sizes."""
         return values[: len(values) - len(values) % self.world][self.rank :: self.world].to(self.targets.device)
+
+
+def balanced_order(classes: Tensor, rng: torch.Generator) -> Tensor:
+    """Return N samples in random order, the same number of each class (±1).
+
+    A class with too few samples repeats all of them equally often (±1); of one with too many, some are left out.
+
+    Args:
+        classes: int64 (N,)
+        rng: draws the samples.
+    """
+    present = torch.bincount(classes).nonzero().flatten()
+    full, rest = divmod(len(classes), len(present))
+    extra = torch.randperm(len(present), generator=rng) < rest  # these classes get one sample more
+    chosen = []
+    for label, is_extra in zip(present.tolist(), extra.tolist(), strict=True):
+        members = (classes == label).nonzero().flatten()
+        num = full + is_extra
+        rounds = [torch.randperm(len(members), generator=rng) for _ in range(-(-num // len(members)))]
+        if rounds:
+            chosen.append(members[torch.cat(rounds)[:num]])
+    order = torch.cat(chosen)
+    return order[torch.randperm(len(order), generator=rng)]
 
 
 class EvalLoader:

@@ -50,7 +50,7 @@ class EpochMeanAccumulator:
         Returns:
             Prefixed name → mean, (), float32 on the CPU. It does not depend on the order of the summation.
         """
-        total = self.state(module).sum(0)
+        total = self.totals(module)
         self.sums, self.num_samples = [0.0] * len(self.names), 0
         return {f"{prefix}{name}": (total[i] / total[-1]).float() for i, name in enumerate(self.names)}
 
@@ -67,6 +67,10 @@ class EpochMeanAccumulator:
         rows = module.all_gather(row.to(module.device))
         assert isinstance(rows, Tensor)
         return rows.flatten(0, 1).cpu()
+
+    def totals(self, module: LightningModule) -> Tensor:
+        """Return the sums and the number of samples over all processes, float64 (quantities + 1,) on the CPU."""
+        return self.state(module).sum(0)
 
     def load_state(self, module: LightningModule, rows: Tensor) -> None:
         """Restore the sums that `state` returned. None is lost if the number of processes has changed."""

@@ -29,6 +29,9 @@ class BaseModule(LightningModule):
     # Names of the metrics that the task logs for ``val``. The objective must be one of them; empty: any name.
     validation_metrics: tuple[str, ...] = ()
 
+    # Names of the classes, in the order of their labels. Empty: the task has none.
+    class_names: Sequence[str] = ()
+
     def __init__(
         self,
         net: nn.Module,
@@ -73,6 +76,17 @@ class BaseModule(LightningModule):
     def images(self) -> dict[str, Tensor]:
         """Return plots of the last validation by name, float (C, H, W), 0 to 1. Called on the first process."""
         return {}
+
+    def class_probabilities(self, outputs: Tensor) -> Tensor | None:
+        """Convert what `validation_step` returns to the probability of each class, (B, num_classes), for plots.
+
+        By default there are no classes: the result is None.
+        """
+        return None
+
+    def labels_of(self, targets: Tensor) -> list[str] | None:
+        """Return the label of each sample as text, for plots. By default the samples have none."""
+        return None
 
     def on_train_epoch_end(self) -> None:
         self.log_dict(self.train_means.means(self, "train/"), prog_bar=True)

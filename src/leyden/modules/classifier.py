@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from leyden.data.datamodule import DataFacts
 from leyden.data.loaders import Batch
+from leyden.errors import UserError
 from leyden.metrics.classification import ClassMetrics
-from leyden.modules.losses import ClassLoss, class_loss, l1_norm
+from leyden.modules.losses import ClassLoss, class_loss, class_probabilities, l1_norm, sample_losses
 from leyden.modules.mixing import check_alpha, mix
 from leyden.modules.predictions import Prediction, ranked
 from leyden.modules.supervised import SupervisedModule
@@ -37,10 +39,15 @@ class Classifier(SupervisedModule):
         l1: penalty for each unit of absolute weight (Tibshirani, 1996), at least 0; biases and norms are left out.
         mixup, cutmix: parameter alpha of each method of mixing training samples, see `leyden.modules.mixing`. 0 turns
             the method off; other values must be between 0.01 and 1000.
+        class_weights: none, or balanced: in the training, the loss of a sample is multiplied by N / (K n), where N is
+            the number of training samples, K that of the classes that they show, and n that of its own class. So all
+            classes have the same weight. Losses of validation and test are not weighted.
 
     Raises:
         ValueError: a number is out of its range.
     """
+
+    class_weights: Tensor
 
     validation_metrics = ("loss", "acc", "precision", "recall", "f1", "auroc")
 
@@ -57,6 +64,7 @@ class Classifier(SupervisedModule):
         l1: float,
         mixup: float,
         cutmix: float,
+        class_weights: Literal["none", "balanced"],
     ) -> None:
         if num_classes < 2:
             raise ValueError(f"num_classes: got {num_classes}, must be at least 2")
@@ -71,11 +79,17 @@ class Classifier(SupervisedModule):
         super().__init__(net, optimizer, scheduler, objective, metrics, ("loss", "acc"))
         self.num_classes, self.loss_name, self.gamma = num_classes, loss, gamma
         self.label_smoothing, self.l1, self.mixup, self.cutmix = label_smoothing, l1, mixup, cutmix
+        self.is_weighted = class_weights == "balanced"
+        self.register_buffer("class_weights", torch.ones(num_classes), persistent=False)  # `use_facts` computes it
         self.class_names = [f"class {number}" for number in range(num_classes)]
         self.announced: set[str] = set()  # splits whose absent classes were printed
 
     def use_facts(self, facts: DataFacts) -> None:
         self.use_classes(facts.classes)
+        if self.is_weighted:
+            if facts.class_counts is None:
+                raise UserError("task.class_weights: got balanced, but this data set does not count its classes")
+            self.class_weights.copy_(balanced_weights(torch.tensor(facts.class_counts)))
 
     def use_classes(self, classes: Sequence[str] | None) -> None:
         if classes is not None:
@@ -85,20 +99,27 @@ class Classifier(SupervisedModule):
         """Return the mean loss of a batch, (), without the `l1` penalty."""
         return class_loss(logits, targets, self.loss_name, self.label_smoothing, self.gamma)
 
+    def weighted_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean of the weighted losses of a batch, ()."""
+        losses = sample_losses(logits, targets, self.loss_name, self.label_smoothing, self.gamma)
+        fractions = class_probabilities(targets, self.num_classes)  # (B, K); mixed samples have two classes
+        return (losses * (fractions.to(self.class_weights.dtype) @ self.class_weights)).mean()
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if self.mixup or self.cutmix:
             batch = mix(batch, self.num_classes, self.mixup, self.cutmix)
         inputs, targets = batch
         logits = self(inputs)  # (B, K)
-        loss = self.loss(logits, targets)
+        loss = self.weighted_loss(logits, targets) if self.is_weighted else self.loss(logits, targets)
         self.train_means.add(len(targets), loss, accuracy(logits, targets))
         return loss + self.l1 * l1_norm(self.net) if self.l1 else loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, labels = batch
-        logits = self(inputs)
+        logits: Tensor = self(inputs)
         self.eval_means.add(len(labels), self.loss(logits, labels))
         self.val_metrics.update(logits, labels)
+        return logits  # callbacks draw plots from it
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         inputs, labels = batch
@@ -118,6 +139,12 @@ class Classifier(SupervisedModule):
         ranks = [ranked(row, self.class_names) for row in self(inputs).float().softmax(1).tolist()]
         return [Prediction(*top[0], top) for top in ranks]
 
+    def class_probabilities(self, outputs: Tensor) -> Tensor:
+        return outputs.float().softmax(1)
+
+    def labels_of(self, targets: Tensor) -> list[str]:
+        return [self.class_names[number] for number in targets.tolist()]
+
     def _announce_absent(self, metrics: MetricCollection, split: str) -> None:
         """Print the classes that a split does not contain, once per split."""
         absent = self._absent(class_metrics(metrics))
@@ -133,6 +160,12 @@ class Classifier(SupervisedModule):
         tested = class_metrics(self.test_metrics)
         assert tested.confusion is not None
         return {"confusion": tested.confusion.tolist(), "absent_classes": self._absent(tested)}
+
+
+def balanced_weights(counts: Tensor) -> Tensor:
+    """Return the weight of each class, (K,), from its number of samples, int64 (K,); 0 for a class without samples."""
+    present = counts > 0
+    return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)
 
 
 def class_metrics(metrics: MetricCollection) -> ClassMetrics:

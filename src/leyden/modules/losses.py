@@ -33,13 +33,20 @@ def class_loss(logits: Tensor, targets: Tensor, loss: ClassLoss, label_smoothing
     """
     if loss == "cross_entropy":
         return cross_entropy(logits, targets, label_smoothing=label_smoothing)
+    return sample_losses(logits, targets, loss, label_smoothing, gamma).mean()
+
+
+def sample_losses(logits: Tensor, targets: Tensor, loss: ClassLoss, label_smoothing: float, gamma: float) -> Tensor:
+    """Return the loss of each sample, (B,). The arguments are those of `class_loss`, which returns the mean."""
+    if loss == "cross_entropy":
+        return cross_entropy(logits, targets, label_smoothing=label_smoothing, reduction="none")
     probabilities = class_probabilities(targets, logits.shape[1])
     probabilities = probabilities * (1 - label_smoothing) + label_smoothing / logits.shape[1]  # (B, K)
     if loss == "mse":
-        return (logits.float().softmax(1) - probabilities).square().sum(1).mean()
+        return (logits.float().softmax(1) - probabilities).square().sum(1)
     log_p = logits.float().log_softmax(1)  # (B, K)
     weight = log_p.expm1().neg().clamp_min(1e-12) ** gamma  # (B, K); the clamp avoids an infinite slope at 0
-    return -(probabilities * weight * log_p).sum(1).mean()
+    return -(probabilities * weight * log_p).sum(1)
 
 
 def class_probabilities(targets: Tensor, num_classes: int) -> Tensor:

@@ -84,17 +84,25 @@ class Multilabel(SupervisedModule):
             for row, values in zip(chosen, probabilities.float().tolist(), strict=True)
         ]
 
+    def class_probabilities(self, outputs: Tensor) -> Tensor:
+        return outputs.float().sigmoid()
+
+    def labels_of(self, targets: Tensor) -> list[str]:
+        rows = targets.tolist()
+        return [", ".join(name for name, on in zip(self.class_names, row, strict=True) if on) for row in rows]
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, targets = batch
         loss = self.loss(self(inputs), targets)
         self.train_means.add(len(targets), loss)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, targets = batch
-        logits = self(inputs)
+        logits: Tensor = self(inputs)
         self.eval_means.add(len(targets), self.loss(logits, targets))
         self.val_metrics.update(logits, targets)
+        return logits  # callbacks draw plots from it
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         inputs, targets = batch

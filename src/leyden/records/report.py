@@ -6,7 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,18 @@ PACKAGES = ("leyden", "torch", "lightning", "torchmetrics", "torchvision", "hydr
 MAX_UNTRACKED_BYTES = 1_000_000  # of a file; larger ones are named without their content
 
 
-def write_origin(folder: Path, fingerprint: str = "") -> None:
+def write_origin(folder: Path, fingerprint: str = "", overrides: Sequence[str] = ()) -> None:
     """Write origin.json with command, versions, git commit and data. Write uncommitted.diff if the code was changed.
 
     Args:
         folder: the run folder.
         fingerprint: hash of the data, see `leyden.data.datamodule.InMemoryData.fingerprint`.
+        overrides: ``key=value`` that the run began with.
     """
     commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     origin = {
         "command": this_command(),
+        "overrides": list(overrides),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         # None: unknown, for example if the clone belongs to another user, which git refuses to read.
         "git": {

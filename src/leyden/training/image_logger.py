@@ -11,7 +11,7 @@ from torchvision.utils import make_grid
 
 from leyden.data.datamodule import InMemoryData
 from leyden.modules.base import BaseModule
-from leyden.records.loggers import TensorBoard
+from leyden.records.loggers import tensorboards
 from leyden.records.run_folder import writing
 from leyden.training.callbacks import ResumePosition
 
@@ -33,7 +33,7 @@ class ImageLogger(Callback):
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         facts = self.data.facts()
-        if trainer.global_step or facts.mean is None or facts.std is None or not _tensorboards(trainer):
+        if trainer.global_step or facts.mean is None or facts.std is None or not tensorboards(trainer.loggers):
             return
         images = next(iter(self.data.train_dataloader()))[0][:NUM_IMAGES].cpu()
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (facts.mean, facts.std))
@@ -49,12 +49,8 @@ class ImageLogger(Callback):
             _show(trainer, name, image, self.position.steps - 1)
 
 
-def _tensorboards(trainer: Trainer) -> list[TensorBoard]:
-    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoard)]
-
-
 def _show(trainer: Trainer, name: str, image: Tensor, step: int) -> None:
-    for logger in _tensorboards(trainer):
+    for logger in tensorboards(trainer.loggers):
         logger.log_image(name, image, step)
 
 

@@ -1,28 +1,33 @@
 """The end of a run: the test of its best checkpoint, and its report."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from leyden.config.builders import section
+from leyden.config.hyperparameters import set_hyperparameters
 from leyden.data.datamodule import InMemoryData
 from leyden.modules.base import BaseModule
 from leyden.modules.determinism import nondeterministic_kernels
 from leyden.records import run_folder
 from leyden.records.json_files import read_origin
-from leyden.records.loggers import TensorBoard
+from leyden.records.loggers import tensorboards
 from leyden.records.report import device_name, print_report, this_command, training_time, write_report
+from leyden.training.projector import write_projector
 from leyden.training.signals import announce, restore_handlers
+from leyden.training.trackers import Tracker
 from leyden.training.trainer import Training
+from leyden.training.validation_plots import best_curve
 
 
 def test(training: Training, module: BaseModule, data: InMemoryData, folder: Path, cfg: DictConfig) -> None:
     """Test the best checkpoint, once. If the run has not been validated yet, it is validated first."""
     announce("after the training", folder)
     restore_handlers()
-    trainer = training.trainer
+    trainer, training.steps = training.trainer, training.position.steps
     if training.checkpoints.best_epoch < 0:
         trainer.validate(module, datamodule=data, verbose=False)
     if not training.pruned and cfg.trainer.limit_test_batches:
@@ -34,12 +39,33 @@ def test(training: Training, module: BaseModule, data: InMemoryData, folder: Pat
 def finish(cfg: DictConfig, folder: Path, training: Training, data: InMemoryData, seconds: float) -> None:
     """Write report.json and print it."""
     report = _report(cfg, folder, training, data, seconds)
+    _show_result(cfg, folder, training, data, report)
     for logger in training.trainer.loggers:
-        if isinstance(logger, TensorBoard):
-            logger.log_result(cast(Any, OmegaConf.to_container(cfg)), report["metrics"], training.trainer.global_step)
+        if isinstance(logger, Tracker):
+            logger.finish(cfg, report)
         logger.finalize("success")
     write_report(folder, report)
     print_report(report, folder)
+
+
+def _show_result(
+    cfg: DictConfig, folder: Path, training: Training, data: InMemoryData, report: Mapping[str, Any]
+) -> None:
+    """Show the result in TensorBoard: the settings with the metrics, and the projector."""
+    objective, overrides = report["objective"], report.get("overrides")
+    settings = set_hyperparameters(cfg, filter(_is_text, overrides) if isinstance(overrides, list) else ())
+    best = {best_curve(objective["metric"]): objective["best"]}
+    tested = {name: value for name, value in report["metrics"].items() if name.startswith("test/")}
+    module = cast(BaseModule, training.trainer.lightning_module)
+    for logger in tensorboards(training.trainer.loggers):
+        logger.log_result(settings, best, tested, training.steps)
+        if logger.embeddings and not training.pruned:
+            device = training.trainer.strategy.root_device
+            write_projector(folder, module, data, logger.embeddings, device)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _report(cfg: DictConfig, folder: Path, training: Training, data: InMemoryData, seconds: float) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from omegaconf import DictConfig
 
 from leyden.config.builders import build_callbacks, build_loggers, section
@@ -33,8 +34,10 @@ from leyden.training.checkpoints import Checkpoints
 from leyden.training.fast_loop import FastTrainer
 from leyden.training.image_logger import ImageLogger
 from leyden.training.launcher import external_launcher
+from leyden.training.step_curves import StepCurves
 from leyden.training.terminal import PlainProgress, ProgressBar
 from leyden.training.transfer import freeze_callbacks
+from leyden.training.validation_plots import ValidationPlots
 
 PROCESSES_PER_CORE = 4
 OWN_KEYS = ("compile", "matmul_precision")  # of the section trainer, which are no arguments of Lightning's Trainer
@@ -55,6 +58,7 @@ class Training:
     position: ResumePosition
     pruner: Pruner | None
     uses_fast_loop: bool = False
+    steps: int = 0  # of the whole training; `position` is that of the best checkpoint after the test
 
     @property
     def pruned(self) -> bool:
@@ -82,7 +86,8 @@ def build_training(
         UserError: this machine does not have such a device, or a value does not fit another.
     """
     check_combinations(module, data.shape, data.batch_size, cfg.trainer.compile)
-    trainer = bare_trainer(section(cfg, "trainer"), module)
+    profiler = build_profiler(cfg.trainer.profiler, folder)
+    trainer = bare_trainer(section(cfg, "trainer"), module, profiler)
     position = ResumePosition(data.batch_size)
     first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
     data.position = position.position
@@ -93,11 +98,10 @@ def build_training(
         *trainer.callbacks,  # type: ignore[attr-defined]
         guard,
         position,
-        ImageLogger(folder, data, position),
+        *(StepCurves(position), ImageLogger(folder, data, position), ValidationPlots(data, position, checkpoints)),
         *freeze_callbacks(module),
         *build_callbacks(section(cfg, "callbacks")),
-        *([SameBuffers()] if trainer.world_size > 1 else []),
-        *([pruner] if pruner else []),
+        *_optional_callbacks(trainer, pruner),
         checkpoints,  # the last one: it saves what all others have done
     ]
     trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
@@ -115,7 +119,11 @@ def _early_callbacks(cfg: DictConfig) -> list[Callback]:
     ]
 
 
-def bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
+def _optional_callbacks(trainer: Trainer, pruner: Pruner | None) -> list[Any]:
+    return [*([SameBuffers()] if trainer.world_size > 1 else []), *([pruner] if pruner else [])]
+
+
+def bare_trainer(settings: Mapping[str, Any], module: BaseModule, profiler: Profiler | None = None) -> Trainer:
     """Create the Trainer without callbacks and loggers, and set the process up for it."""
     check_manual_optimization(module, settings)
     if settings["num_nodes"] > 1 and external_launcher() is None and "MASTER_ADDR" not in os.environ:
@@ -129,6 +137,7 @@ def bare_trainer(settings: Mapping[str, Any], module: BaseModule) -> Trainer:
     torch.set_float32_matmul_precision(settings["matmul_precision"])
     arguments = {name: value for name, value in settings.items() if name not in OWN_KEYS}
     arguments["gradient_clip_val"] = arguments["gradient_clip_val"] or None
+    arguments["profiler"] = profiler
     try:
         trainer = FastTrainer(
             **arguments,
@@ -157,6 +166,19 @@ def check_cpu_processes(number: int) -> None:
             f"trainer.devices: got {number} processes, but this machine has {cores} CPU cores and no GPU was chosen; "
             f"use at most {PROCESSES_PER_CORE * cores}"
         )
+
+
+def build_profiler(name: str | None, folder: Path) -> Profiler | None:
+    """Return a profiler that writes its tables into the run folder: ``fit-profile.txt`` and so on.
+
+    The one of PyTorch also writes a trace, ``*.pt.trace.json``, which https://ui.perfetto.dev shows.
+    """
+    if name is None:
+        return None
+    kinds: dict[str, type[Profiler]] = {
+        "simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler,
+    }  # fmt: skip
+    return kinds[name](dirpath=folder, filename="profile")
 
 
 def check_manual_optimization(module: BaseModule, settings: Mapping[str, Any]) -> None:
@@ -204,5 +226,7 @@ def silence_lightning() -> None:
     warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
     # A plateau schedule in a run that `trainer.max_steps` ends before its first validation.
     warnings.filterwarnings("ignore", ".*is not available but strict is set to `False`.*")
+    # trainer.profiler=pytorch with a few steps, as with trainer=smoke.
+    warnings.filterwarnings("ignore", ".*Profiler default schedule will be overridden.*")
     # Metrics are logged once per epoch, on purpose.
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")

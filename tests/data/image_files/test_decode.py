@@ -1,6 +1,7 @@
 """Images in many formats; the decoded pixels are compared one by one."""
 
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leyden.data.image_files.decode import decode, decode_all
+from leyden.data.image_files import raw
+from leyden.data.image_files.decode import decode, decode_all, is_heic
 from leyden.data.image_files.listing import ImageFile
 from leyden.errors import UserError
 from tests.data.building import pixels, save
@@ -132,3 +134,36 @@ class TestHostileImages:
         files = [ImageFile("a.png", 0, 1, 0)] * 1000
         with pytest.raises(UserError, match=r"data.shape: got .*, 1,000 images of this size need 3,000,000.0 GB of"):
             decode_all(files, (3, 1_000_000, 1_000_000))
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+
+
+class TestHEIC:
+    def test_without_a_reader_it_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)  # importing it then raises an ImportError
+        with pytest.raises(ValueError, match=r'^HEIC, which needs pillow-heif: pip install -e "\.\[heic\]"$'):
+            decode(HEIC, (3, 8, 8))
+
+    def test_a_folder_names_the_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        (tmp_path / "photo.heic").write_bytes(HEIC)
+        with pytest.raises(UserError, match=r"^image: cannot read .*photo\.heic \(HEIC, which needs pillow-heif"):
+            raw.pixels(tmp_path / "photo.heic", (3, 8, 8))
+
+    def test_its_pixels(self, tmp_path: Path) -> None:
+        heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+        image = Image.new("RGB", (64, 64), (200, 30, 60))
+        heif.from_pillow(image).save(tmp_path / "red.heic", quality=100)
+        found = decode((tmp_path / "red.heic").read_bytes(), (3, 8, 8)).reshape(3, -1)
+        assert np.abs(found.astype(int) - np.array([[200], [30], [60]])).max() <= 4
+
+    def test_a_damaged_file_is_a_value_error(self) -> None:
+        pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+        with pytest.raises(ValueError):  # noqa: PT011 (the text is libheif's)
+            decode(HEIC, (3, 8, 8))
+
+    def test_avif_is_not_heic(self) -> None:
+        assert is_heic(HEIC)
+        assert not is_heic(b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf")
+        assert not is_heic(b"\x89PNG")

@@ -50,6 +50,8 @@ FORMATS: list[str] = [
     name for name in ("AVIF", "BMP", "DIB", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP") if name in Image.OPEN
 ]
 
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
 Pixels = NDArray[np.uint8]
 
 _one_large = RLock()
@@ -92,8 +94,9 @@ def fitted(image: Image.Image, shape: Sequence[int]) -> Pixels:
 
 
 def _opened(payload: bytes, side: int) -> Image.Image:
+    formats = _heic_formats() if is_heic(payload) else FORMATS
     try:
-        image = Image.open(io.BytesIO(payload), formats=FORMATS)
+        image = Image.open(io.BytesIO(payload), formats=formats)
         image.draft(None, (side, side))
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} that are read")
@@ -102,6 +105,25 @@ def _opened(payload: bytes, side: int) -> Image.Image:
     except Exception as error:  # Pillow's readers raise errors of many types on damaged files
         raise ValueError(f"{error}" or type(error).__name__) from error
     return image
+
+
+def is_heic(payload: bytes) -> bool:
+    """Whether `payload` is a HEIC file, as iPhones write them. AVIF files look similar."""
+    return payload[4:8] == b"ftyp" and payload[8:12] in HEIC_BRANDS and b"avif" not in payload[16:64]
+
+
+def _heic_formats() -> list[str]:
+    """Register the reader of HEIC files in Pillow, and return its format. Other files never reach it.
+
+    Raises:
+        ValueError: the optional package is missing.
+    """
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise ValueError('HEIC, which needs pillow-heif: pip install -e ".[heic]"') from error
+    register_heif_opener(thumbnails=False)
+    return ["HEIF"]
 
 
 def _load(image: Image.Image) -> None:

@@ -16,7 +16,8 @@ SPLITS = {
     "test": ("test", "testing"),
 }
 EXTENSIONS = (
-    ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif",
+    ".tiff", ".webp",
 )  # fmt: skip
 
 
