@@ -24,6 +24,7 @@ from tests.conftest import chosen
         (["model.dropout=1.5"], "model.dropout: got 1.5"),
         (["model.activation=rleu"], "model.activation: got 'rleu', did you mean relu?; allowed are relu, leaky_relu"),
         (["model.hidden=[10,x]"], "model.hidden: got [10, 'x'], expected a list of whole numbers"),
+        (["data=series", "model=mlp", "data.periods=''"], "data.periods: got '', expected a list of whole numbers"),
         (["model.hidden=[10,0]"], "model.hidden: got [10, 0], every size must be at least 1"),
         (["data=synthetic", "data.shape=[1,8,8]"], "model.channels: got [6, 16], but images of shape [1, 8, 8]"),
         (["task.label_smoothing=2"], "task.label_smoothing: got 2"),

@@ -40,6 +40,7 @@ from leyden.errors import UserError
         ("objective.metric=test/acc", "objective.metric: got test/acc, must be a validation metric"),
         ("objective.mode=best", "objective.mode: got 'best'; allowed are min, max"),
         ("name=3", "name: got 3, expected a text"),
+        ("trainer.devices=''", "trainer.devices: got '', expected a whole number or a list of whole numbers"),
         ("name=../x", "name: got '../x', must be the name of a folder"),
         ("name=a/b", "name: got 'a/b', must be the name of a folder"),
         ("seed=-1", "seed: got -1, must be at least 0"),

@@ -171,11 +171,16 @@ def _words(hint: Any) -> list[str]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Return whether `value` has the type `hint`. Python treats a bool as an int; this function does not."""
+    """Return whether `value` has the type `hint`.
+
+    Python treats a bool as an int, and a text as a sequence of texts. This function does not.
+    """
     from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if isinstance(value, str) and any(get_origin(option) is Sequence for option in options):
+        return any(_fits(value, option) for option in options if get_origin(option) is not Sequence)
     if isinstance(value, bool) and hint is not Any:
-        options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         return any(
             option in (bool, Any, object) or (_words(option) and value in get_args(option)) for option in options
         )
