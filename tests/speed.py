@@ -24,7 +24,7 @@ from leyden.config.plugins import conf_folders
 def install() -> None:
     """Use the faster functions in this process, until its end."""
     yaml.load = _remember_yaml(yaml.load)
-    compose_module._compose = _remember_configs(compose_module._compose)
+    compose_module.compose_raw = _remember_configs(compose_module.compose_raw)
     # The imports stay frozen, so `run` must not unfreeze them.
     run_module.gc = SimpleNamespace(collect=gc.collect, freeze=lambda: None, unfreeze=lambda: None)  # type: ignore
     # A test in this process cannot lose power. `tests/torture` checks which files are written to disk, and when.
