@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from leyden.data.datamodule import printable
-from leyden.tools.evaluation_files import Report
+from leyden.tools.evaluation_report import Report
 from leyden.tools.evaluator import Evaluated, Evaluator
 
 
