@@ -15,7 +15,8 @@ from leyden.errors import UserError
 from leyden.metrics.calibration import bins, fit_temperature
 from leyden.run import run
 from leyden.tools.class_plots import plot_confusion, plot_precision_recall, plot_roc, top_confusions
-from leyden.tools.evaluation_files import evaluation_folder, finite
+from leyden.tools.evaluation_files import evaluation_folder
+from leyden.tools.evaluation_report import finite
 from leyden.tools.evaluator import Evaluator
 from leyden.tools.figures import short
 from leyden.tools.other_data import folder_name

@@ -18,7 +18,7 @@ from leyden.tools.class_plots import (
     plot_roc,
     top_confusions,
 )
-from leyden.tools.evaluation_files import Report, images_of
+from leyden.tools.evaluation_report import Report, images_of
 from leyden.tools.figures import image_grid, short
 
 NUM_ERRORS = 25  # images of the most confident errors

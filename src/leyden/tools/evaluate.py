@@ -13,7 +13,6 @@ from leyden.errors import UserError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 Split = Literal["val", "test"]
 FOLD = "data.fold"
 
@@ -35,7 +34,7 @@ def evaluate(
         split: ``val`` or ``test``.
         data_root: a folder to read instead of the run's ``data.root``.
         data_path: a file to read instead of the run's ``data.path``.
-        accelerator: one of `ACCELERATORS`.
+        accelerator: auto, cpu, gpu, cuda or mps.
 
     Raises:
         UserError: `run` is not a run folder, its data is missing, or this machine has no such accelerator.

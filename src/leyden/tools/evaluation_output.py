@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from leyden.data.datamodule import printable
-from leyden.tools.evaluation_files import Report
+from leyden.tools.evaluation_report import Report
 from leyden.tools.evaluator import Evaluated, Evaluator
 
 
@@ -12,7 +12,7 @@ def print_report(evaluator: Evaluator, found: Evaluated, report: Report | None) 
     """Print the metrics, the calibration, the files that were written, and which ones do not apply."""
     data = evaluator.config.data
     own_fold = found.name == "val" and not found.sources and data.get("num_folds")
-    fold = f", fold {data.fold + 1} of {data.num_folds}" if own_fold else ""
+    fold = f" (data.fold={data.fold} of {data.num_folds} folds)" if own_fold else ""
     name = printable(str(evaluator.config.name))
     print(f"{name} on {printable(found.name)}{fold}: {len(found.targets):,} samples, {evaluator.device_name}\n")
     print_table(found.metrics)

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from leyden.errors import UserError
-from leyden.tools.evaluate import ACCELERATORS
+
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 
 
 class EvaluationProgress(Callback):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,14 @@ from leyden.errors import UserError
 from leyden.modules.autoencoder import Autoencoder
 from leyden.modules.base import BaseModule
 from leyden.modules.generative import GenerativeModule
-from leyden.tools.evaluate import Split
 from leyden.tools.evaluation_trainer import one_device_trainer
 from leyden.tools.load import load_module
 from leyden.tools.other_data import folder_name, read_other
 from leyden.training.resume import data_problem
 from leyden.training.trainer import silence_lightning
+
+if TYPE_CHECKING:
+    from leyden.tools.evaluate import Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,7 @@ class Evaluator:
         assert isinstance(data, InMemoryData)
         return data
 
-    def metrics(self, split: Split) -> dict[str, float]:
+    def metrics(self, split: "Split") -> dict[str, float]:
         """Return the metrics of a split, as the report has them.
 
         Raises:
@@ -96,7 +98,7 @@ class Evaluator:
         check(self.module, datamodule=self.data, verbose=False)
         return self._logged()
 
-    def evaluate(self, split: Split) -> Evaluated:
+    def evaluate(self, split: "Split") -> Evaluated:
         """Return the metrics of a split and the outputs of the model for it.
 
         Raises:

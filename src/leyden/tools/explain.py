@@ -127,8 +127,9 @@ class Explainer:
         if not isinstance(module, Classifier | Multilabel):
             return lambda images: module(images)[:, 0], "the first predicted number"
         best = int(outputs.argmax())
-        kind = "class" if isinstance(module, Classifier) else "most probable label,"
-        return lambda images: module(images)[:, best], f"score of {kind} {module.class_names[best]}"
+        kind = "class" if isinstance(module, Classifier) else "label"
+        name = module.class_names[best] if self.model.classes is None else f"{kind} {module.class_names[best]}"
+        return lambda images: module(images)[:, best], f"score of {name}"
 
     def _baseline(self, inputs: Tensor) -> Tensor:
         """Return the image that shows nothing, (1, C, H, W): black, or the mean colour for colour images."""

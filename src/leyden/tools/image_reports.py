@@ -14,7 +14,7 @@ from leyden.modules.vae import VAE
 from leyden.seeding import generator
 from leyden.tools.class_plots import plot_precision_recall, plot_reliability, plot_roc
 from leyden.tools.class_reports import write_errors
-from leyden.tools.evaluation_files import Report
+from leyden.tools.evaluation_report import Report
 from leyden.tools.figures import image_grid, short
 from leyden.tools.number_plots import plot_anomaly_scores
 

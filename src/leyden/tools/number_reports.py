@@ -1,7 +1,7 @@
 """Tables and plots of an evaluation with numbers: regression and forecasting."""
 
 from leyden.modules.forecaster import Forecaster, seasonal_naive
-from leyden.tools.evaluation_files import Report
+from leyden.tools.evaluation_report import Report
 from leyden.tools.number_plots import plot_error_by_step, plot_forecasts, plot_residuals
 
 
