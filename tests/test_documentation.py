@@ -91,7 +91,7 @@ def test_python_code_of_the_readme_runs(name: str, finished: Callable[..., Path]
     (code,) = (text for mark, _, text in blocks(ROOT / name) if mark == "test: python")
     variables = {"RUN": str(run)}
     exec(compile(code, name, "exec"), variables)
-    assert tuple(variables["probabilities"].shape) == (8, 10)  # type: ignore[attr-defined]
+    assert tuple(variables["logits"].shape) == (1, 10)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
