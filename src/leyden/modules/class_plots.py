@@ -96,14 +96,14 @@ def error_plot(images: Tensor, captions: Sequence[tuple[str, str]]) -> Tensor:
     scaled = interpolate(images.float().cpu(), (TILE, TILE), mode="nearest").expand(-1, 3, -1, -1)
     for number, (image, lines) in enumerate(zip(scaled, captions, strict=True)):
         left, top = number % columns * width + 12, number // columns * height + 4
-        canvas.paste(_picture(image), (left, top))
+        canvas.paste(_pillow(image), (left, top))
         for index, line in enumerate(lines):
             middle = (left + TILE // 2, top + TILE + 3 + index * (FONT_SIZE + 3))
             draw.text(middle, _short(line), "black", font, anchor="mt")
     return _tensor(canvas)
 
 
-def _picture(image: Tensor) -> Image.Image:
+def _pillow(image: Tensor) -> Image.Image:
     return Image.fromarray((image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy())
 
 
