@@ -118,6 +118,9 @@ class Classifier(SupervisedModule):
         ranks = [ranked(row, self.class_names) for row in self(inputs).float().softmax(1).tolist()]
         return [Prediction(*top[0], top) for top in ranks]
 
+    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
+        return {"probabilities": self(inputs).softmax(1)}  # (B, K)
+
     def _announce_absent(self, metrics: MetricCollection, split: str) -> None:
         """Print the classes that a split does not contain, once per split."""
         absent = self._absent(class_metrics(metrics))

@@ -84,6 +84,11 @@ class Multilabel(SupervisedModule):
             for row, values in zip(chosen, probabilities.float().tolist(), strict=True)
         ]
 
+    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the probability of each label, and whether it reaches the label's threshold, (B, K) each."""
+        probabilities = self(inputs).sigmoid()
+        return {"probabilities": probabilities, "labels": probabilities >= self.thresholds}
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, targets = batch
         loss = self.loss(self(inputs), targets)
