@@ -68,7 +68,7 @@ def num_samples(model: TrainedModel, report: Mapping[str, Any], split: str) -> s
         return "n unknown"
     limit = model.config.trainer[f"limit_{split}_batches"]
     is_whole = isinstance(limit, float) and limit == 1.0
-    return f"n = {num:,}" if is_whole else f"n < {num:,}, trainer.limit_{split}_batches={limit}".replace("_", "\\_")
+    return f"n = {num:,}" if is_whole else f"n below {num:,}, trainer.limit_{split}_batches={limit}".replace("_", "\\_")
 
 
 def selection(report: Mapping[str, Any]) -> str:

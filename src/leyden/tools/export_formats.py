@@ -44,9 +44,13 @@ class Format:
     packages: tuple[str, ...]
     title: str
 
+    def missing(self) -> list[str]:
+        """Return the packages that are not installed."""
+        return [package for package in self.packages if find_spec(package) is None]
+
     def check(self) -> None:
         """Raise UserError if a package is missing."""
-        if missing := [package for package in self.packages if find_spec(package) is None]:
+        if missing := self.missing():
             listed = " and ".join(filter(None, [", ".join(self.packages[:-1]), self.packages[-1]]))
             raise UserError(
                 f'--format {self.name}: needs {listed}, but {missing[0]} is missing: pip install -e ".[{self.name}]"'
