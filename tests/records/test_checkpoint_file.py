@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from leyden.errors import UserError
-from leyden.records.checkpoint_file import AtomicCheckpointIO, read_checkpoint
+from leyden.records.checkpoint_file import AtomicCheckpointIO, check_resumable, read_checkpoint
 
 GOOD: dict[str, Any] = {
     "state_dict": {"w": torch.arange(1000.0)},
@@ -17,6 +17,7 @@ GOOD: dict[str, Any] = {
     "loops": {"fit_loop": {}},
     "callbacks": {},
     "optimizer_states": [],
+    "lr_schedulers": [],
 }
 
 
@@ -30,6 +31,16 @@ def path(tmp_path: Path) -> Path:
 def test_it_reads_what_was_written(path: Path) -> None:
     assert torch.equal(read_checkpoint(path)["state_dict"]["w"], GOOD["state_dict"]["w"])
     assert [entry.name for entry in path.parent.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("name", ["callbacks", "optimizer_states", "lr_schedulers"])
+def test_a_checkpoint_without_the_state_of_the_training_can_be_read_but_not_resumed(path: Path, name: str) -> None:
+    check_resumable(read_checkpoint(path), path)
+    torch.save({key: value for key, value in GOOD.items() if key != name}, path)
+    checkpoint = read_checkpoint(path)
+    assert torch.equal(checkpoint["state_dict"]["w"], GOOD["state_dict"]["w"])
+    with pytest.raises(UserError, match=rf"last\.ckpt: cannot be resumed from, because it has no {name}"):
+        check_resumable(checkpoint, path)
 
 
 def test_a_flipped_bit_in_a_weight_is_found(path: Path) -> None:
@@ -58,6 +69,8 @@ def test_a_truncated_file_is_found(path: Path, size: int) -> None:
         {"state_dict": {}},
         {**GOOD, "callbacks": "x"},
         {**GOOD, "optimizer_states": {}},
+        {**GOOD, "lr_schedulers": {}},
+        {name: value for name, value in GOOD.items() if name != "loops"},
         {**GOOD, "state_dict": [1]},
         {**GOOD, "state_dict": {"w": 3}},
         7,

@@ -54,6 +54,19 @@ def test_without_a_good_checkpoint_the_message_says_what_to_do(finished: Finishe
         resume(folder, ["trainer.max_epochs=9"])
 
 
+def test_a_copy_of_the_best_checkpoint_is_not_resumed_from(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = finished(*TINY)
+    shutil.copy(best_checkpoint(folder), last_checkpoint(folder))
+    path, _ = last_good_checkpoint(folder)
+    assert path == previous_checkpoint(folder)
+    assert "last.ckpt: cannot be resumed from, because it has no callbacks" in capsys.readouterr().out
+    previous_checkpoint(folder).unlink()
+    with pytest.raises(UserError, match=r"Is it a copy of best\.ckpt\?. Delete it to start again from step 0"):
+        last_good_checkpoint(folder)
+
+
 @pytest.mark.parametrize("name", ["best.ckpt", "origin.json"])
 @pytest.mark.parametrize("damage", ["missing", "empty"])
 def test_what_is_needed_at_the_end_is_checked_at_the_start(finished: Finished, name: str, damage: str) -> None:

@@ -53,6 +53,24 @@ def build_module(cfg: DictConfig) -> BaseModule:
     return module
 
 
+def trained_module(cfg: DictConfig, checkpoint: Mapping[str, Any], path: Path) -> BaseModule:
+    """Return the LightningModule of a config with the weights of `checkpoint`: in eval mode, in the run's precision.
+
+    Args:
+        cfg: the config.
+        checkpoint: has the weights as ``state_dict``.
+        path: the file that they come from, for messages.
+
+    Raises:
+        UserError: the weights do not fit the config.
+    """
+    module = build_module(cfg)
+    load_weights(module, checkpoint, path)
+    if cfg.trainer.precision == "bf16-true":
+        module.to(torch.bfloat16)
+    return module.eval()
+
+
 def check_objective(metric: str, module: BaseModule) -> None:
     """Raise UserError if `module` does not log `metric`, such as ``val/acc``."""
     known = [f"val/{name}" for name in module.validation_metrics]

@@ -57,7 +57,12 @@ def stored_config(folder: Path, overrides: Iterable[str] = ()) -> DictConfig:
     """
     overrides = [override for override in overrides if override.partition("=")[0] != "resume"]
     load_plugins(overrides)
-    cfg = upgraded(read_config(folder))
+    return checked_config(read_config(folder), folder, overrides)
+
+
+def checked_config(cfg: DictConfig, source: Path, overrides: Iterable[str] = ()) -> DictConfig:
+    """Return a config that was read from the run folder or file `source`, see `stored_config`."""
+    cfg, overrides = upgraded(cfg), list(overrides)
     own = apply(cfg, overrides)
     given = {override.partition("=")[0].lstrip("+") for override in overrides}
     for key, value in harmless(cfg.data).items():
@@ -67,7 +72,7 @@ def stored_config(folder: Path, overrides: Iterable[str] = ()) -> DictConfig:
     for group in LISTED:
         for name, spec in cfg[group].items():
             if f"{group}.{name}" not in own:
-                _check_stored_object(folder, group, str(name), spec)
+                _check_stored_object(source, group, str(name), spec)
     return cfg
 
 
@@ -179,13 +184,13 @@ def _repeated(group: str, name: str, target: str) -> str:
     return f"{group}={name}" if is_choice else f"+{group}.{name}._target_={target}"
 
 
-def _check_stored_object(folder: Path, group: str, name: str, spec: Any) -> None:
+def _check_stored_object(source: Path, group: str, name: str, spec: Any) -> None:
     """Reject a callback or logger of a run folder that is not one of Leyden's own."""
     target = spec["_target_"] if isinstance(spec, DictConfig) and "_target_" in spec else None
     try:
         locate(str(target), f"{group}.{name}", LISTED_TRUSTED)
     except UserError as error:
         raise UserError(
-            f"{group}.{name}: the run in {folder} uses {target!r}. A run folder cannot add it by itself. "
+            f"{group}.{name}: the run in {source} uses {target!r}. A run folder cannot add it by itself. "
             f"If you trust it, repeat it on the command line: {_repeated(group, name, str(target))}"
         ) from error

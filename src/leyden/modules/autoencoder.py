@@ -79,6 +79,12 @@ class Autoencoder(BaseModule):
         scores, images = self.scores(inputs).tolist(), self(inputs).float()
         return [Prediction(score, image=image) for score, image in zip(scores, images, strict=True)]
 
+    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the anomaly scores, (B,), and the reconstructions, (B, C, H, W), 0 to 1."""
+        reconstructions, pixels = self(inputs), to_pixels(self, inputs)
+        errors = (reconstructions - pixels).square().flatten(1).mean(1)
+        return {"scores": self.relative(errors, inputs), "reconstructions": reconstructions}
+
     def relative(self, errors: Tensor, images: Tensor) -> Tensor:
         """Return errors (B,) of normalised images (B, C, H, W), divided by the variance of the pixels of each."""
         return errors / to_pixels(self, images).flatten(1).var(1).clamp(min=1e-6)

@@ -66,6 +66,13 @@ class BaseModule(LightningModule):
         """
         raise UserError(f"predict: does not apply to this run: {type(self).__name__} has no method `predictions`")
 
+    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return what the model predicts for a batch (B, ...) as tensors by name, each (B, ...); exports return them.
+
+        Contains only operations on tensors, whose shapes depend on B alone.
+        """
+        return {"outputs": self(inputs)}
+
     def use_classes(self, classes: Sequence[str] | None) -> None:
         """Use the class names, in the order of the labels; None if they are unknown. By default, do nothing."""
 

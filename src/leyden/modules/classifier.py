@@ -145,6 +145,9 @@ class Classifier(SupervisedModule):
     def labels_of(self, targets: Tensor) -> list[str]:
         return [self.class_names[number] for number in targets.tolist()]
 
+    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
+        return {"probabilities": self(inputs).softmax(1)}  # (B, K)
+
     def _announce_absent(self, metrics: MetricCollection, split: str) -> None:
         """Print the classes that a split does not contain, once per split."""
         absent = self._absent(class_metrics(metrics))

@@ -138,6 +138,9 @@ class Forecaster(SupervisedModule):
         """Return the next steps of each window, in the units of the series."""
         return [Prediction(steps) for steps in self(inputs).tolist()]
 
+    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
+        return {"steps": self(inputs)}  # (B, num_outputs)
+
     def report(self) -> dict[str, Any]:
         season = 1 if self.naive_is_better else self.reference_season
         forecast = "naive" if season == 1 else "seasonal-naive"

@@ -77,6 +77,10 @@ class GenerativeModule(BaseModule):
             "predict: does not apply, because the model of this run generates images. Use scripts/sample.py"
         )
 
+    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return images: latents (B, latent_size) from a standard normal distribution → (B, C, H, W), 0 to 1."""
+        return {"images": self.decode(inputs)}
+
     def add_real(self, batch: Batch) -> None:
         """Add a batch of real images, with which `quality` compares generated ones."""
         assert self.classes_in is not None

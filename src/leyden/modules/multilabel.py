@@ -91,6 +91,11 @@ class Multilabel(SupervisedModule):
         rows = targets.tolist()
         return [", ".join(name for name, on in zip(self.class_names, row, strict=True) if on) for row in rows]
 
+    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the probability of each label, and whether it reaches the label's threshold, (B, K) each."""
+        probabilities = self(inputs).sigmoid()
+        return {"probabilities": probabilities, "labels": probabilities >= self.thresholds}
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, targets = batch
         loss = self.loss(self(inputs), targets)

@@ -82,6 +82,9 @@ class Regressor(SupervisedModule):
         """Return the predicted number of each sample, or its numbers, in the targets' units."""
         return numbers(self(inputs))
 
+    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
+        return {"numbers": self(inputs)}  # (B, num_outputs)
+
 
 def numbers(outputs: Tensor) -> list[Prediction]:
     """Outputs (B, num_outputs) → a number for each sample, or a list of them if there are several outputs."""

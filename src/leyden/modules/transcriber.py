@@ -110,6 +110,12 @@ class Transcriber(SupervisedModule):
         """Return the text of symbols, without its end symbol and the padding after it."""
         return "".join(self.symbols[symbol] for symbol in symbols if 0 <= symbol < self.num_symbols - 1)
 
+    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the symbols, int64 (B, L), see `predict`, and the probabilities of all symbols, (B, L, V)."""
+        logits = self(inputs)
+        probabilities = logits.view(-1, self.length, self.num_symbols).softmax(2)
+        return {"symbols": most_likely(logits, self.num_symbols), "probabilities": probabilities}
+
 
 class TextMetrics(Metric):
     """Exact match and accuracy, from integer counts: they do not depend on the number of processes."""
@@ -134,7 +140,7 @@ class TextMetrics(Metric):
 
 def most_likely(logits: Tensor, num_symbols: int) -> Tensor:
     """Logits, float (B, L · V) → the most likely symbols, int64 (B, L), and -1 after the first end symbol."""
-    symbols = logits.view(len(logits), -1, num_symbols).argmax(2)
+    symbols = logits.view(logits.shape[0], -1, num_symbols).argmax(2)  # not len(): exports would fix the batch
     ends = symbols == num_symbols - 1
     ends_before = ends.cumsum(1) - ends.long()  # number of end symbols before each position
     return symbols.where(ends_before == 0, -1)

@@ -139,6 +139,8 @@ class VAE(GenerativeModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
+        if "optimizer_states" not in checkpoint:  # best.ckpt
+            return
         # In Leyden 0.1 the optimizer also had the frozen weights of the feature extractor.
         for state in checkpoint["optimizer_states"]:
             drop_frozen(state, [weight.requires_grad for weight in self.parameters()])

@@ -102,7 +102,7 @@ class Seq2Seq(nn.Module):
         """
         image = self.encoder(x)  # (B, S, D)
         end = self.symbols.num_embeddings - 1
-        symbols = torch.full((len(x), 1), end, device=x.device)
+        symbols = torch.full((x.shape[0], 1), end, device=x.device)
         if targets is not None:
             symbols = torch.cat((symbols, targets[:, :-1].where(targets[:, :-1] >= 0, end)), dim=1)  # (B, L)
         while symbols.shape[1] < len(self.places):

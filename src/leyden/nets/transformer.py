@@ -77,7 +77,7 @@ class Attention(nn.Module):
         return self._split(self.query(x)), self._split(key), self._split(value)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.view(len(x), x.shape[1], self.num_heads, -1).transpose(1, 2)  # (B, T, D) → (B, H, T, K)
+        return x.view(x.shape[0], x.shape[1], self.num_heads, -1).transpose(1, 2)  # (B, T, D) → (B, H, T, K)
 
 
 class FeedForward(nn.Sequential):
@@ -251,7 +251,7 @@ class Transformer(nn.Module):
         tokens: Tensor = self.tokens(x)  # (B, patches or steps, D)
         if self.class_token is None:
             return tokens
-        return torch.cat((self.class_token.expand(len(x), -1, -1), tokens), dim=1)  # (B, 1 + patches or steps, D)
+        return torch.cat((self.class_token.expand(x.shape[0], -1, -1), tokens), dim=1)  # (B, 1 + patches or steps, D)
 
 
 def check_sizes(dim: int, num_layers: int, num_heads: int, mlp_ratio: float, dropout: float) -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ ENTRIES = {
     "epoch": int,
     "global_step": int,
     "loops": dict,
-    "callbacks": dict,
-    "optimizer_states": list,
 }
+# Of last.ckpt and previous.ckpt, and of every checkpoint of Leyden 0.1. best.ckpt does not have them.
+RESUME_ENTRIES = {"callbacks": dict, "optimizer_states": list, "lr_schedulers": list}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -55,6 +56,9 @@ def checked(checkpoint: Any, path: Path) -> dict[str, Any]:
     for name, kind in ENTRIES.items():
         if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(name), kind):
             raise UserError(f"{path}: is not a checkpoint of Leyden (it has no {name})")
+    for name, kind in RESUME_ENTRIES.items():
+        if name in checkpoint and not isinstance(checkpoint[name], kind):
+            raise UserError(f"{path}: is not a checkpoint of Leyden (its {name} must be a {kind.__name__})")
     weights = checkpoint["state_dict"]
     if not all(isinstance(weight, Tensor) for weight in weights.values()):
         raise UserError(f"{path}: is not a checkpoint of Leyden (its state_dict must hold tensors)")
@@ -66,6 +70,13 @@ def checked(checkpoint: Any, path: Path) -> dict[str, Any]:
         if weight.is_floating_point() and not weight.isfinite().all():
             raise UserError(f"{path}: the weight {one_line(ValueError(name))} is not finite (NaN or infinity)")
     return checkpoint  # type: ignore[no-any-return]
+
+
+def check_resumable(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError if a run cannot resume from `checkpoint`, because it is a copy of best.ckpt."""
+    for name in RESUME_ENTRIES:
+        if name not in checkpoint:
+            raise UserError(f"{path}: cannot be resumed from, because it has no {name}. Is it a copy of best.ckpt?")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -137,6 +137,11 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
+def partial_path(path: Path) -> Path:
+    """Return the name that a file has until it is complete."""
+    return path.with_name(f"{path.name}.partial")
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[IO[bytes]]:
     """Open a new binary file that replaces `path` when the block ends without an error.
@@ -144,7 +149,7 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     At any time there is the old file or the complete new one, also after a power cut. The block writes to
     ``<name>.partial``, which is created exclusively, so a link that was left under this name is not followed.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    partial = partial_path(path)
     refuse_link(path)
     try:
         partial.unlink(missing_ok=True)  # left behind by a process that was killed
@@ -206,22 +211,30 @@ def read_config(folder: Path) -> "DictConfig":
     Raises:
         UserError: `folder` is not a run folder, or its config cannot be read.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     check_folder(folder)
     path = folder / "config.yaml"
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise UserError(f"{path}: is larger than 1 MB, so it is not a config of Leyden")
         text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({one_line(error)})") from error
+    return parse_config(text, path)
+
+
+def parse_config(text: str, path: Path) -> "DictConfig":
+    """Return the config in `text`, which comes from the file at `path`. See `read_config`."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
         if "${" in text:
             raise UserError(f"{path}: contains an interpolation, ${{…}}, which a stored config must not have")
         values = yaml.load(text, _PlainLoader)
         if not isinstance(values, dict):
             raise UserError(f"{path}: is not a config, which is a mapping of keys to values")
         cfg = OmegaConf.create(values)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, OmegaConfBaseException) as error:
+    except (yaml.YAMLError, RecursionError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: cannot be read ({one_line(error)})") from error
     OmegaConf.set_struct(cfg, True)
     return cfg

@@ -22,8 +22,9 @@ def load(run_folder: str | Path, plugins: Sequence[str | Path] = ()) -> "Trained
         '7'
 
     Args:
-        run_folder: a folder that `train.py` created. It may come from a stranger. Nothing in it is executed, and only
-            classes of Leyden itself and of `plugins` are built.
+        run_folder: a folder that `train.py` created, or a .safetensors file that `scripts/export.py` wrote. It may
+            come from a stranger. Nothing in it is executed, and only classes of Leyden itself and of `plugins` are
+            built.
         plugins: folders with your own code that the run used.
 
     Raises:
@@ -31,11 +32,14 @@ def load(run_folder: str | Path, plugins: Sequence[str | Path] = ()) -> "Trained
     """
     from leyden.config.plugins import load_folder
     from leyden.config.stored import stored_config
+    from leyden.tools.safetensors_file import load_safetensors
     from leyden.tools.trained_model import TrainedModel
 
     for plugin in plugins:
         load_folder(Path(plugin))
     folder = Path(run_folder).expanduser()
+    if folder.suffix == ".safetensors" and not folder.is_dir():
+        return load_safetensors(folder)
     cfg = stored_config(folder)
     return TrainedModel(folder, cfg, load_module(folder, cfg))
 
@@ -50,15 +54,9 @@ def load_module(folder: Path, cfg: "DictConfig") -> "BaseModule":
     Raises:
         UserError: the checkpoint is missing or damaged, or does not fit the config.
     """
-    import torch
-
-    from leyden.config.builders import build_module, load_weights
+    from leyden.config.builders import trained_module
     from leyden.records.checkpoint_file import read_checkpoint
     from leyden.records.run_folder import best_checkpoint
 
-    module = build_module(cfg)
     path = best_checkpoint(folder)
-    load_weights(module, read_checkpoint(path), path)
-    if cfg.trainer.precision == "bf16-true":
-        module.to(torch.bfloat16)
-    return module.eval()
+    return trained_module(cfg, read_checkpoint(path), path)

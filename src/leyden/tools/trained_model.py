@@ -1,7 +1,7 @@
 """A trained model with its preprocessing and the names of its classes: from raw inputs to predictions."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -82,11 +82,19 @@ class TrainedModel:
         """Stack encoded samples, see `InMemoryData.encode`, and normalise them: (B, ...) on the device."""
         if not samples:
             raise UserError("inputs: are empty, must be at least one input")
-        if self.config.data.get("mean", 0) is None:
-            raise UserError(f"{self.folder}: was trained by Leyden 0.1, which did not store data.mean. Train it again")
-        batch = self.data.transform(self.device)(torch.stack(samples).to(self.device))
+        batch = self.transform_of_batches()(torch.stack(samples).to(self.device))
         dtype = next(self.module.parameters()).dtype
         return batch.to(dtype) if batch.is_floating_point() else batch
+
+    def transform_of_batches(self) -> Callable[[Tensor], Tensor]:
+        """Return the function that normalises a batch of encoded samples on the device, see `InMemoryData.transform`.
+
+        Raises:
+            UserError: the run did not store the statistics.
+        """
+        if self.config.data.get("mean", 0) is None:
+            raise UserError(f"{self.folder}: was trained by Leyden 0.1, which did not store data.mean. Train it again")
+        return self.data.transform(self.device)
 
     @torch.no_grad()
     def __call__(self, inputs: Any) -> Tensor:

@@ -22,12 +22,14 @@ from leyden.training.callbacks import DIVERGED_ADVICE, DivergenceGuard, better
 from leyden.training.fast_loop import mark_between_epochs, step_plateau_schedules
 from leyden.training.signals import replace_handlers, stop_message
 
+# Entries of a checkpoint that only a training needs. Adam's state alone is twice as large as the weights.
+TRAINING_ENTRIES = ("optimizer_states", "lr_schedulers", "callbacks")
 SIGNAL_INTERVAL = 10  # steps; with several processes they ask each other only so often whether one got a signal
 
 
 class Checkpoints(Checkpoint):
     """Writes `last.ckpt` every `every_n_steps` optimizer steps, between epochs and at the end; and `best.ckpt` after
-    each validation that is better than all before.
+    each validation that is better than all before. `best.ckpt` lacks `TRAINING_ENTRIES`: it is only tested and loaded.
 
     The checkpoint before `last.ckpt` is kept as `previous.ckpt`, in case the disk damages the last one. A state in the
     middle of an accumulated gradient, or after an epoch's last batch and before its validation, is never saved: a run
@@ -48,7 +50,7 @@ class Checkpoints(Checkpoint):
         self.best_epoch = -1
         self.best_metrics: dict[str, float] = {}
         self.signum = 0
-        self.between_epochs = False
+        self.between_epochs = self.is_best = False  # of the checkpoint that is being saved
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning's own handler talks to the other processes from inside the handler, in the middle of whatever they
@@ -93,7 +95,9 @@ class Checkpoints(Checkpoint):
         if self.best_epoch < 0 or self._improves(metrics):
             self.best_score, self.best_epoch, self.best_metrics = metrics[self.metric], trainer.current_epoch, metrics
             self._check_weights(pl_module, trainer)
+            self.is_best = True
             trainer.save_checkpoint(best_checkpoint(self.folder))
+            self.is_best = False
 
     def _improves(self, metrics: dict[str, float]) -> bool:
         """Whether these metrics are better than the best so far; if the objective is equal, the loss decides."""
@@ -140,6 +144,10 @@ class Checkpoints(Checkpoint):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.between_epochs:
             mark_between_epochs(checkpoint)
+        if self.is_best:
+            # Not `save_checkpoint(weights_only=True)`: it skips callbacks that change the saved weights (averages).
+            for name in TRAINING_ENTRIES:
+                del checkpoint[name]
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_score": self.best_score, "best_epoch": self.best_epoch, "best_metrics": self.best_metrics}

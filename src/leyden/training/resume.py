@@ -11,7 +11,7 @@ from leyden.data.datamodule import InMemoryData
 from leyden.data.folder import Folder
 from leyden.errors import UserError
 from leyden.records import run_folder
-from leyden.records.checkpoint_file import read_checkpoint
+from leyden.records.checkpoint_file import check_resumable, read_checkpoint
 from leyden.records.json_files import read_origin
 from leyden.records.loggers import read_metrics
 
@@ -28,6 +28,7 @@ def last_good_checkpoint(folder: Path) -> tuple[Path | None, dict[str, Any] | No
             continue
         try:
             checkpoint = read_checkpoint(path)
+            check_resumable(checkpoint, path)
         except UserError as error:
             problem = problem or error
             continue
