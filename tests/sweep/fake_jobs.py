@@ -9,6 +9,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +35,20 @@ def make_plan(*arguments: str) -> Plan:
     """Return the plan of ``python train.py -m <arguments>``."""
 
     def composed(overrides: Any) -> DictConfig:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("config", list(overrides), return_hydra_config=True)
+        cfg = deepcopy(cached_config(*overrides))
         HydraConfig.instance().set_config(cfg)
         return cfg
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
     return read_plan(arguments, loader, composed)
+
+
+@cache
+def cached_config(*overrides: str) -> DictConfig:
+    """Return the config of a run. Composing takes longer than everything else in a sweep of fake jobs."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides), return_hydra_config=True)
 
 
 class FakeJobs:
