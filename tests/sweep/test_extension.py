@@ -195,6 +195,15 @@ def test_an_axis_contains_an_earlier_one(before: str, now: str, expected: bool) 
     assert contains(other, str(one)) is expected
 
 
+@pytest.mark.parametrize("content", [None, 3, [], [1] * 20, ["x"] * 20])
+def test_a_damaged_identity_is_no_extension(logs: str, content: object) -> None:
+    plan = make_plan(logs, NAME, "model=cnn", "seed=0,1")
+    assert not extends(plan, {"content": content})
+    if isinstance(content, list) and content:
+        assert not extends(plan, {"content": ["x", *plan.content[1:]]})
+    assert not extends(plan, None)
+
+
 def test_only_a_different_command_is_an_extension(logs: str) -> None:
     plans: list[Plan] = [make_plan(logs, NAME, "model=cnn", seeds) for seeds in ("seed=0,1", "seed=0,1,2")]
     assert [[extends(one, other.identity) for other in plans] for one in plans] == [[False, False], [True, False]]

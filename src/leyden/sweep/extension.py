@@ -24,15 +24,18 @@ SEEDS, ENQUEUE = 0, 5  # their places in `Plan.content`
 RESULTS = ("runs", "val_loss", "seconds", "same_as", "reason", "log", "starts", "progress", "overrides")
 
 
-def extends(plan: Plan, stored: Mapping[str, Any]) -> bool:
+def extends(plan: Plan, stored: Any) -> bool:
     """Return whether the command of `plan` contains all trials of the stored sweep, and more.
 
     Args:
         plan: the plan of this command.
         stored: identity of the sweep in its folder or study, see `Plan.identity`.
     """
-    before, now, axes = stored["content"], plan.content, plan.space.axes
-    if before == now or len(before) != len(now):
+    before = stored["content"] if isinstance(stored, Mapping) and "content" in stored else None
+    now, axes = plan.content, plan.space.axes
+    if not isinstance(before, list) or before == now or len(before) != len(now):
+        return False
+    if not all(isinstance(line, str) for line in before):
         return False
     first = len(now) - len(axes)
     fixed = [index for index in range(first) if index not in (SEEDS, ENQUEUE)]
@@ -65,16 +68,15 @@ def check_sweep_folder(plan: Plan, journal: str | None) -> None:
 
 def more_seeds(plan: Plan, line: str) -> bool:
     """Return whether `plan` has at least as many seeds as ``seeds: 2``. The folders of a single seed are different."""
-    before, now = int(line.partition(": ")[2]), len(plan.seeds)
-    return now == before or now > before > 1
+    before, now = line.removeprefix("seeds: "), len(plan.seeds)
+    return before == f"{now}" or (before.isdecimal() and now > int(before) > 1)
 
 
 def contains(axis: Axis, line: str) -> bool:
     """Return whether an axis contains all values of an earlier one, for example ``seed=0,1``."""
-    name, equals, text = axis.name, "=", line.removeprefix(f"{axis.name}=")
-    if not line.startswith(f"{name}{equals}"):
+    if not line.startswith(f"{axis.name}="):
         return False
-    before = read_text(axis, text)
+    before = read_text(axis, line.removeprefix(f"{axis.name}="))
     if not isinstance(before, Number) or (before.step and not before.log):
         return all(axis.match(parse_value(str(value))) is not None for value in before.values())
     if not isinstance(axis, Number) or (axis.step, axis.integer, axis.log) != (before.step, before.integer, before.log):
@@ -124,15 +126,10 @@ def extended_study(old: "optuna.Study", storage: "BaseStorage", plan: Plan) -> "
         storage=storage, study_name=name, directions=old.directions, sampler=old.sampler, pruner=old.pruner
     )
     new.set_metric_names([*plan.objectives])
-    reopen = not more_or_equal(old, plan)
+    reopen = old.user_attrs["identity"]["content"][SEEDS] != plan.content[SEEDS]
     for trial in old.get_trials(deepcopy=False):
         new.add_trial(converted(trial, plan, reopen))
     return new
-
-
-def more_or_equal(old: "optuna.Study", plan: Plan) -> bool:
-    """Return whether the trials of `old` have all seeds of `plan`."""
-    return bool(old.user_attrs["identity"]["content"][SEEDS] == plan.content[SEEDS])
 
 
 def converted(trial: "FrozenTrial", plan: Plan, reopen: bool) -> "FrozenTrial":
@@ -145,7 +142,7 @@ def converted(trial: "FrozenTrial", plan: Plan, reopen: bool) -> "FrozenTrial":
     """
     from optuna.trial import FixedTrial, TrialState, create_trial
 
-    known = trial.params or trial.system_attrs.get("fixed_params", {})
+    known = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # those that wait have enqueued values only
     values = {axis: axis.match(parse_value(str(known[axis.name]))) for axis in plan.space.axes if axis.name in known}
     point: Point = {axis.name: value for axis, value in values.items() if value is not None}
     attributes = requeued(dict(trial.user_attrs), point, plan)
