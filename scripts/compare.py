@@ -1,12 +1,15 @@
 """Compare runs and sweeps: one row per configuration, the best first.
 
-A row shows the keys that differ, and the mean ± standard deviation over its seeds (or folds). The column p is shown
-for configurations that share at least three seeds with the best one: if both were equally good, differences as large
-as these would occur with probability p (paired t-test of the first metric; not corrected for many rows).
+A row shows the keys that differ, and the mean ± standard deviation over its seeds (or folds). With --by, a row is a
+value of the given keys, and its runs may differ in all others. The column p is shown for rows that share at least three
+seeds (or folds) with the best one: if both were equally good, differences as large as these would occur with
+probability p (paired t-test of the first metric; not corrected for many rows).
 
 Examples:
     python scripts/compare.py logs/sweeps/NAME logs/runs/digits-cnn
     python scripts/compare.py logs/sweeps/NAME --metrics test/acc test/loss
+    python scripts/compare.py logs/sweeps/NAME --by optimizer.lr
+    python scripts/compare.py logs/sweeps/NAME --by model data --format latex
     python scripts/compare.py logs/sweeps/NAME --format csv --out table.csv
     python scripts/compare.py logs/sweeps/NAME --curves val/acc --out curves.png
 """
@@ -24,7 +27,10 @@ def main() -> None:
         "folders", nargs="+", type=Path, help="run folders, sweep folders, or folders that contain them"
     )
     parser.add_argument("--metrics", nargs="+", help="columns (default: the objective, on validation and on test)")
-    parser.add_argument("--format", choices=("markdown", "csv"), default="markdown", help="(default: markdown)")
+    parser.add_argument("--by", nargs="+", metavar="KEY", default=[], help="one row per value of these keys")
+    parser.add_argument(
+        "--format", choices=("markdown", "csv", "latex"), default="markdown", help="(default: markdown)"
+    )
     parser.add_argument("--curves", metavar="METRIC", help="plot this metric over the epochs instead of a table")
     parser.add_argument("--out", type=Path, help="file to write (default: print the table, or curves.png)")
     args = parser.parse_args()
@@ -37,7 +43,8 @@ def compare(args: argparse.Namespace) -> None:
     from leyden.config.plugins import load_plugins
     from leyden.errors import UserError
     from leyden.records.run_folder import write_text
-    from leyden.tools.compare import as_csv, as_markdown, default_metrics, ranked, table
+    from leyden.tools.compare import default_metrics, note, ranked, table
+    from leyden.tools.comparison_table import as_csv, as_latex, as_markdown
     from leyden.tools.curves import plot_curves
     from leyden.tools.read_runs import find_runs
 
@@ -49,18 +56,20 @@ def compare(args: argparse.Namespace) -> None:
         raise UserError(f"{', '.join(map(str, args.folders))}: contains no finished run")
     objective = runs[0].report["objective"]
     metrics = args.metrics or default_metrics(runs)
-    groups = ranked(runs, metrics[0], objective["mode"] if metrics[0] == objective["metric"] else None)
+    groups = ranked(runs, metrics[0], objective["mode"] if metrics[0] == objective["metric"] else None, args.by)
     if args.curves:
         path = args.out or Path("curves.png")
-        plot_curves(groups, args.curves, path)
+        plot_curves(groups, args.curves, path, args.by)
         print(path)
         return
-    header, rows = table(groups, metrics)
-    text = as_csv(header, rows) if args.format == "csv" else as_markdown(header, rows)
+    header, rows = table(groups, metrics, args.by)
+    text = {"csv": as_csv, "latex": as_latex, "markdown": as_markdown}[args.format](header, rows)
     if args.out:
         write_text(args.out, text)
     else:
         print(text, end="")
+    if few := note(groups, metrics[0], args.by):
+        print(few, file=sys.stderr)
 
 
 if __name__ == "__main__":

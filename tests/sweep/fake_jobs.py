@@ -33,7 +33,7 @@ def make_plan(*arguments: str) -> Plan:
     """Return the plan of ``python train.py -m <arguments>``."""
 
     def composed(overrides: Any) -> DictConfig:
-        cfg = compose_module._compose(overrides)
+        cfg = compose_module.compose_raw(overrides)
         HydraConfig.instance().set_config(cfg)
         return cfg
 

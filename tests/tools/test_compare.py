@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import ttest_rel
 
 from leyden.errors import UserError
-from leyden.tools.compare import as_csv, as_markdown, configuration, default_metrics, differing, ranked, table
+from leyden.tools.compare import configuration, default_metrics, differing, note, pairs, ranked, table
+from leyden.tools.comparison_table import as_csv, as_latex, as_markdown
 from leyden.tools.curves import curve, plot_curves
 from leyden.tools.read_runs import find_runs
 
@@ -209,6 +210,67 @@ def test_markdown_and_csv(runs: Path) -> None:
     lines = as_csv(header, rows).splitlines()
     assert lines[0] == "model,optimizer.lr,val/acc,val/acc std,n,parameters,epochs,seconds,p"
     assert lines[3] == "mlp,0.5,0.3,,1,1234,2.0,10.0,"
+
+
+def test_runs_are_grouped_by_any_key(runs: Path) -> None:
+    found, _ = find_runs([runs])
+    for keys, expected in (
+        (["optimizer.lr"], [("0.1", 6), ("0.5", 1)]),
+        (["seed"], [("2", 2), ("1", 2), ("0", 3)]),
+        (["model"], [("cnn", 3), ("mlp", 4)]),
+    ):
+        header, rows = table(ranked(found, "val/acc", "max", keys), ["val/acc"], keys)
+        assert header == [*keys, "val/acc", "n", "parameters", "epochs", "seconds", "p"]
+        assert [(row[0], row[2]) for row in rows] == expected
+    header, rows = table(ranked(found, "val/acc", "max", ["model", "optimizer.lr"]), ["val/acc"], ["model"])
+    assert [row[0] for row in rows] == ["cnn", "mlp", "mlp"]
+
+
+def test_a_pair_of_grouped_runs_is_equal_in_all_other_keys(tmp_path: Path) -> None:
+    for seed in range(2):
+        for number, model in enumerate((MLP, CNN)):
+            for lr in (0.1, 0.2):
+                accuracy = 0.5 + seed / 10 + number / 20 + lr / 4 + seed * number * lr / 8
+                run(tmp_path / f"{seed}-{number}-{lr}", accuracy, seed, model, lr)
+    groups = ranked(find_runs([tmp_path])[0], "val/acc", "max", ["optimizer.lr"])
+    compared = pairs(groups, groups[1], "val/acc", ["optimizer.lr"])
+    assert len(compared) == 4
+    differences = [0.1 / 4 + seed * number * 0.1 / 8 for number in range(2) for seed in range(2)]
+    assert sorted(a - b for a, b in compared) == pytest.approx(sorted(differences))
+    _, rows = table(groups, ["val/acc"], ["optimizer.lr"])
+    assert rows[1][-1] == pytest.approx(ttest_rel(differences, [0, 0, 0, 0]).pvalue)
+
+
+def test_an_unknown_key_is_one_line(runs: Path) -> None:
+    done = compare(runs, "--by", "optimizer.lrr")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[1:] == ["error: --by: no run has optimizer.lrr, did you mean optimizer.lr?"]
+
+
+def test_too_few_seeds_for_a_test_are_a_note(runs: Path) -> None:
+    found, _ = find_runs([runs])
+    groups = ranked(found, "val/acc", "max")
+    assert note(groups, "val/acc") == (
+        "note: 1 of 3 rows share fewer than 3 seeds or folds with the best row. That is too few for a test: their "
+        "difference from it may be chance"
+    )
+    assert note(groups[:2], "val/acc") == note(groups[:1], "val/acc") == ""
+    assert note(groups, "val/acc") in compare(runs, "--format", "csv").stderr
+
+
+def test_latex(tmp_path: Path) -> None:
+    run(tmp_path / "one", 0.5, 0, {**MLP, "act_50%": "a&b\\"}, name="x")
+    run(tmp_path / "other", 0.4, 0, {**MLP, "act_50%": "c_d"}, name="x")
+    header, rows = table(ranked(find_runs([tmp_path])[0], "val/acc", "max"), ["val/acc"])
+    lines = as_latex(header, rows).splitlines()
+    assert lines[1] == "\\begin{tabular}{lrrrrrr}"
+    assert lines[3] == "model.act\\_50\\% & val/acc & n & parameters & epochs & seconds & p \\\\"
+    assert lines[5:] == [
+        "a\\&b\\textbackslash{} & $0.5000$ & 1 & 1,234 & 2.0 & 10.0 & -- \\\\",
+        "c\\_d & $0.4000$ & 1 & 1,234 & 2.0 & 10.0 & -- \\\\",
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
 
 
 def test_curves_are_means_over_seeds(runs: Path, tmp_path: Path) -> None:

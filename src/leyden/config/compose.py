@@ -4,13 +4,14 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
+from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError, OmegaConfBaseException
 
 from leyden.config.plugins import conf_folders, load_plugins
 from leyden.config.quoting import is_other_type, quote_paths
@@ -47,6 +48,30 @@ def compose(*overrides: str) -> DictConfig:
         raise UserError(explain(error)) from error
     HydraConfig.instance().set_config(cfg)
     return plain(cfg)
+
+
+def default_values(*choices: str) -> dict[str, Any]:
+    """Return dotted key → value of the config of `choices`, such as ``model=cnn``, before anything else is given.
+
+    Keys whose value cannot be computed here are left out, for example the classes of photos that are elsewhere.
+
+    Raises:
+        UserError: a choice does not exist.
+    """
+    check_choices(choices)
+    try:
+        cfg = _compose(choices)
+    except CompactHydraException as error:
+        raise UserError(explain(error)) from error
+    HydraConfig.instance().set_config(cfg)
+    values = {}
+    for key in dotted(OmegaConf.to_container(cfg, resolve=False)):
+        try:
+            value = OmegaConf.select(cfg, key)
+            values[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        except OmegaConfBaseException:
+            continue
+    return values
 
 
 def plain(cfg: DictConfig) -> DictConfig:

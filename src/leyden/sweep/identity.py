@@ -143,32 +143,16 @@ def check_sweep(folder: Path, stored: Any, own: Mapping[str, Any]) -> None:
         )
 
 
-def check_sweep_folder(folder: Path, own: Mapping[str, Any], journal: str | None) -> None:
-    """Check that a sweep's folder is new or belongs to this sweep, before its study is opened.
-
-    Args:
-        folder: folder of the sweep.
-        own: identity of this command's sweep.
-        journal: name of the journal in the folder; None if the study is stored elsewhere.
-
-    Raises:
-        UserError: it belongs to another sweep, or its journal was deleted.
-    """
-    stored = read_identity(folder / SWEEP_FILE)
-    if stored:
-        check_sweep(folder, stored, own)
-        if journal and not (folder / journal).exists():
-            raise _another_study(folder)
-
-
 def check_new_study(folder: Path) -> None:
     """Raise UserError if the folder already belongs to another study. Called if the study is new."""
     if read_identity(folder / SWEEP_FILE):
-        raise _another_study(folder)
+        raise another_study(folder)
 
 
 def mark_sweep_folder(folder: Path, identity: Mapping[str, Any]) -> None:
     """Write the identity of a sweep and the token of its study into its folder. Each study has its own token.
+
+    If the sweep was extended, ``earlier`` in the identity has the tokens of the studies before.
 
     Raises:
         UserError: the folder belongs to another study.
@@ -176,11 +160,14 @@ def mark_sweep_folder(folder: Path, identity: Mapping[str, Any]) -> None:
     stored = read_identity(folder / SWEEP_FILE)
     if stored is None:
         write_identity(folder / SWEEP_FILE, identity)
+    elif "earlier" in identity and stored["token"] in identity["earlier"]:
+        write_identity(folder / SWEEP_FILE, identity)  # the sweep was extended
     elif stored["token"] != identity["token"]:
-        raise _another_study(folder)
+        raise another_study(folder)
 
 
-def _another_study(folder: Path) -> UserError:
+def another_study(folder: Path) -> UserError:
+    """Return the error for a folder whose trials are in another study."""
     return UserError(
         f"sweep.name: {folder} contains the trials of another study. Was its journal deleted or sweep.storage changed? "
         "Restore it, or choose another sweep.name"

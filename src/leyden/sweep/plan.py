@@ -206,6 +206,8 @@ def check_combinations(plan: Plan) -> None:
     pruner, seeds, metric = plan.settings["pruner"], plan.settings["seeds"], plan.config.objective.metric
     if len(plan.objectives) > 1 and pruner != "none":
         raise UserError(f"sweep.pruner: {pruner} works with one objective only; type sweep.pruner=none")
+    if len(plan.objectives) > 1 and plan.settings["keep"] is not None:
+        raise UserError("sweep.keep: works with one objective only; type sweep.keep=null")
     if pruner not in ("none", "wilcoxon") and [*plan.objectives] != [metric]:
         raise UserError(f"sweep.pruner: {pruner} compares {metric}, so sweep.objectives must contain {metric} only")
     if pruner == "wilcoxon" and seeds < 2:

@@ -33,11 +33,12 @@ class SweepSettings:
     overrides: Sequence[str]
     space: Mapping[str, Any] | None
     enqueue: Sequence[Mapping[str, Any]]
+    keep: int | None
     retry_failed: bool
     batch: int
 
     def __post_init__(self) -> None:
-        for key in ("n_trials", "seeds", "batch"):
+        for key in ("n_trials", "seeds", "keep", "batch"):
             value = getattr(self, key)
             require(value is None or value >= 1, f"{key}: got {value}, must be at least 1")
         named = self.name is None or re.fullmatch(r"[\w.+-]*\w[\w.+-]*", self.name)

@@ -10,9 +10,10 @@ from leyden.errors import UserError
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import BaseStorage
-    from optuna.trial import Trial
+    from optuna.trial import FrozenTrial, Trial
 
 JOURNAL = "journal.log"
+FOLDER = "folder"  # attribute of a trial: the number of its folder, if it retries a failed trial
 
 
 def storage_url(storage: str, folder: Path) -> str:
@@ -88,3 +89,8 @@ def running_trial(study: "Study", number: int) -> "Trial":
     from optuna.trial import Trial
 
     return Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+
+
+def folder_number(trial: "Trial | FrozenTrial") -> int:
+    """Return the number of a trial's folder."""
+    return int(trial.user_attrs[FOLDER]) if FOLDER in trial.user_attrs else int(trial.number)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from leyden.errors import UserError
 from leyden.records.run_folder import last_checkpoint
-from leyden.sweep.identity import check_new_study, check_sweep, check_sweep_folder, mark_sweep_folder
+from leyden.sweep.extension import check_sweep_folder, current_study, extended_study, extends
+from leyden.sweep.identity import check_new_study, check_sweep, mark_sweep_folder
 from leyden.sweep.locks import FileLocks, Lock, Locks, PostgresLocks
 from leyden.sweep.plan import Plan
+from leyden.sweep.retention import remove_checkpoints
 from leyden.sweep.samplers import make_pruner, make_sampler
-from leyden.sweep.storage import JOURNAL, open_storage, running_trial, storage_url
+from leyden.sweep.storage import FOLDER, JOURNAL, folder_number, open_storage, running_trial, storage_url
 
 if TYPE_CHECKING:
     import optuna
@@ -25,7 +27,6 @@ MAX_STARTS = 5
 # Attributes of a trial in the study:
 STARTS = "starts"  # number of its starts since its last progress
 PROGRESS = "progress"  # time of its last checkpoint, in nanoseconds
-FOLDER = "folder"  # number of its folder, if it retries a failed trial
 REPLACES = "replaces"  # number of the failed trial that it retries
 
 
@@ -78,10 +79,11 @@ class Study:
         self.locks: Locks = PostgresLocks(self.url, plan.name, plan.folder) if postgres else FileLocks(plan.folder)
         self.claimed: dict[int, ClaimedTrial] = {}
         with self.locks.all():
-            check_sweep_folder(plan.folder, plan.identity, JOURNAL if plan.settings["storage"] == "journal" else None)
+            check_sweep_folder(plan, JOURNAL if plan.settings["storage"] == "journal" else None)
+            self.storage = open_storage(self.url)
             self.optuna = optuna.create_study(
-                storage=open_storage(self.url),
-                study_name=plan.name,
+                storage=self.storage,
+                study_name=current_study(self.storage, plan.name),
                 directions=["maximize" if mode == "max" else "minimize" for mode in plan.objectives.values()],
                 load_if_exists=True,
                 pruner=pruner,
@@ -103,8 +105,33 @@ class Study:
             self.optuna.set_metric_names([*self.plan.objectives])
             self.optuna.set_user_attr("identity", {**self.plan.identity, "token": secrets.token_hex(8)})
         identity = self.optuna.user_attrs["identity"]
+        if extends(self.plan, identity):
+            identity = self._extend(identity)
         check_sweep(self.plan.folder, identity, self.plan.identity)
         mark_sweep_folder(self.plan.folder, identity)
+
+    def _extend(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """Copy all trials into a new study of this command, which has more trials. Return the new identity.
+
+        Raises:
+            UserError: the choices of the config have changed, or a trial is running.
+        """
+        own = {**self.plan.identity, "content": identity["content"]}
+        check_sweep(self.plan.folder, identity, own)
+        for trial in self.trials():
+            if trial.state.name == "RUNNING":
+                lock = self.locks.trial(folder_number(trial))
+                if lock is None:
+                    raise UserError(
+                        f"sweep.name: trial {trial.number} of {self.plan.name} is running. Wait until the earlier "
+                        "command has ended, or stop it, before you extend the sweep"
+                    )
+                lock.release()
+        tokens = [*identity.get("earlier", []), identity["token"]]  # the first study of a sweep has no key "earlier"
+        new = {**self.plan.identity, "token": secrets.token_hex(8), "earlier": tokens}
+        self.optuna = extended_study(self.optuna, self.storage, self.plan)
+        self.optuna.set_user_attr("identity", new)
+        return new
 
     def _enqueue(self) -> None:
         """Enqueue the points that must be tried, except those that an earlier start has enqueued."""
@@ -132,6 +159,10 @@ class Study:
         from optuna.trial import TrialState
 
         with self.locks.all():
+            if current_study(self.storage, self.plan.name) != self.optuna.study_name:
+                raise UserError(
+                    f"sweep.name: another command has extended {self.plan.name}. Start that command instead"
+                )
             trials = self.trials()
             for frozen in trials:
                 orphan = frozen.state == TrialState.RUNNING and frozen.number not in self.claimed
@@ -209,6 +240,7 @@ class Study:
             claimed.trial.set_user_attr(name, value)
         with self.locks.all():
             self.optuna.tell(claimed.trial, values, TrialState[state.upper()])
+            remove_checkpoints(self.trials(), self.plan)
         self._forget(claimed)
 
     def release(self, claimed: ClaimedTrial) -> None:
@@ -241,8 +273,3 @@ def current(trials: "Sequence[FrozenTrial]") -> "list[FrozenTrial]":
     """Return the trials without the failed ones that are retried by another trial."""
     replaced = {trial.user_attrs[REPLACES] for trial in trials if REPLACES in trial.user_attrs}
     return [trial for trial in trials if trial.number not in replaced]
-
-
-def folder_number(trial: "Trial | FrozenTrial") -> int:
-    """Return the number of a trial's folder."""
-    return int(trial.user_attrs[FOLDER]) if FOLDER in trial.user_attrs else int(trial.number)

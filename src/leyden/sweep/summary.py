@@ -17,7 +17,8 @@ from leyden.sweep.display import describe, named_values
 from leyden.sweep.importance import importances
 from leyden.sweep.plan import Plan
 from leyden.sweep.ranking import Configuration, best_configurations
-from leyden.sweep.study import current, folder_number
+from leyden.sweep.storage import folder_number
+from leyden.sweep.study import current
 
 if TYPE_CHECKING:
     import optuna

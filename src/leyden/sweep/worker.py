@@ -17,6 +17,7 @@ from leyden.sweep.display import SweepDisplay
 from leyden.sweep.identity import check_run_folder
 from leyden.sweep.job import Pruning
 from leyden.sweep.plan import Plan
+from leyden.sweep.retention import remove_checkpoints
 from leyden.sweep.runners import OUTPUT, Failure, Job, Runner
 from leyden.sweep.study import MAX_STARTS, ClaimedTrial, Study
 from leyden.sweep.summary import objectives, summarise
@@ -87,6 +88,7 @@ class Sweep:
                 f"stopped by {signal.Signals(self.signum).name}; the same command resumes the sweep", self.signum
             )
         with self.study.locks.all():  # all workers end at the same time and write the same files
+            remove_checkpoints(self.study.trials(), self.plan)  # sweep.keep may be new in this command
             failed = summarise(self.plan, self.study.optuna, self.environment, already)
         if failed:
             raise TrialsFailedError(failed)
@@ -221,7 +223,7 @@ class Sweep:
         if pruner in ("none", "wilcoxon") or trial.run > 0:
             return None
         arguments, epochs = self.plan.settings["pruner_args"], int(self.plan.config.trainer.max_epochs)
-        return Pruning(self.study.url, self.plan.name, trial.claimed.number, pruner, arguments, epochs)
+        return Pruning(self.study.url, self.study.optuna.study_name, trial.claimed.number, pruner, arguments, epochs)
 
     def _check_locks(self) -> None:
         if time.monotonic() > self.checked + CHECK:

@@ -46,8 +46,12 @@ def candidates(group: str, target: str) -> list[str]:
 
 def choices(group: str) -> list[tuple[str, dict[str, Any]]]:
     """Return (choice, what it writes into `group`) for Leyden's choices and those of plugins."""
-    folders = [folder / group for folder in (CONF, *conf_folders())]
-    paths = sorted(path for folder in folders for path in folder.glob("[!_]*.yaml"))
+    return _choices(group, (CONF, *conf_folders()))
+
+
+@cache
+def _choices(group: str, folders: tuple[Path, ...]) -> list[tuple[str, dict[str, Any]]]:
+    paths = sorted(path for folder in folders for path in (folder / group).glob("[!_]*.yaml"))
     return [(path.stem, _section(path, group)) for path in paths]
 
 

@@ -1,17 +1,16 @@
 """Compare runs: one row per configuration, with the mean and the spread over its seeds or folds."""
 
-import csv
-import io
 import math
-import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from leyden.config.rules import metric_mode
+from leyden.config.suggest import nearest
 from leyden.errors import UserError
 from leyden.tools.choices import choice_names, measured_keys
+from leyden.tools.comparison_table import NONE
 from leyden.tools.read_runs import REPLICATES, Run, printable
 
 # Where files are and what is recorded: no part of the configuration.
@@ -21,23 +20,27 @@ NOT_CONFIGURATION = (
 )  # fmt: skip
 USER_FILES = ("data.path", "data.cache")  # a data set with one of these keys reads files of the user
 MIN_PAIRS = 3  # a paired test over fewer seeds says nothing
-NONE = "–"
 
 
-def ranked(runs: Iterable[Run], metric: str, mode: str | None = None) -> list[list[Run]]:
-    """Return the runs of each configuration, each seed once, the best configuration first.
+def ranked(runs: Iterable[Run], metric: str, mode: str | None = None, by: Sequence[str] = ()) -> list[list[Run]]:
+    """Return the runs of each group, without repetitions, the best group first.
 
     Args:
         runs: at least one.
         metric: the metric to sort by, for example ``val/acc``.
         mode: ``min`` or ``max``; None if it follows from the name of the metric.
+        by: the runs of a group have the same values of these keys; if there are none, the same configuration.
 
     Raises:
-        UserError: no run has the metric.
+        UserError: no run has the metric, or one of the keys.
     """
     groups: dict[Any, dict[Any, Run]] = defaultdict(dict)
-    for run in runs:
-        groups[tuple(configuration(run).items())][run.replicate] = run
+    listed_runs = list(runs)
+    require_keys(listed_runs, by)
+    for run in listed_runs:
+        own = configuration(run)
+        key = tuple(setting(run, own, name) for name in by) if by else tuple(own.items())
+        groups[key][(tuple(own.items()), run.replicate)] = run
     listed = [list(group.values()) for group in groups.values()]
     require_metric(listed, metric)
     mode = mode or metric_mode(metric)
@@ -56,6 +59,19 @@ def require_metric(groups: Iterable[Iterable[Run]], metric: str) -> None:
     if all(run.metric(metric) is None for run in runs):
         names = sorted({name for run in runs for name in run.report["metrics"]})
         raise UserError(f"--metrics: no run has {printable(metric)}. The runs have {', '.join(names)}")
+
+
+def require_keys(runs: Sequence[Run], keys: Iterable[str]) -> None:
+    """Raise UserError if no run has one of the `keys`."""
+    known = {key for run in runs for key in (*run.config, *configuration(run))}
+    for key in keys:
+        if key not in known:
+            raise UserError(f"--by: no run has {printable(key)}{nearest(key, sorted(known))}")
+
+
+def setting(run: Run, own: dict[str, str], key: str) -> str:
+    """Return the value of `key` in the configuration of `run`, `own`, or else in its config (for example ``seed``)."""
+    return own[key] if key in own else value(run.config, key)
 
 
 def default_metrics(runs: Sequence[Run]) -> list[str]:
@@ -102,40 +118,81 @@ def value(config: dict[str, str], key: str) -> str:
     return config.get(key, NONE)
 
 
-def table(groups: Sequence[Sequence[Run]], metrics: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
-    """Return headings and one row per configuration.
+def table(
+    groups: Sequence[Sequence[Run]], metrics: Sequence[str], by: Sequence[str] = ()
+) -> tuple[list[str], list[list[Any]]]:
+    """Return headings and one row per group.
 
-    A row has the differing keys, (mean, standard deviation) of each metric, then n, parameters, epochs, seconds of
-    training, and p (see `paired`).
+    A row has the keys `by` or, if there are none, the differing keys; (mean, standard deviation) of each metric; then
+    n, the means of parameters, epochs and seconds of training, and p (see `paired`).
     """
-    keys = differing(groups)
+    keys = by or differing(groups)
     for metric in metrics:
         require_metric(groups, metric)
     rows = []
     for group in groups:
-        config, reports = configuration(group[0]), [run.report for run in group]
+        own = configuration(group[0])
+        names = [setting(group[0], own, key) for key in keys]
+        spreads = [spread(group, metric) for metric in metrics]
+        reports = [run.report for run in group]
+        parameters = round(statistics.mean(report["parameters"] for report in reports))
         epochs = float(statistics.mean(report["epochs"] for report in reports))
         seconds = float(statistics.mean(report["seconds"]["training"] for report in reports))
-        spreads = [spread(group, metric) for metric in metrics]
-        p = paired(groups[0], group, metrics[0])
-        names = [value(config, key) for key in keys]
-        rows.append([*names, *spreads, len(group), reports[0]["parameters"], epochs, seconds, p])
+        rows.append([*names, *spreads, len(group), parameters, epochs, seconds, paired(groups, group, metrics[0], by)])
     return [*keys, *metrics, "n", "parameters", "epochs", "seconds", "p"], rows
 
 
-def paired(best: Sequence[Run], other: Sequence[Run], metric: str) -> float | None:
-    """Return p of a two-sided paired t-test over the seeds that both have.
+def pairs(
+    groups: Sequence[Sequence[Run]], other: Sequence[Run], metric: str, by: Sequence[str] = ()
+) -> list[tuple[float, float]]:
+    """Return (value of the best group, value of `other`) for each seed, fold and remaining setting that both have.
 
-    None if they share fewer than `MIN_PAIRS` seeds, or if all differences are equal.
+    Args:
+        groups: all groups, the best first.
+        other: one of them.
+        metric: the metric that is compared.
+        by: the keys by which the runs were grouped; all other differing keys must be equal in a pair.
+    """
+    single = [[run] for group in groups for run in group]
+    rest = [key for key in (differing(single) if by else []) if key not in by]
+
+    def values(group: Sequence[Run]) -> dict[Any, float | None]:
+        found = {}
+        for run in group:
+            own = configuration(run)
+            replicate = (name for key, name in zip(REPLICATES, run.replicate, strict=True) if key not in by)
+            found[tuple(value(own, key) for key in rest), tuple(replicate)] = run.metric(metric)
+        return found
+
+    ours, theirs = values(groups[0]), values(other)
+    shared = [(ours[key], theirs[key]) for key in sorted(ours.keys() & theirs.keys())]
+    return [(a, b) for a, b in shared if a is not None and b is not None]
+
+
+def paired(groups: Sequence[Sequence[Run]], other: Sequence[Run], metric: str, by: Sequence[str] = ()) -> float | None:
+    """Return p of a two-sided paired t-test of `other` and the best group, see `pairs`.
+
+    None if there are fewer than `MIN_PAIRS` pairs, or if all differences are equal.
     """
     from scipy.stats import ttest_rel
 
-    ours, theirs = ({run.replicate: run.metric(metric) for run in group} for group in (best, other))
-    pairs = [(ours[one], theirs[one]) for one in sorted(ours.keys() & theirs.keys())]
-    known = [(a, b) for a, b in pairs if a is not None and b is not None]
-    if len(known) < MIN_PAIRS or len({a - b for a, b in known}) == 1 or best is other:
+    if other is groups[0]:
+        return None
+    known = pairs(groups, other, metric, by)
+    if len(known) < MIN_PAIRS or len({a - b for a, b in known}) == 1:
         return None
     return float(ttest_rel(*zip(*known, strict=True)).pvalue)
+
+
+def note(groups: Sequence[Sequence[Run]], metric: str, by: Sequence[str] = ()) -> str:
+    """Return why some rows have no p, in one line; empty if every row but the first has enough pairs for the test."""
+    few = sum(len(pairs(groups, group, metric, by)) < MIN_PAIRS for group in groups[1:])
+    if not few:
+        return ""
+    return (
+        f"note: {few} of {len(groups)} rows share fewer than {MIN_PAIRS} seeds or folds with the best row. That is too "
+        "few for a test: their difference from it may be chance"
+    )
 
 
 def spread(group: Iterable[Run], metric: str) -> tuple[float | None, float | None]:
@@ -145,40 +202,3 @@ def spread(group: Iterable[Run], metric: str) -> tuple[float | None, float | Non
         statistics.mean(values) if values else None,
         statistics.stdev(values) if len(values) > 1 else None,
     )
-
-
-def as_markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a markdown table, for example with a cell ``0.9812 ± 0.0004``."""
-
-    def cell(name: str, content: Any) -> str:
-        if isinstance(content, tuple):
-            average, deviation = content
-            return NONE if average is None else f"{average:.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")
-        if isinstance(content, int) and name == "parameters":
-            return f"{content:,}"
-        if isinstance(content, float):
-            return f"{content:.1f}" if name in ("seconds", "epochs") else f"{content:.3f}"
-        return NONE if content is None else short(str(content)).replace("|", "\\|")
-
-    lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
-    lines += [f"| {' | '.join(map(cell, header, row))} |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def as_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return the table as CSV, with one column for each mean and one for each standard deviation."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = [
-        [name, f"{name} std"] if isinstance(content, tuple) else [name]
-        for name, content in zip(header, rows[0], strict=True)
-    ]
-    writer.writerow([name for names in columns for name in names])
-    for row in rows:
-        writer.writerow([part for content in row for part in (content if isinstance(content, tuple) else (content,))])
-    return text.getvalue()
-
-
-def short(text: str) -> str:
-    """Return `text`. A number is shortened to four significant digits, which are enough for a table."""
-    return f"{float(text):.4g}" if re.fullmatch(r"-?\d+(\.\d+(e-?\d+)?|e-?\d+)", text) else text

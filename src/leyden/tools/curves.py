@@ -8,19 +8,21 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from leyden.errors import UserError
-from leyden.tools.compare import configuration, differing, short, value
+from leyden.tools.compare import configuration, differing, setting
+from leyden.tools.comparison_table import short
 from leyden.tools.read_runs import Run, printable
 
 MAX_CURVES = 8
 
 
-def plot_curves(groups: Sequence[Sequence[Run]], metric: str, path: Path) -> None:
+def plot_curves(groups: Sequence[Sequence[Run]], metric: str, path: Path, by: Sequence[str] = ()) -> None:
     """Write a PNG: the mean over the seeds of each configuration, with a band of one standard deviation.
 
     Args:
         groups: the runs of each configuration, the best first; the first `MAX_CURVES` are shown.
         metric: name of the metric, for example ``val/acc``.
         path: the file to write.
+        by: the keys that the legend shows; by default those that differ.
 
     Raises:
         UserError: a run has no such metric, or `path` cannot be written.
@@ -31,7 +33,7 @@ def plot_curves(groups: Sequence[Sequence[Run]], metric: str, path: Path) -> Non
     import matplotlib.pyplot as plt
     from matplotlib.ticker import MaxNLocator
 
-    keys, shown = differing(groups), groups[:MAX_CURVES]
+    keys, shown = by or differing(groups), groups[:MAX_CURVES]
     figure, axes = plt.subplots(figsize=(8, 4.8), layout="constrained")
     for index, group in enumerate(shown):
         points = curve(group, metric)
@@ -63,7 +65,7 @@ def title(groups: Sequence[Sequence[Run]], metric: str) -> str:
 def legend(group: Sequence[Run], keys: Iterable[str]) -> str:
     """Return a label such as ``model=gru, optimizer.lr=0.01 (n=3)``."""
     config = configuration(group[0])
-    parts = [f"{key}={short(value(config, key))}" for key in keys]
+    parts = [f"{key}={short(setting(group[0], config, key))}" for key in keys]
     return f"{', '.join(parts) or printable(group[0].report['name'])} (n={len(group)})"
 
 

@@ -97,7 +97,7 @@ def check_report(report: dict[str, Any], path: Path) -> dict[str, Any]:
                 name = f"{section}.{key}".strip(".")
                 raise UserError(f"{path}: is damaged ({name} is missing or has the wrong type)")
     metrics = {printable(name): value for name, value in report["metrics"].items()}
-    objective = {"metric": printable(report["objective"]["metric"]), "mode": report["objective"]["mode"]}
+    objective = {**report["objective"], "metric": printable(report["objective"]["metric"])}
     return {**report, "metrics": metrics, "objective": objective}
 
 

@@ -1,0 +1,1 @@
+"""The parts of the HTML page that `leyden.tools.report_page` writes."""
