@@ -60,7 +60,7 @@ def default_values(*choices: str) -> dict[str, Any]:
     """
     check_choices(choices)
     try:
-        cfg = _compose(choices)
+        cfg = compose_raw(choices)
     except CompactHydraException as error:
         raise UserError(explain(error)) from error
     HydraConfig.instance().set_config(cfg)
