@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import leyden
+from leyden.config.stored import stored_config
 from leyden.data.image_files.raw import pixels
 from leyden.errors import UserError
 from leyden.tools.trained_model import TrainedModel
@@ -166,3 +167,11 @@ def test_a_generative_model_samples_and_does_not_predict(finished: Callable[...,
     assert model.sample(3).shape == (3, 1, 28, 28)
     with pytest.raises(UserError, match="predict: does not apply, because the model of this run generates images"):
         model.predict(torch.zeros(1, 28, 28, dtype=torch.uint8))
+
+
+def test_a_run_with_callbacks_of_others_can_be_loaded_but_not_resumed(finished: Callable[..., Path]) -> None:
+    summary = "+callbacks.other._target_=lightning.pytorch.callbacks.LambdaCallback"
+    folder = finished("model=mlp", "model.hidden=[8]", summary, *FAST)
+    assert leyden.load(folder).predict(torch.zeros(1, 28, 28, dtype=torch.uint8))
+    with pytest.raises(UserError, match=r"callbacks\.other: the run in .* cannot add it by itself"):
+        stored_config(folder)

@@ -45,8 +45,21 @@ ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+def loaded_config(folder: Path) -> DictConfig:
+    """Return the config of a run folder for a tool that does not train; see `stored_config`."""
+    load_plugins()
+    return without_observers(read_config(folder), folder)
+
+
+def without_observers(cfg: DictConfig, source: Path) -> DictConfig:
+    """Check a config that was read from `source`, without its callbacks and loggers: only a training builds them."""
+    OmegaConf.set_struct(cfg, False)
+    cfg.callbacks, cfg.logger = {}, {}
+    return checked_config(cfg, source)
+
+
 def stored_config(folder: Path, overrides: Iterable[str] = ()) -> DictConfig:
-    """Return the config of a run folder, with `overrides` of the keys that a resumed run may change.
+    """Return the config of a run folder to resume it, with `overrides` of the keys that a resumed run may change.
 
     Args:
         folder: the run folder. It may be a stranger's: nothing in it is imported or resolved.

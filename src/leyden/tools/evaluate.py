@@ -59,10 +59,10 @@ def evaluate_folds(runs: Sequence[str | Path], **options: Any) -> dict[str, Any]
     Raises:
         UserError: a run has no folds, two runs have the same fold, or their configs differ; see also `evaluate`.
     """
-    from leyden.config.stored import stored_config
+    from leyden.config.stored import loaded_config
 
     folders = [folder for run in runs for folder in run_folders(Path(run))]
-    configs = [stored_config(folder) for folder in folders]
+    configs = [loaded_config(folder) for folder in folders]
     check_folds(folders, configs)
     pairs = sorted((int(cfg.data.fold), folder) for cfg, folder in zip(configs, folders, strict=True))
     folds = {fold: evaluate(folder, "val", **options) for fold, folder in pairs}

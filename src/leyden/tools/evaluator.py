@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from leyden.config.builders import section
 from leyden.config.instantiate import instantiate
-from leyden.config.stored import harmless, stored_config
+from leyden.config.stored import harmless, loaded_config
 from leyden.data.datamodule import InMemoryData
 from leyden.data.loaders import Batch, EvalLoader
 from leyden.errors import UserError
@@ -72,7 +72,7 @@ class Evaluator:
     ) -> None:
         silence_lightning()
         self.folder = Path(run)
-        self.config = stored_config(self.folder)
+        self.config = loaded_config(self.folder)
         self.trainer = one_device_trainer(accelerator, section(self.config, "trainer"))
         spec = with_locations(section(self.config, "data"), root=data_root, path=data_path)
         self.data = self._unread_data(spec)

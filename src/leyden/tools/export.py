@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 import leyden
-from leyden.config.stored import stored_config
+from leyden.config.stored import loaded_config
 from leyden.data.tables import TableData
 from leyden.errors import UserError
 from leyden.modules.multilabel import Multilabel
@@ -121,7 +121,7 @@ def file_names(run: str | Path, formats: Sequence[str], out: Path | None) -> dic
         UserError: a format does not exist or lacks a package, or there is no folder for the files.
     """
     chosen = [checked_format(name) for name in formats]
-    base = out.expanduser() if out else Path(safe_name(str(stored_config(Path(run).expanduser()).name)))
+    base = out.expanduser() if out else Path(safe_name(str(loaded_config(Path(run).expanduser()).name)))
     is_whole = out is not None and len(chosen) == 1
     paths = {one.name: base if is_whole else base.with_name(base.name + one.extension) for one in chosen}
     for path in paths.values():

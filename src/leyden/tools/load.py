@@ -31,7 +31,7 @@ def load(run_folder: str | Path, plugins: Sequence[str | Path] = ()) -> "Trained
         UserError: the folder is incomplete or damaged, or its checkpoint does not fit its config.
     """
     from leyden.config.plugins import load_folder
-    from leyden.config.stored import stored_config
+    from leyden.config.stored import loaded_config
     from leyden.tools.safetensors_file import load_safetensors
     from leyden.tools.trained_model import TrainedModel
 
@@ -40,7 +40,7 @@ def load(run_folder: str | Path, plugins: Sequence[str | Path] = ()) -> "Trained
     folder = Path(run_folder).expanduser()
     if folder.suffix == ".safetensors" and not folder.is_dir():
         return load_safetensors(folder)
-    cfg = stored_config(folder)
+    cfg = loaded_config(folder)
     return TrainedModel(folder, cfg, load_module(folder, cfg))
 
 
@@ -49,7 +49,7 @@ def load_module(folder: Path, cfg: "DictConfig") -> "BaseModule":
 
     Args:
         folder: the run folder.
-        cfg: its config, see `leyden.config.stored.stored_config`.
+        cfg: its config, see `leyden.config.stored.loaded_config`.
 
     Raises:
         UserError: the checkpoint is missing or damaged, or does not fit the config.

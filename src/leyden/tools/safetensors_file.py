@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from leyden.config.builders import trained_module
-from leyden.config.stored import checked_config
+from leyden.config.stored import without_observers
 from leyden.data.file_access import check_regular
 from leyden.errors import UserError
 from leyden.records.run_folder import one_line, parse_config, refuse_link
@@ -43,7 +43,7 @@ def load_safetensors(path: Path) -> TrainedModel:
         UserError: the file is missing or damaged, was not written by Leyden, or safetensors is not installed.
     """
     state, about = read_safetensors(path)
-    cfg = checked_config(parse_config(str(about["config"]), path), path)
+    cfg = without_observers(parse_config(str(about["config"]), path), path)
     return TrainedModel(path, cfg, trained_module(cfg, {"state_dict": state}, path))
 
 

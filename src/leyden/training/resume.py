@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from leyden.config.stored import stored_config
+from leyden.config.stored import loaded_config
 from leyden.data.datamodule import InMemoryData
 from leyden.data.folder import Folder
 from leyden.errors import UserError
@@ -92,7 +92,7 @@ def check_same_data(folder: Path, data: InMemoryData, cfg: DictConfig) -> None:
     if (folder / "origin.json").exists() and (problem := data_problem(folder, data)):
         raise UserError(f"data: {problem}, so it cannot be resumed. Start a new run instead: init_from={folder}")
     if cfg.init_from is not None:
-        other = stored_config(Path(cfg.init_from).expanduser())
+        other = loaded_config(Path(cfg.init_from).expanduser())
         same_data = other.data["_target_"] == cfg.data["_target_"]
         if same_data and other.data.get("seed") != cfg.data.get("seed"):
             seed = other.data.get("seed")

@@ -65,10 +65,10 @@ def run_page(folder: Path) -> tuple[str, list[Html]]:
 def described_data(folder: Path) -> tuple[list[str] | None, str | None]:
     """Return the class names and the kind of the inputs, each None if it is not known. No data is read."""
     from leyden.config.builders import build_data
-    from leyden.config.stored import stored_config
+    from leyden.config.stored import loaded_config
 
     try:
-        data = build_data(stored_config(folder))
+        data = build_data(loaded_config(folder))
     except UserError:
         return None, None  # a data set of a plugin, or of another version
     names = data.class_names()
