@@ -27,7 +27,7 @@ SIGNAL_INTERVAL = 10  # steps; with several processes they ask each other only s
 
 class Checkpoints(Checkpoint):
     """Writes `last.ckpt` every `every_n_steps` optimizer steps, between epochs and at the end; and `best.ckpt` after
-    each validation that is better than all before.
+    each validation that is better than all before. `best.ckpt` has no state of the optimizer: no run resumes from it.
 
     The checkpoint before `last.ckpt` is kept as `previous.ckpt`, in case the disk damages the last one. A state in the
     middle of an accumulated gradient, or after an epoch's last batch and before its validation, is never saved: a run
@@ -49,6 +49,7 @@ class Checkpoints(Checkpoint):
         self.best_metrics: dict[str, float] = {}
         self.signum = 0
         self.between_epochs = False
+        self.saving_best = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning's own handler talks to the other processes from inside the handler, in the middle of whatever they
@@ -93,7 +94,9 @@ class Checkpoints(Checkpoint):
         if self.best_epoch < 0 or self._improves(metrics):
             self.best_score, self.best_epoch, self.best_metrics = metrics[self.metric], trainer.current_epoch, metrics
             self._check_weights(pl_module, trainer)
+            self.saving_best = True
             trainer.save_checkpoint(best_checkpoint(self.folder))
+            self.saving_best = False
 
     def _improves(self, metrics: dict[str, float]) -> bool:
         """Whether these metrics are better than the best so far; if the objective is equal, the loss decides."""
@@ -140,6 +143,8 @@ class Checkpoints(Checkpoint):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.between_epochs:
             mark_between_epochs(checkpoint)
+        if self.saving_best:
+            checkpoint["optimizer_states"], checkpoint["lr_schedulers"] = [], []
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_score": self.best_score, "best_epoch": self.best_epoch, "best_metrics": self.best_metrics}
