@@ -97,7 +97,7 @@ class TestCombinationsOfKeys:
         ("name", "overrides", "message"),
         [
             ("digits", ["num_folds=20000"], "data.num_folds: got 20000, but there are only 1438 samples"),
-            ("digits", ["num_folds=100000000000000000000"], "data.num_folds: got 100000000000000000000, but there"),
+            ("digits", ["num_folds=1000000000000000000"], "data.num_folds: got 1000000000000000000, but there"),
             ("digits", ["num_folds=400", "fold=399"], "data.num_folds: 400 folds of 1438 samples leave fold 399 empty"),
             ("diabetes", ["num_folds=5000"], "data.num_folds: got 5000, but there are only 354 samples"),
             ("digits", ["val_fraction=0.9999"], "data.val_fraction: 0.9999 of 1438 samples leaves none for training"),

@@ -12,7 +12,7 @@ from leyden.data.datamodule import InMemoryData
 from leyden.data.images import denormalise
 from leyden.metrics.classification import confusion_matrix
 from leyden.modules.base import BaseModule
-from leyden.modules.class_plots import ConfidentErrors, confusion_plot, error_plot
+from leyden.modules.class_images import ConfidentErrors, confusion_plot, error_plot
 from leyden.records.loggers import TensorBoard, tensorboards
 from leyden.training.callbacks import ResumePosition, better
 from leyden.training.checkpoints import Checkpoints
