@@ -35,7 +35,11 @@ def main() -> None:
         "--json", type=Path, default=Path("torture.json"), help="for the results (default: torture.json)"
     )
     parser.add_argument(
-        "--combine", type=Path, nargs="+", metavar="JSON", help="run nothing; read these results, all of one commit"
+        "--combine",
+        type=Path,
+        nargs="+",
+        metavar="JSON",
+        help="run nothing; read these results",
     )
     parser.add_argument("--docs", action="store_true", help="write the counts into docs/reliability.md")
     args = parser.parse_args()

@@ -26,6 +26,7 @@ class Part:
         counts: what was done, by kind.
         failures: each with ``command``, ``what`` and ``output``.
         skipped: why the part did not run, or an empty string.
+        commit: the tested commit, if the parts of a result belong to different ones.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Part:
     facts: dict[str, Any] = field(default_factory=dict)
     failures: list[dict[str, str]] = field(default_factory=list)
     skipped: str = ""
+    commit: str = ""
 
     def count(self, kind: str) -> None:
         self.add(kind, 1)
@@ -86,10 +88,10 @@ def combine(paths: list[Path]) -> tuple[list[Part], dict[str, str]]:
     """Read the results of several calls, which may have run at the same time.
 
     Returns:
-        all parts, and what `environment` returned in the last call.
+        all parts, and what `environment` returned in the last call. If the commits differ, each part has its own.
 
     Raises:
-        ValueError: the results belong to different commits or versions, or two files have the same part.
+        ValueError: the results belong to different versions, or two files have the same part.
     """
     parts: dict[str, Part] = {}
     about: dict[str, str] = {}
@@ -98,11 +100,13 @@ def combine(paths: list[Path]) -> tuple[list[Part], dict[str, str]]:
         for name, values in found.pop("parts").items():
             if name in parts:
                 raise ValueError(f"{path}: another file has the part {name}, too")
-            parts[name] = Part(**{**values, "counts": Counter(values["counts"])})
-        for key in ("commit", "versions"):
-            if about and found[key] != about[key]:
-                raise ValueError(f"{path}: its {key} is {found[key]}, that of the files before it is {about[key]}")
+            parts[name] = Part(**{**values, "counts": Counter(values["counts"]), "commit": found["commit"]})
+        if about and found["versions"] != about["versions"]:
+            raise ValueError(f"{path}: its versions are {found['versions']}, before they are {about['versions']}")
         about = max(about, found, key=lambda one: one.get("date", ""))
+    if len({part.commit for part in parts.values()}) == 1:
+        for part in parts.values():
+            part.commit = ""
     return list(parts.values()), about
 
 
@@ -114,7 +118,10 @@ def sentences(parts: list[Part]) -> list[str]:
             lines.append(f"- {part.name}: skipped, {part.skipped}")
             continue
         counts = ", ".join(f"{number:,} {kind}" for kind, number in {**part.facts, **part.counts}.items())
-        lines.append(f"- {part.name}: {part.done:,} of {part.planned:,} cases in {part.seconds / 60:.1f} min: {counts}")
+        commit = f" (commit {part.commit})" if part.commit else ""
+        lines.append(
+            f"- {part.name}{commit}: {part.done:,} of {part.planned:,} cases in {part.seconds / 60:.1f} min: {counts}"
+        )
     return lines
 
 
@@ -128,8 +135,8 @@ def write_docs(path: Path, parts: list[Part], about: dict[str, str], expected: I
         expected: names of the parts of a full run.
     """
     missing = [name for name in expected if name not in {part.name for part in parts}]
-    head = f"Last {'full ' * (not missing)}run: {about['date']}, commit {about['commit']}; "
-    head += f"{about['versions']}; {about['hardware']}."
+    commit = "" if any(part.commit for part in parts) else f", commit {about['commit']}"
+    head = f"Last {'full ' * (not missing)}run: {about['date']}{commit}; {about['versions']}; {about['hardware']}."
     lines = [*sentences(parts), *(f"- {name}: not run" for name in missing)]
     text = path.read_text()
     before, _, rest = text.partition(BEGIN)

@@ -201,8 +201,7 @@ def test_the_results_of_several_calls_are_combined(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("fuzz", {"commit": "def"}, "fuzz.json: its commit is def, that of the files before it is abc"),
-        ("fuzz", {"versions": "torch 3"}, "fuzz.json: its versions is torch 3"),
+        ("fuzz", {"versions": "torch 3"}, "fuzz.json: its versions are torch 3, before they are "),
         ("kills", {}, "fuzz.json: another file has the part kills, too"),
     ],
 )
@@ -213,6 +212,18 @@ def test_results_that_do_not_belong_together_are_refused(
     write_json(tmp_path / "fuzz.json", [Part(name)], {**ABOUT, **change})
     with pytest.raises(ValueError, match=message):
         combine([tmp_path / "kills.json", tmp_path / "fuzz.json"])
+
+
+def test_parts_of_different_commits_name_them(tmp_path: Path) -> None:
+    for name, commit in (("kills", "abc"), ("fuzz", "def")):
+        write_json(tmp_path / f"{name}.json", [Part(name)], {**ABOUT, "commit": commit})
+    parts, about = combine([tmp_path / "kills.json", tmp_path / "fuzz.json"])
+    (tmp_path / "docs.md").write_text(f"{BEGIN}\n{END}\n")
+    write_docs(tmp_path / "docs.md", parts, about, ["kills", "fuzz"])
+    text = (tmp_path / "docs.md").read_text()
+    assert "- kills (commit abc): " in text
+    assert "- fuzz (commit def): " in text
+    assert f"Last full run: {ABOUT['date']}; " in text
 
 
 def test_the_script_explains_itself() -> None:
