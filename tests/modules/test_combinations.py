@@ -1,9 +1,13 @@
 """Values that are allowed alone, but not together."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
 from leyden.config.builders import build_data, build_module
 from leyden.config.compose import compose
+from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.combinations import check_combinations, trains_on_one_sample
 
@@ -11,12 +15,16 @@ from leyden.modules.combinations import check_combinations, trains_on_one_sample
 def build_and_check(*overrides: str) -> None:
     cfg = compose(*overrides)
     module, data = build_module(cfg), build_data(cfg)
-    check_combinations(module, data.shape, data.batch_size, cfg.trainer.compile)
+    check_combinations(module, data, cfg.trainer.compile)
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (
+            ["data=digit_pairs", "task=classification"],
+            "task: got Classifier, which does not fit the targets of DigitPairs",
+        ),
         (["data.batch_size=1"], "data.batch_size: got 1, but the batch norm of this model needs at least 2"),
         (["model=mlp", "model.norm=batch", "data.batch_size=1"], "data.batch_size: got 1, but the batch norm"),
         (["model=gan", "task.r1=1.0", "trainer.compile=true"], "trainer.compile: cannot be combined with task.r1=1.0"),
@@ -42,8 +50,9 @@ def test_each_is_named_in_one_line_before_data_is_read(overrides: list[str], mes
 
 def test_cutmix_of_features() -> None:
     module = build_module(compose("task.cutmix=1.0"))
+    features = cast(InMemoryData, SimpleNamespace(shape=[10], batch_size=64, target_kind=None))
     with pytest.raises(UserError, match=r"^task.cutmix: got 1.0, needs images, but data.shape is \[10\]"):
-        check_combinations(module, [10], 64, False)
+        check_combinations(module, features, False)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from leyden.data.loaders import Augment, Batch, EvalLoader, TrainLoader, start_o
 from leyden.data.scaling import Scaling
 from leyden.errors import UserError
 
+TargetKind = Literal["class", "labels", "symbols", "numbers"]
+
 MANY = 12  # classes; of more, not every name is printed
 
 
@@ -64,6 +66,9 @@ class InMemoryData(LightningDataModule, ABC):
 
     # What one input is, for the tools that read files: an image file, a row of a CSV file, or a series in one.
     input_kind: ClassVar[Literal["image", "row", "series"] | None] = None
+
+    # What the targets are; a task for other targets is rejected. None: not checked.
+    target_kind: ClassVar[TargetKind | None] = None
 
     shape: Sequence[int]
     seed: int

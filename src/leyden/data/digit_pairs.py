@@ -19,6 +19,8 @@ class DigitPairs(MultiDigitData):
         jitter: largest distance of a digit from its corner, in pixels.
     """
 
+    target_kind = "labels"
+
     jitter: int
 
     def __post_init__(self) -> None:

@@ -20,6 +20,8 @@ class DigitStrings(MultiDigitData):
         jitter: largest random change of the spacing, in pixels.
     """
 
+    target_kind = "symbols"
+
     spacing: int
     jitter: int
 

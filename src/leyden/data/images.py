@@ -47,6 +47,7 @@ class ImageData(InMemoryData):
     """
 
     input_kind = "image"
+    target_kind = "class"
     names: ClassVar[tuple[str, ...] | None] = None  # of the classes
     published: ClassVar[Mapping[str, Published]] = {}  # the files in `folder`, those for training first
 

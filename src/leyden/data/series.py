@@ -49,6 +49,7 @@ class Series(InMemoryData):
     """
 
     input_kind = "series"
+    target_kind = "numbers"
 
     num_folds: int = field(default=0, init=False)  # the splits follow each other in time, so there are no folds
     fold: int = field(default=0, init=False)

@@ -29,6 +29,7 @@ class TableData(InMemoryData):
     """
 
     input_kind = "row"
+    target_kind = "numbers"
     features: ClassVar[tuple[str, ...] | None] = None  # names of the columns
 
     num_targets: int

@@ -1,13 +1,13 @@
 """The base of all modules: a net, its optimizer and learning rate schedule, and the means of each training epoch."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from leyden.data.datamodule import DataFacts, InMemoryData
+from leyden.data.datamodule import DataFacts, InMemoryData, TargetKind
 from leyden.errors import UserError
 from leyden.metrics.accumulators import EpochMeanAccumulator
 from leyden.modules.predictions import Prediction
@@ -31,6 +31,9 @@ class BaseModule(LightningModule):
 
     # Names of the classes, in the order of their labels. Empty: the task has none.
     class_names: Sequence[str] = ()
+
+    # The targets that the task needs; see `InMemoryData.target_kind`. None: it does not use them.
+    target_kind: ClassVar[TargetKind | None] = None
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ class Classifier(SupervisedModule):
 
     class_weights: Tensor
 
+    target_kind = "class"
     validation_metrics = ("loss", "acc", "precision", "recall", "f1", "auroc")
 
     def __init__(

@@ -6,25 +6,39 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
 from leyden.modules.classifier import Classifier
 from leyden.modules.gan import GAN
 from leyden.nets.codec import DCGAN
 
+# targets → the tasks that learn to predict them
+TASKS = {
+    "class": "classification",
+    "labels": "multilabel",
+    "symbols": "transcription",
+    "numbers": "regression or forecasting",
+}
 
-def check_combinations(module: BaseModule, shape: Sequence[int], batch_size: int, compiled: bool) -> None:
+
+def check_combinations(module: BaseModule, data: InMemoryData, compiled: bool) -> None:
     """Check values that are allowed alone, but not together.
 
     Args:
         module: the module to train.
-        shape: shape of one sample.
-        batch_size: samples per training step and process.
+        data: its data, before it has read anything.
         compiled: whether the net will be compiled.
 
     Raises:
         UserError: the module cannot be trained this way.
     """
+    shape = data.shape
+    if module.target_kind and data.target_kind and module.target_kind != data.target_kind:
+        raise UserError(
+            f"task: got {type(module).__name__}, which does not fit the targets of {type(data).__name__}; "
+            f"use task={TASKS[data.target_kind]}"
+        )
     if isinstance(module, Classifier) and module.cutmix and len(shape) != 3:
         raise UserError(
             f"task.cutmix: got {module.cutmix}, needs images, but data.shape is {list(shape)}; task.mixup takes any"
@@ -34,7 +48,7 @@ def check_combinations(module: BaseModule, shape: Sequence[int], batch_size: int
             f"trainer.compile: cannot be combined with task.r1={module.r1}, because compiled nets have no second "
             "derivative; use task.r1=0 or trainer.compile=false"
         )
-    if batch_size == 1 and not trains_on_one_sample(module.net, shape):
+    if data.batch_size == 1 and not trains_on_one_sample(module.net, shape):
         raise UserError("data.batch_size: got 1, but the batch norm of this model needs at least 2 samples")
 
 

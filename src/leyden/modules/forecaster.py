@@ -46,6 +46,7 @@ class Forecaster(SupervisedModule):
         ValueError: the season is longer than the window.
     """
 
+    target_kind = "numbers"
     validation_metrics = ("loss", "mae", "rmse", "mae_vs_naive", "rmse_vs_naive")
 
     estimated_season: Tensor

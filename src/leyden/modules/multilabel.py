@@ -36,6 +36,7 @@ class Multilabel(SupervisedModule):
             optimistic, but not those of ``test``.
     """
 
+    target_kind = "labels"
     validation_metrics = ("loss", "exact", "f1", "map")
 
     thresholds: Tensor

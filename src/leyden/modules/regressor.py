@@ -32,6 +32,7 @@ class Regressor(SupervisedModule):
         loss: mse, mae or huber, see `leyden.modules.losses`.
     """
 
+    target_kind = "numbers"
     validation_metrics = ("loss", "mse", "rmse", "mae", "r2")
 
     def __init__(

@@ -36,6 +36,7 @@ class Transcriber(SupervisedModule):
         ValueError: a number is out of its range.
     """
 
+    target_kind = "symbols"
     validation_metrics = ("loss", "exact", "acc")
 
     def __init__(

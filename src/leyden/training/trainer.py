@@ -85,7 +85,7 @@ def build_training(
     Raises:
         UserError: this machine does not have such a device, or a value does not fit another.
     """
-    check_combinations(module, data.shape, data.batch_size, cfg.trainer.compile)
+    check_combinations(module, data, cfg.trainer.compile)
     profiler = build_profiler(cfg.trainer.profiler, folder)
     trainer = bare_trainer(section(cfg, "trainer"), module, profiler)
     position = ResumePosition(data.batch_size)
