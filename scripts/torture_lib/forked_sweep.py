@@ -69,6 +69,7 @@ def serve(connection: socket.socket) -> list[str] | None:
         between = os.fork()
         if between == 0:
             # The trial's parent ends at once, so the sweep becomes the trial's parent, as it is with Popen.
+            between = os.getpid()
             trial = os.fork()
             if trial:
                 os.write(write, str(trial).encode())
@@ -76,6 +77,8 @@ def serve(connection: socket.socket) -> list[str] | None:
             for number in (read, write):
                 os.close(number)
             connection.close()
+            while os.getppid() == between:  # otherwise the trial would take the end of `between` for that of the sweep
+                time.sleep(0.001)
             return become(json.loads(request), descriptors)
         os.waitpid(between, 0)
         os.close(write)

@@ -3,7 +3,7 @@
 import errno
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,8 @@ class Sweeps:
             part.done += 1
             yield
 
-    def _start(self, logs: Path, fault: Fault | None = None) -> Ended:
-        return self.forks.run([SCRIPT, *SWEEP, f"paths.logs={logs}"], fault=fault)
+    def _start(self, logs: Path, fault: Fault | None = None, overrides: Sequence[str] = ()) -> Ended:
+        return self.forks.run([SCRIPT, *SWEEP, f"paths.logs={logs}", *overrides], fault=fault)
 
     def _case(self, part: Part, way: str, at: int) -> None:
         logs, records = self.folder / "logs", self.folder / "records"
@@ -74,7 +74,8 @@ class Sweeps:
         for _ in range(STARTS):
             if ended.code == 0 and way not in (POWER,):
                 break
-            ended = self._start(logs)
+            # A trial that failed because of the disk is tried again only on request.
+            ended = self._start(logs, overrides=["sweep.retry_failed=true"] if number else [])
             way = ""
         if ended.code != 0:
             part.fail(command, f"the sweep still ends with {ended.code} after {STARTS} starts", ended.output)

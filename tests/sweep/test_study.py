@@ -136,3 +136,16 @@ def test_a_trial_whose_workers_are_killed_resumes_as_long_as_its_checkpoint_adva
         checkpoint.write_text("")
         os.utime(checkpoint, ns=(0, (number + 1) * 10**9))
         kill(study)
+
+
+def test_a_worker_may_be_killed_while_it_counts_a_start(tmp_path: Path) -> None:
+    """The number of starts is written in two steps."""
+    plan = make_plan("optimizer.lr=1e-3,1e-2", f"paths.logs={tmp_path}", "sweep.name=x")
+    study = Study(plan)
+    trial = study.optuna.ask()
+    trial.set_user_attr("progress", 0)
+    claimed = study.claim()
+    assert claimed is not None
+    assert claimed.number == trial.number
+    assert claimed.trial.user_attrs["starts"] == 1
+    kill(study)

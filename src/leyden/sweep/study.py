@@ -191,7 +191,8 @@ class Study:
     def _count_start(self, trial: "Trial") -> bool:
         """Count a start of a trial; return False if there were `MAX_STARTS` already since its last new checkpoint."""
         attributes, progress = trial.user_attrs, self._progress(folder_number(trial))
-        advanced = PROGRESS not in attributes or progress > attributes[PROGRESS]
+        counted = STARTS in attributes and PROGRESS in attributes  # a worker can be killed between the two
+        advanced = not counted or progress > attributes[PROGRESS]
         starts = 0 if advanced else attributes[STARTS]
         if starts >= MAX_STARTS:
             return False
