@@ -222,11 +222,10 @@ def test_mistakes_are_one_line(
         "error: --format: got tflite, must be one of onnx, torch, safetensors\n"
     )
     assert error(str(tmp_path), "--format", "torch", *out).endswith("is not a run folder (it has no config.yaml)\n")
-    missing = tmp_path / "nothing" / "model.pt2"
-    assert (
-        error(str(cnn), "--format", "torch", "--out", str(missing))
-        == f"error: --out: there is no folder {missing.parent}\n"
-    )
+    (tmp_path / "file").touch()
+    below = tmp_path / "file" / "model.pt2"
+    expected = f"error: --out: cannot create the folder {below.parent} (File exists)\n"
+    assert error(str(cnn), "--format", "torch", "--out", str(below)) == expected
     (tmp_path / "README.md").write_text("# My project")
     assert "README.md: exists and is not a model card of Leyden" in error(str(cnn), "--format", "torch", *out, "--card")
     monkeypatch.setattr("leyden.tools.export_formats.find_spec", lambda name: None)

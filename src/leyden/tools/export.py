@@ -118,7 +118,7 @@ def file_names(run: str | Path, formats: Sequence[str], out: Path | None) -> dic
     """Return format → the file to write: `out` for one format, `out` with the extension of each for several.
 
     Raises:
-        UserError: a format does not exist or lacks a package, or there is no folder for the files.
+        UserError: a format does not exist or lacks a package, or the folder of the files cannot be created.
     """
     chosen = [checked_format(name) for name in formats]
     base = out.expanduser() if out else Path(safe_name(str(loaded_config(Path(run).expanduser()).name)))
@@ -135,9 +135,11 @@ def safe_name(name: str) -> str:
 
 
 def check_free(path: Path) -> None:
-    """Raise UserError if a file cannot be written there."""
-    if not path.parent.is_dir():
-        raise UserError(f"--out: there is no folder {path.parent}")
+    """Create the folder of a file. Raise UserError if the file cannot be written there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out: cannot create the folder {path.parent} ({error.strerror})") from error
     if path.is_dir():
         raise UserError(f"--out: {path} is a folder, must be a file")
 
