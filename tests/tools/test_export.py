@@ -226,6 +226,7 @@ def test_mistakes_are_one_line(
     below = tmp_path / "file" / "model.pt2"
     expected = f"error: --out: cannot create the folder {below.parent} (File exists)\n"
     assert error(str(cnn), "--format", "torch", "--out", str(below)) == expected
+    (tmp_path / "file").unlink()
     (tmp_path / "README.md").write_text("# My project")
     assert "README.md: exists and is not a model card of Leyden" in error(str(cnn), "--format", "torch", *out, "--card")
     monkeypatch.setattr("leyden.tools.export_formats.find_spec", lambda name: None)
