@@ -31,6 +31,7 @@ def build_and_check(*overrides: str) -> None:
         (["data=digit_pairs", "model=mlp", "+task.mixup=1"], "task.mixup: there is no such key"),
         (["task.cutmix=1e-320"], "task.cutmix: got 1e-320, must be 0, or between 0.01 and 1000.0"),
         (["task.mixup=1e9"], "task.mixup: got 1000000000.0, must be 0"),
+        (["~scheduler.pct_start"], "scheduler: OneCycle is missing a required argument: 'pct_start'"),
         (["scheduler.div_factor=0"], "scheduler.div_factor: got 0, must be at least 1"),
         (["scheduler.div_factor=.nan"], "scheduler.div_factor: got"),
         (["scheduler.final_div_factor=-1"], "scheduler.final_div_factor: got -1, must be at least 1"),

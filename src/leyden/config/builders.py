@@ -11,7 +11,15 @@ from omegaconf import DictConfig, OmegaConf
 from torch.nn import Parameter
 
 from leyden.config.agreement import check_agreement
-from leyden.config.instantiate import ANY_CLASS, TRUSTED, Trusted, config_errors, instantiate, instantiate_partial
+from leyden.config.instantiate import (
+    ANY_CLASS,
+    TRUSTED,
+    Trusted,
+    check_complete,
+    config_errors,
+    instantiate,
+    instantiate_partial,
+)
 from leyden.config.suggest import nearest
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
@@ -31,10 +39,13 @@ def build_module(cfg: DictConfig) -> BaseModule:
     check_agreement(cfg)
     optimizer = instantiate_partial(section(cfg, "optimizer"), "optimizer")
     scheduler = instantiate_partial(section(cfg, "scheduler"), "scheduler")
+    weights, steps = [Parameter(torch.zeros(1))], [100] if counts_steps(scheduler) else []
+    check_complete(optimizer, "optimizer", weights)
     with config_errors("optimizer", optimizer.func):
-        trial = optimizer([Parameter(torch.zeros(1))])
+        trial = optimizer(weights)
+    check_complete(scheduler, "scheduler", trial, *steps)
     with config_errors("scheduler", scheduler.func):
-        scheduler(trial, *([100] if counts_steps(scheduler) else []))
+        scheduler(trial, *steps)
     check_memory(lambda: instantiate(section(cfg, "model"), "model"))
     net = instantiate(section(cfg, "model"), "model")
     module = instantiate(

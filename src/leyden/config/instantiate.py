@@ -45,10 +45,7 @@ def instantiate(spec: Mapping[str, Any], key: str, trusted: Trusted = TRUSTED, *
         UserError: the target is not trusted, or an argument is unknown, missing or of the wrong type.
     """
     factory = instantiate_partial(spec, key, trusted)
-    try:
-        inspect.signature(factory).bind(**extra)
-    except TypeError as error:
-        raise UserError(f"{key}: {factory.func.__name__} is {error}") from error
+    check_complete(factory, key, **extra)
     with config_errors(key, factory.func):
         try:
             return factory(**extra)
@@ -64,6 +61,14 @@ def instantiate_partial(spec: Mapping[str, Any], key: str, trusted: Trusted = TR
     target = locate(path, key, trusted)
     arguments = {name: value for name, value in spec.items() if name != "_target_"}
     return partial(target, **check_arguments(target, arguments, key))
+
+
+def check_complete(factory: "partial[Any]", key: str, *given: Any, **extra: Any) -> None:
+    """Raise UserError if `factory` still lacks an argument when it is called with these."""
+    try:
+        inspect.signature(factory).bind(*given, **extra)
+    except TypeError as error:
+        raise UserError(f"{key}: {factory.func.__name__} is {error}") from error
 
 
 @contextmanager
