@@ -68,7 +68,7 @@ def environment(root: Path) -> dict[str, str]:
         "commit": (git("rev-parse", "--short", "HEAD") or "unknown") + dirty,
         "versions": ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning", "hydra-core", "optuna"))
         + f", Python {platform.python_version()}",
-        "hardware": f"{processor()}, {platform.system()} {platform.release()}",
+        "hardware": f"{processor()}, {platform.system()}",
     }
 
 
