@@ -35,4 +35,6 @@ def test_each_trial_has_its_own_number(logs: str, capsys: pytest.CaptureFixture[
 def test_optuna_does_not_warn(logs: str, recwarn: pytest.WarningsRecorder) -> None:
     space = ["model.dropout=range(0.0, 0.5, 0.1)", "data.batch_size=range(8, 65, 8)", "optimizer=sgd,adamw"]
     sweep(quadratic, logs, *space, "sweep.n_trials=6", "sweep.sampler=gp", "sweep.enqueue=[{data.batch_size: 16}]")
-    assert [str(warning.message) for warning in recwarn] == []
+    messages = [str(warning.message) for warning in recwarn]
+    # Hydra 1.4 (make next) warns about the argument that Hydra 1.3 needs.
+    assert [message for message in messages if not message.startswith("The version_base")] == []

@@ -241,9 +241,12 @@ def test_names_of_files(cnn: Path, tmp_path: Path) -> None:
     assert file_names(cnn, ["torch"], None) == {"torch": Path("digits-cnn.pt2")}
     assert export_file.safe_name("../../etc/passwd") == "etc-passwd"
     assert export_file.safe_name("..") == "model"
-    many = [name for name in FORMATS if not FORMATS[name].missing()]
-    names = file_names(cnn, many, tmp_path / "v1.0")
-    assert names["torch"] == tmp_path / "v1.0.pt2"
+
+
+def test_several_formats_share_a_name(cnn: Path, tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    several = file_names(cnn, ["torch", "safetensors"], tmp_path / "v1.0")
+    assert several == {"torch": tmp_path / "v1.0.pt2", "safetensors": tmp_path / "v1.0.safetensors"}
 
 
 def test_the_script_prints_json_without_the_output_of_torch(
