@@ -87,7 +87,8 @@ def test_its_runs_end_with_a_server_that_is_killed(tmp_path: Path) -> None:
         wait_for(lambda: "epoch 1/1000" in output(tmp_path), "the first epoch", 60)
         server.process.kill()
         assert run.wait(60) == -signal.SIGKILL
-        assert not server.alive()
+        assert not server.alive
+        assert start(server, tmp_path).poll() == -signal.SIGKILL
         wait_for(lambda: tmp_path / "output.log" not in outputs(), "the run to end", 10)
 
 

@@ -39,10 +39,7 @@ class ForkServer:
             )
         self.runs: dict[int, ForkedRun] = {}
         self.number = 0
-
-    def alive(self) -> bool:
-        """Whether the server can start runs."""
-        return self.process.poll() is None
+        self.alive = True  # False: it was killed from outside
 
     def start(
         self, argv: Sequence[str], environment: Mapping[str, str], output: IO[bytes], files: Sequence[int] = ()
@@ -58,7 +55,10 @@ class ForkServer:
         self.number += 1
         run = self.runs[self.number] = ForkedRun(self, self.number)
         request = {"start": self.number, "argv": list(argv), "environment": dict(environment)}
-        socket.send_fds(self.channel, [json.dumps(request).encode()], [output.fileno(), *files])
+        try:
+            socket.send_fds(self.channel, [json.dumps(request).encode()], [output.fileno(), *files])
+        except ConnectionError:
+            self._lost()
         return run
 
     def call(self, argv: Sequence[str], environment: Mapping[str, str], output: IO[bytes]) -> int:
@@ -77,21 +77,28 @@ class ForkServer:
         """Send a signal to a run; SIGKILL also to all processes that it has started."""
         try:
             self.channel.send(json.dumps({"stop": run.number, "signal": signum}).encode())
-        except BrokenPipeError:
-            self.read(0)  # the server is gone, and with it the run
+        except ConnectionError:
+            self._lost()
 
     def read(self, seconds: float) -> None:
         """Wait up to `seconds` for messages of the server, and note which runs have ended."""
         while self.runs and select([self.channel], [], [], seconds)[0]:
-            message = self.channel.recv(MESSAGE_BYTES)
-            if not message:  # killed from outside; its runs end by themselves
-                for run in self.runs.values():
-                    run.code = -signal.SIGKILL
-                self.runs = {}
-                return
+            try:
+                message = self.channel.recv(MESSAGE_BYTES)
+            except ConnectionError:
+                message = b""
+            if not message:
+                return self._lost()
             ended = json.loads(message)
             self.runs.pop(ended["ended"]).code = ended["code"]
             seconds = 0
+
+    def _lost(self) -> None:
+        """Note that the server was killed from outside. Its runs end by themselves."""
+        self.alive = False
+        for run in self.runs.values():
+            run.code = -signal.SIGKILL
+        self.runs = {}
 
     def close(self) -> None:
         """End the server. Runs that have not ended are killed."""

@@ -144,7 +144,9 @@ class ProcessRunner:
 
     def _server(self, environment: Mapping[str, str]) -> ForkServer:
         """Return the fork server. Start it for the first job, and again if it was killed."""
-        if not self.server or not self.server.alive():
+        if self.server and not self.server.alive:
+            self.server.close()
+        if not self.server or not self.server.alive:
             self.server = ForkServer(environment)
         return self.server
 
