@@ -19,11 +19,13 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 MESSAGE_BYTES = 1 << 17
@@ -123,17 +125,15 @@ def become(request: dict[str, Any], files: list[int]) -> list[str]:
 
 
 def run(argv: list[str]) -> None:
-    """Run the command line. End as a new interpreter would, but without freeing the memory, which takes seconds."""
+    """Run a Python file with its arguments, as a new interpreter does. The memory is not freed, which takes seconds."""
     from numpy.random import seed
-
-    from leyden.cli import main
 
     code = [1]
     atexit.register(lambda: os._exit(code[0]))  # the exit handlers that are registered from now on run before it
     seed()  # not the random numbers of the other runs
-    sys.argv = argv
+    sys.argv, sys.path[0] = argv, str(Path(argv[0]).parent)
     try:
-        main()
+        runpy.run_path(argv[0], run_name="__main__")
         code[0] = 0
     except SystemExit as error:
         code[0] = error.code if isinstance(error.code, int) else int(error.code is not None)
