@@ -18,7 +18,7 @@ from leyden.config.suggest import nearest
 from leyden.errors import UserError
 
 TRUSTED = ("leyden.data", "leyden.modules", "leyden.nets", "leyden.optim", "torch.optim")
-TRUSTED_FUNCTIONS = ("leyden.optim.constant", "leyden.optim.cosine", "leyden.optim.step")
+TRUSTED_FUNCTIONS = ("leyden.optim.constant", "leyden.optim.cosine", "leyden.optim.linear", "leyden.optim.step")
 ANY_CLASS = ("",)  # for callbacks and loggers that the user names on the command line
 
 Trusted = tuple[str, ...]

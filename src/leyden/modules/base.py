@@ -102,8 +102,7 @@ class BaseModule(LightningModule):
         self.log_dict(self.train_means.means(self, "train/"), prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        trainable = [weight for weight in self.parameters() if weight.requires_grad]
-        return configure(trainable, self.optimizer, self.scheduler, self.trainer, self.objective)
+        return configure(self, self.optimizer, self.scheduler, self.trainer, self.objective)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_means"] = self.train_means.state(self)

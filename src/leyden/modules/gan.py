@@ -171,7 +171,7 @@ class GAN(GenerativeModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         configs: list[Any] = [
-            configure(net.parameters(), self.optimizer, self.scheduler, self.trainer, self.objective)
+            configure(net, self.optimizer, self.scheduler, self.trainer, self.objective)
             for net in (self.net.generator, self.net.discriminator)
         ]
         # `training_step` and `on_validation_epoch_end` step the schedules; Lightning does not, since it does not step
