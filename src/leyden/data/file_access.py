@@ -55,9 +55,11 @@ def check_memory(num_bytes: int, key: str, value: object) -> None:
         key: name of the argument.
         value: value of the argument.
     """
-    if os.name != "posix":  # elsewhere the allocation itself fails
-        return
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if num_bytes > available:
-        needed, there = num_bytes / GB, available / GB
+    if os.name == "posix" and num_bytes > memory():  # elsewhere the allocation itself fails
+        needed, there = num_bytes / GB, memory() / GB
         raise ValueError(f"{key}: got {value}, needs {needed:,.1f} GB of memory, this machine has {there:,.1f} GB")
+
+
+def memory() -> int:
+    """Return the size of the machine's memory in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
