@@ -27,6 +27,7 @@ ADDED: Mapping[str, Any] = {
     "augment": True,  # its effect on data.shift and data.flip is stored there
     "init_from": None,
     "callbacks": {},
+    "averaging": {"_target_": "leyden.optim.averaging.NoAverage"},
     "trainer.num_nodes": 1,
     "trainer.max_steps": -1,
     "trainer.max_time": None,

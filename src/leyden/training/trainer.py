@@ -22,6 +22,7 @@ from leyden.modules.base import BaseModule
 from leyden.modules.combinations import check_combinations
 from leyden.records.checkpoint_file import AtomicCheckpointIO
 from leyden.records.loggers import MetricsCSV
+from leyden.training.averaging import averaging_callbacks
 from leyden.training.callbacks import (
     DivergenceGuard,
     EarlyStopping,
@@ -93,16 +94,19 @@ def build_training(
     data.position = position.position
     guard = DivergenceGuard()
     checkpoints = Checkpoints(folder, cfg.objective.metric, cfg.objective.mode, cfg.checkpoint.every_n_steps, guard)
+    average, restore = averaging_callbacks(section(cfg, "averaging"), module)
     trainer.callbacks = [  # type: ignore[attr-defined]
         *_early_callbacks(cfg),
         *trainer.callbacks,  # type: ignore[attr-defined]
         guard,
         position,
+        *average,
         *(StepCurves(position), ImageLogger(folder, data, position), ValidationPlots(data, position, checkpoints)),
         *freeze_callbacks(module),
         *build_callbacks(section(cfg, "callbacks")),
         *_optional_callbacks(trainer, pruner),
-        checkpoints,  # the last one: it saves what all others have done
+        checkpoints,  # after all others: it saves what they have done
+        *restore,  # the weights that are trained, after the averages were saved
     ]
     trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
     return Training(trainer, checkpoints, position, pruner)
