@@ -27,7 +27,7 @@ ADDED: Mapping[str, Any] = {
     "augment": True,  # its effect on data.shift and data.flip is stored there
     "init_from": None,
     "callbacks": {},
-    "averaging": {"_target_": "leyden.optim.averaging.NoAverage"},
+    "averaging": {"_target_": "leyden.optim.averages.NoAverage"},
     "trainer.num_nodes": 1,
     "trainer.max_steps": -1,
     "trainer.max_time": None,
@@ -42,7 +42,7 @@ ADDED: Mapping[str, Any] = {
 # A key that only some data sets or tasks have → keys that they lack in run folders of earlier versions, with values.
 ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {
     "data.flip": {"crop": 1.0, "rotate": 0.0, "jitter": 0.0, "randaugment": 0, "cutout": 0, "balanced": False},
-    "task.cutmix": {"class_weights": "none"},
+    "task.cutmix": {"class_weights": "none", "tta": "none"},
 }
 
 

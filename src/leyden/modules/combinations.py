@@ -44,6 +44,8 @@ def check_combinations(module: BaseModule, data: InMemoryData, compiled: bool) -
         raise UserError(
             f"task.cutmix: got {module.cutmix}, needs images, but data.shape is {list(shape)}; task.mixup takes any"
         )
+    if isinstance(module, Classifier) and module.tta != "none" and (len(shape) != 3 or min(shape[1:]) < 2):
+        raise UserError(f"task.tta: got {module.tta}, needs images, but data.shape is {list(shape)}; use task.tta=none")
     if isinstance(module, GAN) and module.r1 and compiled:
         raise UserError(
             f"trainer.compile: cannot be combined with task.r1={module.r1}, because compiled nets have no second "

@@ -29,7 +29,7 @@ from leyden.modules.generative import GenerativeModule
 from leyden.modules.pixels import to_pixels
 from leyden.nets.codec import DCGAN
 from leyden.optim import OptimizerFactory, SchedulerFactory, configure
-from leyden.optim.averaging import ema_decay, update_average
+from leyden.optim.averages import ema_decay, update_average
 
 
 class GAN(GenerativeModule):

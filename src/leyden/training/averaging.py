@@ -15,7 +15,7 @@ from torch import Tensor
 from leyden.config.instantiate import instantiate
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
-from leyden.optim.averaging import Average, NoAverage
+from leyden.optim.averages import Average, NoAverage
 
 
 class Averaging(Callback):

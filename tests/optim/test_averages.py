@@ -7,7 +7,7 @@ from leyden.config.builders import section
 from leyden.config.compose import compose
 from leyden.config.instantiate import instantiate
 from leyden.errors import UserError
-from leyden.optim.averaging import EMA, Lookahead, ema_decay, update_average
+from leyden.optim.averages import EMA, Lookahead, ema_decay, update_average
 
 
 def test_moving_average_after_three_steps() -> None:
