@@ -23,8 +23,8 @@ def test_the_mean_of_an_image_and_its_mirror_image() -> None:
 
 def test_the_mean_with_shifts() -> None:
     images = torch.arange(9.0).view(1, 1, 3, 3)
-    # Upper left corner of the image and its mirror image: 0 and 2. Padded by reflection, rows and columns are 1 0 1 2 1:
-    # of the view from the upper left, 4 and its mirror image 4; of the other one, 4 (row 1, column 1) and 4.
+    # Upper left corner of the image and its mirror image: 0 and 2. Reflection makes the rows and columns 1 0 1 2 1.
+    # The upper left corners of both moved images and of their mirror images are all in row 1 and column 1: 4.
     expected = (0 + 2) / 4 + (4 + 4 + 4 + 4) / 8
     assert mean_outputs(corner, images, corner(images), "mirror_shift").tolist() == [[expected]]
 

@@ -54,7 +54,7 @@ class Classifier(SupervisedModule):
     class_weights: Tensor
 
     target_kind = "class"
-    validation_metrics = ("loss", "acc", "precision", "recall", "f1", "auroc")
+    validation_metrics: tuple[str, ...] = ("loss", "acc", "precision", "recall", "f1", "auroc")
 
     def __init__(
         self,

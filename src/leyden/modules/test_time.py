@@ -1,4 +1,4 @@
-"""Test-time augmentation: the outputs for an image are a mean over changed copies of it (arXiv 2404.00498, section 3)."""
+"""Test-time augmentation: the outputs for an image are a mean over copies of it (arXiv 2404.00498)."""
 
 from collections.abc import Callable
 from typing import Literal

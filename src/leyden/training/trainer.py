@@ -102,7 +102,7 @@ def build_training(
         position,
         *average,
         *(StepCurves(position), ImageLogger(folder, data, position), ValidationPlots(data, position, checkpoints)),
-        *freeze_callbacks(module),
+        *freeze_callbacks(module, trainer.world_size),
         *build_callbacks(section(cfg, "callbacks")),
         *_optional_callbacks(trainer, pruner),
         checkpoints,  # after all others: it saves what they have done
