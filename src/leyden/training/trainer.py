@@ -41,6 +41,7 @@ from leyden.training.transfer import freeze_callbacks
 from leyden.training.validation_plots import ValidationPlots
 
 PROCESSES_PER_CORE = 4
+NEVER = 2**62  # epochs of patience
 OWN_KEYS = ("compile", "matmul_precision")  # of the section trainer, which are no arguments of Lightning's Trainer
 
 
@@ -93,10 +94,11 @@ def build_training(
     first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
     data.position = position.position
     guard = DivergenceGuard()
-    checkpoints = Checkpoints(folder, cfg.objective.metric, cfg.objective.mode, cfg.checkpoint.every_n_steps, guard)
+    objective, every_n_steps = cfg.objective, cfg.checkpoint.every_n_steps
+    checkpoints = Checkpoints(folder, objective.metric, objective.mode, every_n_steps, guard, data.train_on_all)
     average, restore = averaging_callbacks(section(cfg, "averaging"), module)
     trainer.callbacks = [  # type: ignore[attr-defined]
-        *_early_callbacks(cfg),
+        *_early_callbacks(cfg, data),
         *trainer.callbacks,  # type: ignore[attr-defined]
         guard,
         position,
@@ -112,12 +114,14 @@ def build_training(
     return Training(trainer, checkpoints, position, pruner)
 
 
-def _early_callbacks(cfg: DictConfig) -> list[Callback]:
+def _early_callbacks(cfg: DictConfig, data: InMemoryData) -> list[Callback]:
     """Return the callbacks that come before all others."""
-    objective = cfg.objective
+    objective, stopping = cfg.objective, section(cfg, "early_stopping")
+    if data.train_on_all:  # a validation on training samples must not end the training
+        stopping["patience"] = NEVER
     return [
         StepSeed(cfg.seed),
-        EarlyStopping(objective.metric, mode=objective.mode, **section(cfg, "early_stopping")),
+        EarlyStopping(objective.metric, mode=objective.mode, **stopping),
         EpochStats(),
         ProgressBar(objective.metric) if sys.stdout.isatty() else PlainProgress(objective.metric),
     ]
