@@ -59,6 +59,8 @@ def build_module(cfg: DictConfig) -> BaseModule:
     if not isinstance(module, BaseModule):
         raise UserError(f"task._target_: {type(module).__name__} must be a subclass of leyden.modules.base.BaseModule")
     check_objective(cfg.objective.metric, module)
+    if cfg.trainer.channels_last:
+        module.net.to(memory_format=torch.channels_last)
     if cfg.trainer.precision == "64-true":
         module.double()  # before weights are loaded: otherwise they pass through float32
     return module

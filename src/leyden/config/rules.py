@@ -109,7 +109,7 @@ class ObjectiveSettings:
 
 @dataclass(kw_only=True)
 class TrainerSettings:
-    """Arguments of Lightning's Trainer, and two of our own: `compile` and `matmul_precision`."""
+    """Arguments of Lightning's Trainer, and some of our own: `compile`, `channels_last` and `matmul_precision`."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     devices: int | Sequence[int] | Literal["auto"]
@@ -134,6 +134,7 @@ class TrainerSettings:
     detect_anomaly: bool
     profiler: Literal["simple", "advanced", "pytorch"] | None
     compile: bool
+    channels_last: bool
     matmul_precision: Literal["highest", "high", "medium"]
 
     def __post_init__(self) -> None:

@@ -38,6 +38,7 @@ ADDED: Mapping[str, Any] = {
     "trainer.detect_anomaly": False,
     "trainer.profiler": None,
     "trainer.matmul_precision": "highest",
+    "trainer.channels_last": False,
 }
 # A key that only some data sets or tasks have → keys that they lack in run folders of earlier versions, with values.
 ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {

@@ -42,7 +42,8 @@ from leyden.training.validation_plots import ValidationPlots
 
 PROCESSES_PER_CORE = 4
 NEVER = 2**62  # epochs of patience
-OWN_KEYS = ("compile", "matmul_precision")  # of the section trainer, which are no arguments of Lightning's Trainer
+# Keys of the section trainer that are no arguments of Lightning's Trainer.
+OWN_KEYS = ("compile", "channels_last", "matmul_precision")
 
 
 class Pruner(Protocol):
