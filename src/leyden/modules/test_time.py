@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -23,10 +24,11 @@ def mean_outputs(
         outputs: what `net` returns for `images`.
         kind: which changes.
     """
-    mirrored = (outputs + net(images.flip(-1))) / 2
+    wide = torch.promote_types(outputs.dtype, torch.float32)  # a sum of bfloat16 would lose digits
+    mirrored = (outputs.to(wide) + net(images.flip(-1))) / 2
     if kind == "mirror":
         return mirrored
     height, width = images.shape[-2:]
     padded = pad(images, (1, 1, 1, 1), mode="reflect")
     moved = (padded[..., :height, :width], padded[..., 2:, 2:])
-    return mirrored / 2 + sum(net(image) + net(image.flip(-1)) for image in moved) / 8
+    return mirrored / 2 + sum(net(image).to(wide) + net(image.flip(-1)) for image in moved) / 8
