@@ -49,7 +49,9 @@ class PlainLoop:
         """Yield the batches of an epoch, with random translations, mirrored in odd epochs."""
         padded = pad(self.images, (SHIFT,) * 4, "reflect")
         moves = torch.randint(0, 2 * SHIFT + 1, (len(self.images), 2))
-        for index in torch.randperm(len(self.images))[: len(self.images) // BATCH * BATCH].split(BATCH):
+        order = torch.randperm(len(self.images))
+        for start in range(0, len(order) - BATCH + 1, BATCH):
+            index = order[start : start + BATCH]
             batch = torch.empty_like(self.images[index])
             for y in range(2 * SHIFT + 1):
                 for x in range(2 * SHIFT + 1):
@@ -59,7 +61,8 @@ class PlainLoop:
 
     def train(self, max_steps: int) -> list[float]:
         """Train for at most `max_steps` steps, and return the seconds of each."""
-        seconds, epoch = [], 0
+        seconds: list[float] = []
+        epoch = 0
         self.net.train()
         began = time.perf_counter()
         while len(seconds) < max_steps:
@@ -99,7 +102,7 @@ class PlainLoop:
 
 def newton_schulz(matrix: Tensor) -> Tensor:
     """Return the orthogonal matrix of `matrix`, (rows, columns), approximately, in bfloat16."""
-    x = (matrix / matrix.norm()).bfloat16()
+    x: Tensor = (matrix / matrix.norm()).bfloat16()
     for _ in range(3):
         square = x @ x.T
         x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x

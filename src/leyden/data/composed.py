@@ -120,7 +120,8 @@ class MultiDigitData(InMemoryData):
         files: dict[str, Any] = {"mirrors": self.mirrors} if kind is MNIST else {}
         self.source_data = kind(
             shape=(1, SIDE, SIDE), seed=self.seed, batch_size=self.batch_size, eval_batch_size=self.eval_batch_size,
-            val_fraction=self.val_fraction, train_on_all=False, num_folds=self.num_folds, fold=self.fold, limit=self.limit, root=self.root,
+            val_fraction=self.val_fraction, train_on_all=False, num_folds=self.num_folds, fold=self.fold,
+            limit=self.limit, root=self.root,
             num_classes=self.num_classes, mean=[mean], std=[std], shift=0, flip=False, exclude_class=None,
             crop=1.0, rotate=0.0, jitter=0.0, randaugment=0, cutout=0, balanced=False,
             verify=self.verify, download=self.download, **files,
