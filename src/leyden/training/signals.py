@@ -43,10 +43,9 @@ def _exit_if_blocked(received: int) -> NoReturn:
     """Wait for signals. End the process if the main thread does not handle one in time."""
     while True:
         (signum,) = os.read(received, 1)
-        if signum in SIGNALS:
+        if signum in SIGNALS and signal.getsignal(signum) is _exit:  # not one that the training handles
             time.sleep(BLOCKED)
-            if signal.getsignal(signum) is _exit:
-                _exit(signum, None)
+            _exit(signum, None)
 
 
 def _exit(signum: int, frame: object) -> NoReturn:
