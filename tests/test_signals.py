@@ -103,3 +103,43 @@ def test_before_the_first_step(tmp_path: Path) -> None:
     assert re.fullmatch(
         r"stopped by SIGTERM (before the first step|at step \d+); nothing is lost\. Resume .*\n", stderr
     )
+
+
+BLOCKED = """
+from torch.distributed import TCPStore
+from leyden.training.signals import exit_on_signals
+exit_on_signals()
+store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+print("waiting", flush=True)
+store.get("never")
+"""
+
+
+HANDLED = """
+import os, signal, time
+from leyden.training import signals
+signals.BLOCKED = 0.1
+signals.exit_on_signals()
+signals.replace_handlers(lambda signum, frame: print("noted", flush=True))
+os.kill(os.getpid(), signal.SIGTERM)
+signals.restore_handlers()
+time.sleep(0.5)
+print("saved", flush=True)
+"""
+
+
+def test_a_signal_that_the_training_handles_does_not_end_it_later() -> None:
+    done = subprocess.run([sys.executable, "-c", HANDLED], text=True, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "noted\nsaved\n")
+
+
+def test_while_it_waits_for_another_process() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BLOCKED], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert stderr.endswith("stopped by SIGTERM; nothing was started\n")

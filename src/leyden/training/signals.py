@@ -7,14 +7,18 @@ During the training they are noted, and the run stops at the next state that can
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any, NoReturn
 
 from leyden.config.quoting import command, override
 
 # SIGHUP is sent when a terminal is closed. Windows does not have it.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if name in vars(signal))
+
+BLOCKED = 2.0  # seconds that the main thread has to handle a signal
 
 _replaced: dict[int, Any] = {}
 _now: tuple[str, Path | None] = ("", None)
@@ -23,10 +27,25 @@ _now: tuple[str, Path | None] = ("", None)
 def exit_on_signals() -> None:
     """For the command line: a signal prints one line and ends the process.
 
-    The handler raises no exception, because a library that is being imported could catch it.
+    The handler raises no exception, because a library that is being imported could catch it. Python calls it only when
+    the main thread executes Python. If that is waiting for another process of the run, inside torch, a second thread
+    does what the handler would do.
     """
     for signum in SIGNALS:
         signal.signal(signum, _exit)
+    received, written = os.pipe()
+    os.set_blocking(written, False)
+    signal.set_wakeup_fd(written, warn_on_full_buffer=False)  # Python writes the number of each signal into it, at once
+    Thread(target=_exit_if_blocked, args=(received,), daemon=True).start()
+
+
+def _exit_if_blocked(received: int) -> NoReturn:
+    """Wait for signals. End the process if the main thread does not handle one in time."""
+    while True:
+        (signum,) = os.read(received, 1)
+        if signum in SIGNALS and signal.getsignal(signum) is _exit:  # not one that the training handles
+            time.sleep(BLOCKED)
+            _exit(signum, None)
 
 
 def _exit(signum: int, frame: object) -> NoReturn:
