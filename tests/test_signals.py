@@ -115,6 +115,24 @@ store.get("never")
 """
 
 
+HANDLED = """
+import os, signal, time
+from leyden.training import signals
+signals.BLOCKED = 0.1
+signals.exit_on_signals()
+signals.replace_handlers(lambda signum, frame: print("noted", flush=True))
+os.kill(os.getpid(), signal.SIGTERM)
+signals.restore_handlers()
+time.sleep(0.5)
+print("saved", flush=True)
+"""
+
+
+def test_a_signal_that_the_training_handles_does_not_end_it_later() -> None:
+    done = subprocess.run([sys.executable, "-c", HANDLED], text=True, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "noted\nsaved\n")
+
+
 def test_while_it_waits_for_another_process() -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", BLOCKED], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE

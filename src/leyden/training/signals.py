@@ -4,6 +4,7 @@ During the training they are noted, and the run stops at the next state that can
 `leyden.training.checkpoints`. At any other time there is nothing to save: the command line prints one line and ends.
 """
 
+import math
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ BLOCKED = 2.0  # seconds that the main thread has to handle a signal
 
 _replaced: dict[int, Any] = {}
 _now: tuple[str, Path | None] = ("", None)
+_noted = -math.inf  # when the training has last noted a signal, in seconds
 
 
 def exit_on_signals() -> None:
@@ -43,9 +45,9 @@ def _exit_if_blocked(received: int) -> NoReturn:
     """Wait for signals. End the process if the main thread does not handle one in time."""
     while True:
         (signum,) = os.read(received, 1)
-        if signum in SIGNALS:
+        if signum in SIGNALS and signal.getsignal(signum) is _exit:
             time.sleep(BLOCKED)
-            if signal.getsignal(signum) is _exit:
+            if time.monotonic() > _noted + BLOCKED + 1:  # otherwise the training has noted it and ended since
                 _exit(signum, None)
 
 
@@ -63,8 +65,14 @@ def announce(when: str, folder: Path | None) -> None:
 
 def replace_handlers(handler: Callable[[int, object], None]) -> None:
     """Call `handler` for each signal, until `restore_handlers`."""
+
+    def noting(signum: int, frame: object) -> None:
+        global _noted
+        _noted = time.monotonic()
+        handler(signum, frame)
+
     for signum in SIGNALS:
-        previous = signal.signal(signum, handler)
+        previous = signal.signal(signum, noting)
         _replaced.setdefault(signum, previous)
 
 
