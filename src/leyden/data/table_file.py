@@ -193,23 +193,32 @@ def features_of(
     table = read_raw(path, header)
     left_out = {table.position(target, "data.target"), *(table.position(column, "data.ignore") for column in ignore)}
     forced = {table.position(column, "data.categorical") for column in categorical}
-    features: dict[str, list[str]] = {}
+    features = {}
     for position, name in enumerate(table.names):
-        if position in left_out:
-            continue
-        counts = Counter(value for value in table.column(position) if value)
-        if position not in forced and all(as_number(value) is not None for value in counts):
-            if counts:
-                features[name] = []
-        elif position in forced or len(counts) <= max_categories:
-            frequent = sorted(counts, key=lambda value: (-counts[value], value))[:max_categories]
-            features[name] = sorted(frequent)
+        if position not in left_out:
+            found = categories_of(table.column(position), position in forced, max_categories)
+            if found is not None:
+                features[name] = found
     if not features:
         raise UserError(
             f"data.path: {table.path} has no column that can be a feature: numbers, or at most {max_categories} "
             "different texts (data.max_categories)"
         )
     return features
+
+
+def categories_of(values: Sequence[str], forced: bool, max_categories: int) -> list[str] | None:
+    """Return the categories of a column, none for numbers; None if the column cannot be a feature.
+
+    The arguments are those of `features_of`; `forced` says whether the column is in `categorical`.
+    """
+    counts = Counter(value for value in values if value)
+    if not forced and all(as_number(value) is not None for value in counts):
+        return [] if counts else None
+    if not forced and len(counts) > max_categories:
+        return None
+    frequent = sorted(counts, key=lambda value: (-counts[value], value))[:max_categories]
+    return sorted(frequent)
 
 
 def width_of(features: Mapping[str, Sequence[str]]) -> int:
