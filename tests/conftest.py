@@ -31,7 +31,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SUPERVISED = [model for model in groups()["model"] if "num_outputs" in compose(f"model={model}").model]
 
 # What a data set cannot be composed without, where its files are not here.
-NEEDED = {"folder": ["data.classes=[cat,dog]"]}
+NEEDED = {
+    "folder": ["data.classes=[cat,dog]"],
+    "table": ["data.schema={size: [], colour: [blue, red]}", "data.classes=[no,yes]"],
+}
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -230,6 +233,7 @@ def files_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_mnist(root)
     write_cifar(root)
     write_folder(root / "images")
+    write_table(root / "table.csv")
     return root
 
 
@@ -258,6 +262,15 @@ def write_folder(root: Path) -> None:
         (root / name).mkdir(parents=True)
         for number in numbers:
             Image.new("RGB", (4, 4), (number,) * 3).save(root / name / f"{number:02}.png")
+
+
+def write_table(path: Path) -> None:
+    """Sixty rows. The target is yes for a size from 30; red things are larger by 100; every seventh size is missing."""
+    rows = []
+    for number in range(60):
+        size = "" if number % 7 == 6 else number + 100 * (number % 2)
+        rows.append(f"{size},{('blue', 'red')[number % 2]},{'yes' if number >= 30 else 'no'}")
+    path.write_text("\n".join(["size,colour,target", *rows]) + "\n", encoding="utf-8")
 
 
 def python2_pickle(images: np.ndarray, labels: list[int]) -> bytes:
