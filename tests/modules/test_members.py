@@ -21,7 +21,7 @@ from tests.data.building import UNCHANGED, numbered
 
 SMALL = (
     "data=digits", "model=mlp", "model.hidden=[16]", "trainer=cpu", "trainer.max_epochs=2", "data.limit=0.3",
-    "ensemble_order=shared", "logger=none",
+    "ensemble_order=shared", "logger.tensorboard.graph=true", "logger.tensorboard.histograms=true",
 )  # fmt: skip
 NUM = 3
 

@@ -82,3 +82,10 @@ def test_probabilities_of_classes_are_averaged() -> None:
 def test_probabilities_of_labels_are_averaged() -> None:
     logits = torch.tensor([[[math.log(0.1 / 0.9)]], [[0.0]]])  # 0.1 and 0.5
     assert mean_label_probabilities(logits).sigmoid().item() == pytest.approx(0.3)
+
+
+def test_a_single_member_is_an_ordinary_net() -> None:
+    nets = [dense(seed).eval() for seed in range(2)]
+    single = Ensemble(nets).single(1)
+    inputs = torch.randn(4, 5)
+    assert torch.equal(single(inputs), nets[1](inputs))

@@ -52,7 +52,8 @@ class Ensemble(nn.Module):
 
     def _outputs(self, x: Tensor) -> Tensor:
         """Inputs of each member, (M, B, ...) → its outputs, (M, B, O)."""
-        if self.is_batched and not (self.is_slow_on_cpu and x.device.type == "cpu"):
+        # Not in an evaluation: forward hooks and exports see ordinary tensors there, and large batches gain nothing.
+        if self.training and self.is_batched and not (self.is_slow_on_cpu and x.device.type == "cpu"):
             outputs: Tensor = vmap(self._call, randomness="different")(self._state(), x)
             return outputs
         parts = {name: tensor.unbind() for name, tensor in self._state().items()}
@@ -62,6 +63,17 @@ class Ensemble(nn.Module):
     def member(self, number: int, x: Tensor) -> Tensor:
         """Return the outputs of one member, (B, ...) → (B, O)."""
         return self._call({name: tensor[number] for name, tensor in self._state().items()}, x)
+
+    def single(self, number: int) -> nn.Module:
+        """Return a copy of one member as an ordinary net."""
+        net = copy.deepcopy(self.stacked)
+        for path, weight in self.stacked.named_parameters():
+            layer, name = _owner(net, path)
+            setattr(layer, name, nn.Parameter(weight.detach()[number].clone(memory_format=torch.contiguous_format)))
+        for path, buffer in self.stacked.named_buffers():
+            layer, name = _owner(net, path)
+            setattr(layer, name, buffer[number].clone())
+        return net
 
     def _state(self) -> dict[str, Tensor]:
         return {**dict(self.stacked.named_parameters()), **dict(self.stacked.named_buffers())}
