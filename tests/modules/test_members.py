@@ -17,6 +17,7 @@ from leyden.errors import UserError
 from leyden.metrics.calibration import bins
 from leyden.run import run
 from leyden.tools.evaluate import evaluate
+from leyden.tools.page.run_sections import run_page
 from tests.data.building import UNCHANGED, numbered
 
 SMALL = (
@@ -121,3 +122,9 @@ def test_what_cannot_be_an_ensemble_is_rejected_in_one_line(overrides: list[str]
 def test_a_single_run_has_no_members(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(UserError, match="member: got 3, must be between 0 and 2"):
         leyden.load(folder, member=3)
+
+
+def test_the_page_of_the_run_lists_the_members(folder: Path, report: dict[str, Any]) -> None:
+    page = run_page(folder)[1]
+    assert "".join(page).count("The nets of the ensemble") >= 1
+    assert f'data-value="{report["members"][1]["metrics"]["test/acc"]!r}"' in "".join(page)
