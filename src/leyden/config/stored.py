@@ -24,6 +24,8 @@ TENSORBOARD = {"tensorboard": {"_target_": "leyden.records.loggers.TensorBoard"}
 # Keys that run folders of earlier versions lack → the value that stands for what those versions did.
 ADDED: Mapping[str, Any] = {
     "plugins": [],
+    "ensemble": 1,
+    "ensemble_order": "own",
     "augment": True,  # its effect on data.shift and data.flip is stored there
     "init_from": None,
     "callbacks": {},

@@ -13,6 +13,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from leyden.metrics.calibration import bins
+
 
 class ClassMetrics(Metric):
     """Accuracy, and macro averages of precision, recall, F1 and AUROC (one class against the rest) of a split.
@@ -36,6 +38,7 @@ class ClassMetrics(Metric):
         # Results of the last `compute`, over all processes.
         self.confusion: Tensor | None = None  # int64 (K, K), rows are the true classes
         self.absent: list[int] = []  # classes without a sample
+        self.calibration_error = 0.0  # expected calibration error, see `leyden.metrics.calibration.Bins`
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch of logits, (B, K), and labels, int64 (B,)."""
@@ -50,6 +53,7 @@ class ClassMetrics(Metric):
         self.confusion = confusion_matrix(predicted, labels, self.num_classes)
         present = self.confusion.sum(1) > 0
         self.absent = (~present).nonzero().flatten().tolist()
+        self.calibration_error = bins(probabilities.amax(1), predicted == labels).error
         areas = class_auroc(probabilities, labels)  # NaN for absent classes
         metrics = {**from_confusion(self.confusion), "auroc": areas[present].mean()}
         return {name: value.float() for name, value in metrics.items() if not value.isnan()}

@@ -46,6 +46,7 @@ class BaseModule(LightningModule):
         super().__init__()
         self.net, self.optimizer, self.scheduler, self.objective = net, optimizer, scheduler, objective
         self.train_means = EpochMeanAccumulator(*train_metrics)
+        self.members = nn.ModuleList()  # of an ensemble, see `leyden.modules.members`
 
     @property
     def num_parameters(self) -> int:
@@ -82,6 +83,10 @@ class BaseModule(LightningModule):
     def report(self) -> dict[str, Any]:
         """Return additional entries for report.json, as plain values. The names must be new. Called after the test."""
         return {}
+
+    def member_reports(self, seed: int) -> list[dict[str, Any]]:
+        """Return the seed and the metrics of each member of an ensemble, whose first seed is `seed`."""
+        return []
 
     def images(self) -> dict[str, Tensor]:
         """Return plots of the last validation by name, float (C, H, W), 0 to 1. Called on the first process."""

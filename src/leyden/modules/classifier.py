@@ -17,6 +17,7 @@ from leyden.modules.losses import ClassLoss, class_loss, class_probabilities, l1
 from leyden.modules.mixing import check_alpha, mix
 from leyden.modules.predictions import Prediction, ranked
 from leyden.modules.supervised import SupervisedModule
+from leyden.nets.ensemble import Combine, mean_probabilities
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
@@ -83,7 +84,6 @@ class Classifier(SupervisedModule):
         self.is_weighted = class_weights == "balanced"
         self.register_buffer("class_weights", torch.ones(num_classes), persistent=False)  # `use_facts` computes it
         self.class_names = [f"class {number}" for number in range(num_classes)]
-        self.announced: set[str] = set()  # splits whose absent classes were printed
 
     def use_facts(self, facts: DataFacts) -> None:
         self.use_classes(facts.classes)
@@ -139,6 +139,14 @@ class Classifier(SupervisedModule):
     def predictions(self, inputs: Tensor) -> list[Prediction]:
         ranks = [ranked(row, self.class_names) for row in self(inputs).float().softmax(1).tolist()]
         return [Prediction(*top[0], top) for top in ranks]
+
+    def combiner(self) -> Combine:
+        return mean_probabilities
+
+    def ensemble_metrics(self, split: str) -> dict[str, Tensor]:
+        """Return the expected calibration error, see `leyden.metrics.calibration.Bins`."""
+        metrics = class_metrics(self.val_metrics if split == "val" else self.test_metrics)
+        return {f"{split}/ece": torch.tensor(metrics.calibration_error)}
 
     def class_probabilities(self, outputs: Tensor) -> Tensor:
         return outputs.float().softmax(1)

@@ -14,6 +14,7 @@ from leyden.data.loaders import Batch
 from leyden.metrics.classification import average_precision
 from leyden.modules.predictions import Prediction, ranked
 from leyden.modules.supervised import SupervisedModule
+from leyden.nets.ensemble import Combine, mean_label_probabilities
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 Thresholds = Literal["fixed", "f1"]
@@ -84,6 +85,9 @@ class Multilabel(SupervisedModule):
             )
             for row, values in zip(chosen, probabilities.float().tolist(), strict=True)
         ]
+
+    def combiner(self) -> Combine:
+        return mean_label_probabilities
 
     def class_probabilities(self, outputs: Tensor) -> Tensor:
         return outputs.float().sigmoid()

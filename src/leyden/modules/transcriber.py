@@ -1,6 +1,7 @@
 """Transcription: the text in an image, symbol by symbol, with any net that returns logits for each position."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torchmetrics import Metric, MetricCollection
 from leyden.data.loaders import Batch
 from leyden.modules.predictions import Prediction
 from leyden.modules.supervised import SupervisedModule
+from leyden.nets.ensemble import Combine, mean_symbol_probabilities
 from leyden.nets.seq2seq import Seq2Seq
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
@@ -90,6 +92,9 @@ class Transcriber(SupervisedModule):
         """Inputs, float (B, ...) → int64 (B, L): the symbols of each text, its end symbol, then -1."""
         logits: Tensor = self(inputs)
         return most_likely(logits, self.num_symbols)
+
+    def combiner(self) -> Combine:
+        return partial(mean_symbol_probabilities, num_symbols=self.num_symbols)
 
     def use_classes(self, classes: Sequence[str] | None) -> None:
         if classes is not None:

@@ -27,6 +27,7 @@ from leyden.modules.pixels import to_pixels
 from leyden.modules.predictions import Prediction
 from leyden.modules.regressor import Regressor
 from leyden.modules.transcriber import Transcriber
+from leyden.nets.ensemble import Ensemble
 from leyden.nets.seq2seq import Seq2Seq
 from leyden.nets.transformer import Tokens, Transformer
 from leyden.tools.trained_model import TrainedModel
@@ -82,7 +83,8 @@ class Explainer:
         if not isinstance(self.module, Autoencoder):
             require_captum()
         self.attends = isinstance(self.net, Transformer | Seq2Seq)
-        self.last_convolution = None if self.attends else self._last_convolution()
+        is_single = not self.attends and not isinstance(self.net, Ensemble)
+        self.last_convolution = self._last_convolution() if is_single else None
 
     def notes(self) -> list[str]:
         """Return a line for each method that does not apply to the net, and why."""
@@ -91,6 +93,8 @@ class Explainer:
         lines = []
         if self.attends:
             lines.append("Grad-CAM: does not apply, because the net has no convolution after its patches")
+        elif isinstance(self.net, Ensemble):
+            lines.append("Grad-CAM: does not apply to an ensemble, in which each net has its own convolutions")
         elif self.last_convolution is None:
             lines.append(f"Grad-CAM: does not apply, because the net ({type(self.net).__name__}) has no convolution")
         if not self.attends:

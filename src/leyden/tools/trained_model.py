@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor, nn
 
-from leyden.config.builders import build_data
+from leyden.config.builders import build_data, trained_module
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
 from leyden.modules.generative import GenerativeModule
+from leyden.modules.members import member_state
 from leyden.modules.predictions import Prediction
 from leyden.seeding import generator
 
@@ -48,6 +49,27 @@ class TrainedModel:
     def net(self) -> nn.Module:
         """The net: float (B, ...) → its outputs."""
         return self.module.net
+
+    @property
+    def members(self) -> tuple["TrainedModel", ...]:
+        """The nets of an ensemble, each as a model of its own with a copy of its weights. Empty for a single net."""
+        return tuple(self.member(number) for number in range(len(self.module.members)))
+
+    def member(self, number: int) -> "TrainedModel":
+        """Return one net of an ensemble, see `members`.
+
+        Raises:
+            UserError: there is no such member.
+        """
+        num = len(self.module.members)
+        if not 0 <= number < num:
+            allowed = f"must be between 0 and {num - 1}" if num else "but this run trained a single net (ensemble=1)"
+            raise UserError(f"member: got {number}, {allowed}")
+        own = {"ensemble": 1, "seed": self.config.seed + number}
+        cfg = OmegaConf.merge(self.config, own)
+        assert isinstance(cfg, DictConfig)
+        module = trained_module(cfg, {"state_dict": member_state(self.module.state_dict(), number)}, self.folder)
+        return TrainedModel(self.folder, cfg, module.to(self.device))
 
     @property
     def classes(self) -> tuple[str, ...] | None:
