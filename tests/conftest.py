@@ -47,6 +47,7 @@ def pytest_collection_finish() -> None:
 SMALL = {
     "pretrained": ("model.name=shufflenet_v2_x0_5", "model.weights=none", "model.size=32"),
     "resnet": ("model.widths=[4,8]", "model.depths=[1,1]"),
+    "airbench": ("model.widths=[8,16]",),
     "wrn": ("model.widths=[4,8]", "model.depths=[1,1]"),
     "autoencoder": ("model.channels=[4,8]",),
     "gan": ("model.channels=[4,8]", "task.num_samples=100"),

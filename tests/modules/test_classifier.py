@@ -29,7 +29,7 @@ class FirstPixel(nn.Module):
 
 def classifier(net: nn.Module | None = None, **arguments: Any) -> Classifier:
     settings: dict[str, Any] = {"loss": "cross_entropy", "label_smoothing": 0.0, "gamma": 2.0, "l1": 0.0}
-    settings |= {"mixup": 0.0, "cutmix": 0.0, "class_weights": "none", **arguments}
+    settings |= {"mixup": 0.0, "cutmix": 0.0, "tta": "none", "class_weights": "none", **arguments}
     return Classifier(
         net=net or FirstPixel(),
         optimizer=partial(torch.optim.SGD, lr=0.1),

@@ -103,6 +103,9 @@ def test_a_batch_holds_the_batches_of_all_orders() -> None:
     [
         (["ensemble=0"], "ensemble: got 0, must be at least 1"),
         (["model=gan"], "ensemble: got 4, but GAN has no ensembles"),
+        (["model=airbench"], "ensemble: got 4, but model=airbench has no ensembles"),
+        (["task.tta=mirror"], "ensemble: got 4, but task.tta=mirror needs a single net"),
+        (["optimizer=muon"], "ensemble: got 4, but the optimizer Muon would mix the members"),
         (["model=seq2seq", "data=digit_strings"], "ensemble: got 4, but model=seq2seq has no ensembles"),
         (["trainer.gradient_clip_val=1"], "ensemble: got 4, but trainer.gradient_clip_val would limit the norm"),
         (["trainer.sync_batchnorm=true"], "ensemble: got 4, but trainer.sync_batchnorm"),

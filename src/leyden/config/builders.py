@@ -62,6 +62,8 @@ def build_module(cfg: DictConfig) -> BaseModule:
         check_ensemble(cfg, module, optimizer.func)
         module = _ensemble(cfg, build_net, build_task)
     check_objective(cfg.objective.metric, module)
+    if cfg.trainer.channels_last:
+        module.net.to(memory_format=torch.channels_last)
     if cfg.trainer.precision == "64-true":
         module.double()  # before weights are loaded: otherwise they pass through float32
     return module

@@ -9,7 +9,9 @@ from torch import nn, optim
 
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
+from leyden.modules.classifier import Classifier
 from leyden.modules.supervised import SupervisedModule
+from leyden.nets.airbench import Airbench
 from leyden.nets.pretrained import Pretrained
 from leyden.nets.seq2seq import Seq2Seq
 from leyden.seeding import derive
@@ -32,9 +34,11 @@ def check_ensemble(cfg: DictConfig, module: BaseModule, optimizer: Any) -> None:
     start, settings = f"ensemble: got {cfg.ensemble}, but", cfg.trainer
     if not isinstance(module, SupervisedModule):
         raise UserError(f"{start} {type(module).__name__} has no ensembles; use ensemble=1, or another model")
-    if isinstance(module.net, Seq2Seq | Pretrained):
+    if isinstance(module.net, Seq2Seq | Pretrained | Airbench):
         name = type(module.net).__name__.lower()
         raise UserError(f"{start} model={name} has no ensembles; use ensemble=1, or another model")
+    if isinstance(module, Classifier) and module.tta != "none":
+        raise UserError(f"{start} task.tta={module.tta} needs a single net; use task.tta=none")
     if optimizer not in ELEMENT_WISE:
         raise UserError(
             f"{start} the optimizer {optimizer.__name__} would mix the members: it does not treat each number of a "

@@ -112,7 +112,7 @@ class ObjectiveSettings:
 
 @dataclass(kw_only=True)
 class TrainerSettings:
-    """Arguments of Lightning's Trainer, and two of our own: `compile` and `matmul_precision`."""
+    """Arguments of Lightning's Trainer, and some of our own: `compile`, `channels_last` and `matmul_precision`."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     devices: int | Sequence[int] | Literal["auto"]
@@ -137,6 +137,7 @@ class TrainerSettings:
     detect_anomaly: bool
     profiler: Literal["simple", "advanced", "pytorch"] | None
     compile: bool
+    channels_last: bool
     matmul_precision: Literal["highest", "high", "medium"]
 
     def __post_init__(self) -> None:
@@ -217,7 +218,7 @@ SECTIONS: Mapping[str, Callable[..., Any]] = {
     "objective": ObjectiveSettings,
     "trainer": TrainerSettings,
 }
-BUILT = ("data", "model", "task", "optimizer", "scheduler")  # each is built from its `_target_`
+BUILT = ("data", "model", "task", "optimizer", "scheduler", "averaging")  # each is built from its `_target_`
 LISTED = ("callbacks", "logger")  # each has an object per name
 
 

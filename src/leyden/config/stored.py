@@ -29,6 +29,7 @@ ADDED: Mapping[str, Any] = {
     "augment": True,  # its effect on data.shift and data.flip is stored there
     "init_from": None,
     "callbacks": {},
+    "averaging": {"_target_": "leyden.optim.averages.NoAverage"},
     "trainer.num_nodes": 1,
     "trainer.max_steps": -1,
     "trainer.max_time": None,
@@ -39,11 +40,13 @@ ADDED: Mapping[str, Any] = {
     "trainer.detect_anomaly": False,
     "trainer.profiler": None,
     "trainer.matmul_precision": "highest",
+    "trainer.channels_last": False,
 }
 # A key that only some data sets or tasks have → keys that they lack in run folders of earlier versions, with values.
 ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {
-    "data.flip": {"crop": 1.0, "rotate": 0.0, "jitter": 0.0, "randaugment": 0, "balanced": False},
-    "task.cutmix": {"class_weights": "none"},
+    "data.val_fraction": {"train_on_all": False},
+    "data.flip": {"crop": 1.0, "rotate": 0.0, "jitter": 0.0, "randaugment": 0, "cutout": 0, "balanced": False},
+    "task.cutmix": {"class_weights": "none", "tta": "none"},
 }
 
 

@@ -136,6 +136,8 @@ class Series(InMemoryData):
                 f"data.val_fraction: {self.val_fraction} of {len(targets)} windows leaves none for training, because "
                 f"windows that overlap with the validation are not used"
             )
+        if self.train_on_all:
+            last = len(targets)
         first = last - max(1, round(last * self.limit))
         return (inputs[first:last], targets[first:last]), (inputs[-num:], targets[-num:])
 

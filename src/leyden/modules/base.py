@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from leyden.data.datamodule import DataFacts, InMemoryData, TargetKind
 from leyden.errors import UserError
 from leyden.metrics.accumulators import EpochMeanAccumulator
+from leyden.modules.first_layer import prepare_net
 from leyden.modules.predictions import Prediction
 from leyden.optim import OptimizerFactory, SchedulerFactory, configure
 
@@ -60,7 +61,11 @@ class BaseModule(LightningModule):
         """
 
     def prepare_fit(self, data: InMemoryData) -> None:
-        """Do what has to be done once before a new training, on the CPU; not called when a run is resumed."""
+        """Do what has to be done once before a new training, on the CPU; not called when a run is resumed.
+
+        By default, compute the first layer of a net that needs the training images for it.
+        """
+        prepare_net(self.net, data)
 
     def predictions(self, inputs: Tensor) -> list[Prediction]:
         """Return what the model predicts for a batch, as the loaders give it, (B, ...).
@@ -107,8 +112,7 @@ class BaseModule(LightningModule):
         self.log_dict(self.train_means.means(self, "train/"), prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        trainable = [weight for weight in self.parameters() if weight.requires_grad]
-        return configure(trainable, self.optimizer, self.scheduler, self.trainer, self.objective)
+        return configure(self, self.optimizer, self.scheduler, self.trainer, self.objective)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_means"] = self.train_means.state(self)

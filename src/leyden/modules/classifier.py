@@ -12,11 +12,13 @@ from torchmetrics import MetricCollection
 from leyden.data.datamodule import DataFacts
 from leyden.data.loaders import Batch
 from leyden.errors import UserError
+from leyden.metrics.accumulators import EpochMeanAccumulator
 from leyden.metrics.classification import ClassMetrics
 from leyden.modules.losses import ClassLoss, class_loss, class_probabilities, l1_norm, sample_losses
 from leyden.modules.mixing import check_alpha, mix
 from leyden.modules.predictions import Prediction, ranked
 from leyden.modules.supervised import SupervisedModule
+from leyden.modules.test_time import TestTime, mean_outputs
 from leyden.nets.ensemble import Combine, mean_probabilities
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
@@ -40,6 +42,8 @@ class Classifier(SupervisedModule):
         l1: penalty for each unit of absolute weight (Tibshirani, 1996), at least 0; biases and norms are left out.
         mixup, cutmix: parameter alpha of each method of mixing training samples, see `leyden.modules.mixing`. 0 turns
             the method off; other values must be between 0.01 and 1000.
+        tta: none, or the test-time augmentation with which a second accuracy, ``acc_tta``, is computed, see
+            `leyden.modules.test_time`; images only.
         class_weights: none, or balanced: in the training, the loss of a sample is multiplied by N / (K n), where N is
             the number of training samples, K that of the classes that they show, and n that of its own class. So all
             classes have the same weight. Losses of validation and test are not weighted.
@@ -51,7 +55,7 @@ class Classifier(SupervisedModule):
     class_weights: Tensor
 
     target_kind = "class"
-    validation_metrics = ("loss", "acc", "precision", "recall", "f1", "auroc")
+    validation_metrics: tuple[str, ...] = ("loss", "acc", "precision", "recall", "f1", "auroc")
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class Classifier(SupervisedModule):
         l1: float,
         mixup: float,
         cutmix: float,
+        tta: TestTime,
         class_weights: Literal["none", "balanced"],
     ) -> None:
         if num_classes < 2:
@@ -81,6 +86,9 @@ class Classifier(SupervisedModule):
         super().__init__(net, optimizer, scheduler, objective, metrics, ("loss", "acc"))
         self.num_classes, self.loss_name, self.gamma = num_classes, loss, gamma
         self.label_smoothing, self.l1, self.mixup, self.cutmix = label_smoothing, l1, mixup, cutmix
+        self.tta, self.tta_means = tta, EpochMeanAccumulator("acc_tta")
+        if tta != "none":
+            self.validation_metrics = (*self.validation_metrics, "acc_tta")
         self.is_weighted = class_weights == "balanced"
         self.register_buffer("class_weights", torch.ones(num_classes), persistent=False)  # `use_facts` computes it
         self.class_names = [f"class {number}" for number in range(num_classes)]
@@ -120,6 +128,7 @@ class Classifier(SupervisedModule):
         logits: Tensor = self(inputs)
         self.eval_means.add(len(labels), self.loss(logits, labels))
         self.val_metrics.update(logits, labels)
+        self._add_tta(inputs, logits, labels)
         return logits  # callbacks draw plots from it
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -127,6 +136,16 @@ class Classifier(SupervisedModule):
         logits = self(inputs)
         self.eval_means.add(len(labels), self.loss(logits, labels))
         self.test_metrics.update(logits, labels)
+        self._add_tta(inputs, logits, labels)
+
+    def _add_tta(self, inputs: Tensor, logits: Tensor, labels: Tensor) -> None:
+        if self.tta != "none":
+            logits = mean_outputs(self.net, inputs, logits, self.tta)
+            self.tta_means.add(len(labels), accuracy(logits, labels))
+
+    def compute_metrics(self, metrics: MetricCollection, prefix: str) -> dict[str, Tensor]:
+        found = super().compute_metrics(metrics, prefix)
+        return found | self.tta_means.means(self, prefix) if self.tta != "none" else found
 
     def on_validation_epoch_end(self) -> None:
         super().on_validation_epoch_end()

@@ -98,7 +98,12 @@ def _report(cfg: DictConfig, folder: Path, training: Training, data: InMemoryDat
         **({"nondeterministic_kernels": kernels} if kernels else {}),
         "loop": "fast" if training.uses_fast_loop else "lightning",
         "seed": cfg.seed,
-        "data": {"name": type(data).__name__, "sizes": data.sizes(), "verified": data.verified},
+        "data": {
+            "name": type(data).__name__,
+            "sizes": data.sizes(),
+            "verified": data.verified,
+            **({"train_on_all": True} if data.train_on_all else {}),
+        },
         **read_origin(folder),
         "last_command": this_command(),
     }
