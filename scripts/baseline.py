@@ -73,11 +73,13 @@ def slower(now: Ratios, before: Ratios) -> dict[str, float]:
     return {name: change for name, change in changes.items() if change < -TOLERANCE}
 
 
-def comparison(now: Ratios, before: Mapping[str, Any]) -> Table:
-    """Return a table of what has become slower since `before`, see `read`."""
+def comparison(now: Ratios, before: Mapping[str, Any]) -> Table | str:
+    """Return a table of what has become slower since `before`, see `read`, or a line if nothing has."""
     found = slower(now, before["ratios"])
     title = f"slower than on {before['date']} with torch {before['torch']}"
-    table = Table("measurement", "before", "now", "change", title=title if found else f"nothing is {title}")
+    if not found:
+        return f"nothing is {title}"
+    table = Table("measurement", "before", "now", "change", title=title)
     for name, change in sorted(found.items(), key=lambda item: item[1]):
         table.add_row(name, f"{before['ratios'][name]:.2f}", f"{now[name]:.2f}", f"{change:+.0%}")
     new = [name for name in now if name not in before["ratios"]]

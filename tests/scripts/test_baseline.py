@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from leyden.errors import UserError
 from scripts.baseline import baseline_file, comparison, read, save, slower
@@ -19,7 +20,10 @@ def test_figures_that_were_not_measured_again_are_kept(tmp_path: Path) -> None:
     save({"b": 3.0}, path)
     stored = read(path)
     assert stored["ratios"] == {"a": 1.0, "b": 3.0}
-    assert comparison({"a": 0.5, "b": 3.0}, stored).row_count == 1
+    table = comparison({"a": 0.5, "b": 3.0}, stored)
+    assert isinstance(table, Table)
+    assert table.row_count == 1
+    assert str(comparison({"a": 0.95, "b": 3.0}, stored)).startswith("nothing is slower")
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"ratios": {"a": 1.0}}', '{"date": "", "ratios": {"a": NaN}}'])
