@@ -1,6 +1,7 @@
 """Whole runs of autoencoder, vae and gan: what they write, and that they can be resumed."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def read_png(path: Path) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("model", PLOTS)
-def test_a_run_writes_its_metrics_and_plots(tmp_path: Path, model: str) -> None:
+def test_a_run_writes_its_metrics_and_plots(tmp_path: Path, short_feature_net: None, model: str) -> None:
     run(compose(f"paths.logs={tmp_path / 'logs'}", *small(model)))
     folder = only_run(tmp_path)
     report = json.loads((folder / "report.json").read_text())
@@ -64,7 +65,9 @@ def test_a_run_writes_its_metrics_and_plots(tmp_path: Path, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", PLOTS)
-def test_the_plots_of_a_resumed_run_have_the_same_bits(resumed: Callable[..., tuple[Path, Path]], model: str) -> None:
+def test_the_plots_of_a_resumed_run_have_the_same_bits(
+    resumed: Callable[..., tuple[Path, Path]], short_feature_net: None, model: str
+) -> None:
     folders = resumed(
         *small(model), "scheduler=plateau", "checkpoint.every_n_steps=2",
         where=lambda checkpoints, trainer: trainer.current_epoch == 1 and not checkpoints.between_epochs,
@@ -85,6 +88,18 @@ def test_a_loaded_run_draws_images_by_seed(finished: Finished, tmp_path: Path, m
         sample(folder, tmp_path / name, 9, seed)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != (tmp_path / "c").read_bytes()
     assert read_png(tmp_path / "a").shape == (3, 2 * 29 + 1, 8 * 29 + 1)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+@pytest.mark.parametrize("model", PLOTS)
+def test_every_precision(finished: Finished, short_feature_net: None, model: str, precision: str) -> None:
+    """The plots, the samples and the training of the feature extractor are computed outside of Lightning's context."""
+    folder = finished(*small(model), "trainer.max_epochs=1", f"trainer.precision={precision}")
+    metrics = json.loads((folder / "report.json").read_text())["metrics"].values()
+    assert all(math.isfinite(value) for value in metrics)
+    assert {path.parent.name for path in folder.glob("*/epoch_0001.png")} == PLOTS[model]
+    if model != "autoencoder":
+        assert 0 <= leyden.load(folder).sample(3).float().min() < 1
 
 
 def test_a_classifier_makes_no_images(finished: Finished, tmp_path: Path) -> None:

@@ -70,7 +70,15 @@ class GenerativeModule(BaseModule):
         Returns:
             float (num, C, H, W), 0 to 1; for a vae the mean of each pixel.
         """
-        return self.decode(torch.randn(num, self.latent_size, generator=generator).to(self.device))
+        return self.decode(self.random_latents(num, generator))
+
+    def random_latents(self, num: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return (num, latent_size) from a standard normal distribution, with the device and type of the weights.
+
+        The arguments are those of `sample`.
+        """
+        weight = next(self.net.parameters())
+        return torch.randn(num, self.latent_size, generator=generator).to(weight)
 
     def predictions(self, inputs: Tensor) -> list[Prediction]:
         raise UserError(
