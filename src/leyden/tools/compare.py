@@ -32,10 +32,11 @@ def ranked(runs: Iterable[Run], metric: str, mode: str | None = None, by: Sequen
         by: the runs of a group have the same values of these keys; if there are none, the same configuration.
 
     Raises:
-        UserError: no run has the metric, or one of the keys.
+        UserError: the runs have different tasks, or no run has the metric, or one of the keys.
     """
     groups: dict[Any, dict[Any, Run]] = defaultdict(dict)
     listed_runs = list(runs)
+    require_one_task(listed_runs)
     require_keys(listed_runs, by)
     for run in listed_runs:
         own = configuration(run)
@@ -51,6 +52,17 @@ def ranked(runs: Iterable[Run], metric: str, mode: str | None = None, by: Sequen
         return (1 if mode == "min" else -1) * (worst if average is None else average)
 
     return sorted(listed, key=score)
+
+
+def require_one_task(runs: Sequence[Run]) -> None:
+    """Raise UserError if the runs have different tasks: a metric such as ``val/loss`` then has different meanings."""
+    tasks = [value(choice_names(run.config), "task") for run in runs]
+    for run, task in zip(runs, tasks, strict=True):
+        if task != tasks[0]:
+            raise UserError(
+                f"{run.folder}: has task={task}, but {runs[0].folder} has task={tasks[0]}. Only runs of one task can "
+                "be compared"
+            )
 
 
 def require_metric(groups: Iterable[Iterable[Run]], metric: str) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from leyden.config.builders import section
 from leyden.config.instantiate import instantiate
-from leyden.config.stored import harmless, loaded_config
+from leyden.config.stored import harmless, loaded_config, naming_config
 from leyden.data.datamodule import InMemoryData
 from leyden.data.loaders import Batch, EvalLoader
 from leyden.errors import UserError
@@ -75,9 +75,10 @@ class Evaluator:
         self.config = loaded_config(self.folder)
         self.trainer = one_device_trainer(accelerator, section(self.config, "trainer"))
         spec = with_locations(section(self.config, "data"), root=data_root, path=data_path)
-        self.data = self._unread_data(spec)
         self.elsewhere = bool(data_root or data_path)
-        self.module = load_module(self.folder, self.config)
+        with naming_config(self.folder):
+            self.data = self._unread_data(spec)
+            self.module = load_module(self.folder, self.config)
         self.module.use_classes(self.data.class_names())
         self._is_ready = False
 
@@ -119,7 +120,7 @@ class Evaluator:
         Raises:
             UserError: the data does not fit the run or cannot be read.
         """
-        other = read_other(self.data, self.module, path, self.config.data.get("column"))
+        other = read_other(self.data, self.module, path, self.config)
         if isinstance(self.module, GenerativeModule):
             self.module.classes_in = self.data.facts().classes_in
         with recorded(self.module) as outputs:

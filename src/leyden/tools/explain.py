@@ -68,12 +68,10 @@ class Explainer:
     """
 
     def __init__(self, model: TrainedModel) -> None:
-        if model.data.input_kind != "image":
-            raise UserError(f"{model.folder}: explain does not apply, because the run has no images as inputs")
+        check_explains(model)
         self.model, self.module, self.net = model, model.module, model.net
         if not isinstance(self.module, Classifier | Multilabel | Transcriber | Regressor | Autoencoder):
-            kind = type(self.module).__name__
-            raise UserError(f"{model.folder}: explain does not apply, because a {kind} predicts nothing for an image")
+            raise model.does_not_apply("explain", "because Leyden does not know which of its outputs is the prediction")
         if next(self.module.parameters()).dtype in (torch.bfloat16, torch.float16):
             self.module.float()
         for layer in self.net.modules():
@@ -199,6 +197,14 @@ class Explainer:
         for handle in handles:
             handle.remove()
         return found[-1] if found else None
+
+
+def check_explains(model: TrainedModel) -> None:
+    """Raise UserError unless the model predicts something for an image."""
+    if model.generates:
+        raise model.does_not_apply("explain", "which predicts nothing for an image")
+    if model.data.input_kind != "image":
+        raise model.does_not_apply("explain", "because its inputs are no images")
 
 
 def require_captum() -> None:

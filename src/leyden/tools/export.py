@@ -162,18 +162,12 @@ def write_checked(
     """
     about = description(model, chosen)
     content, read = build(model, chosen, about)
-    partial = partial_path(path)
-    try:
-        with writing(path) as file:
-            file.write(content)
-            file.flush()
-            with exporting(chosen.name):
-                found = differences(model, batch, read(partial))
-            check_differences(found, path)
-    except UserError:
-        if partial.is_file():
-            partial.unlink()
-        raise
+    with writing(path) as file:
+        file.write(content)
+        file.flush()
+        with exporting(chosen.name):
+            found = differences(model, batch, read(partial_path(path)))
+        check_differences(found, path)
     return found, about
 
 

@@ -31,7 +31,7 @@ def load(run_folder: str | Path, plugins: Sequence[str | Path] = ()) -> "Trained
         UserError: the folder is incomplete or damaged, or its checkpoint does not fit its config.
     """
     from leyden.config.plugins import load_folder
-    from leyden.config.stored import loaded_config
+    from leyden.config.stored import loaded_config, naming_config
     from leyden.tools.safetensors_file import load_safetensors
     from leyden.tools.trained_model import TrainedModel
 
@@ -41,7 +41,8 @@ def load(run_folder: str | Path, plugins: Sequence[str | Path] = ()) -> "Trained
     if folder.suffix == ".safetensors" and not folder.is_dir():
         return load_safetensors(folder)
     cfg = loaded_config(folder)
-    return TrainedModel(folder, cfg, load_module(folder, cfg))
+    with naming_config(folder):
+        return TrainedModel(folder, cfg, load_module(folder, cfg))
 
 
 def load_module(folder: Path, cfg: "DictConfig") -> "BaseModule":
