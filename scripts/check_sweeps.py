@@ -1,6 +1,6 @@
 """Check the statements of docs/sweeps.md with real processes. Takes about half an hour on two cores.
 
-    python scripts/check_sweeps.py [kill fail prune workers ddp repeat clusters time] [--mnist paths.data=…]
+    python scripts/check_sweeps.py [kill fail prune workers ddp repeat clusters time warm] [--mnist paths.data=…]
 
 kill      kill -9 in trial 3 of 8, then the same command: exactly 8 trials, none twice; a third start does nothing
 fail      one of 6 trials fails: five finish, exit code 1, the reason is in the trial's folder
@@ -10,8 +10,9 @@ ddp       four trials of two processes each, with pruning: states and configs ar
 repeat    the printed command of the best trial, run alone: bit-identical metrics
 clusters  submitit on this machine, and the script of the Slurm array, started by a shell
 time      seconds per trial in addition to its training, and the speed of two jobs at the same time
+warm      40 trials as forked processes and in new interpreters: the same metrics, at most 0.3 of the time
 
-`time` and `prune` need a machine that runs nothing else.
+`time`, `warm` and `prune` need a machine that runs nothing else.
 """
 
 import argparse
@@ -44,15 +45,25 @@ class Sweep:
 
     def __init__(self, logs: Path, *overrides: str) -> None:
         self.logs = logs
+        self.environment = {**os.environ, "LEYDEN_SWEEP": str(logs)}  # by which `processes` finds them
         self.command = [sys.executable, "train.py", "-m", f"paths.logs={logs}", *overrides]
 
     def start(self) -> "subprocess.Popen[str]":
-        return subprocess.Popen(self.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            self.command,
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def run(self) -> tuple[int, str]:
         """Run the command to its end, and return its exit code and output."""
         print(f"  $ {shlex.join(['python', *self.command[1:]])}", flush=True)
-        done = subprocess.run(self.command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
+        done = subprocess.run(
+            self.command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=1800
+        )
         return done.returncode, done.stdout + done.stderr
 
     @property
@@ -78,11 +89,24 @@ class Sweep:
         """Return the sum of the duration of all trials."""
         return sum(float(row["seconds"]) for row in self.rows())
 
-    def processes(self) -> list[str]:
-        """Return the processes of its jobs and workers that are alive."""
-        shown = subprocess.run(["ps", "-ww", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
-        lines = [line for line in shown.splitlines() if str(self.logs) in line]
-        return [line for line in lines if line.split()[1][0] != "Z" and int(line.split()[0]) != os.getpid()]
+    def processes(self) -> list[int]:
+        """Return the living processes of its workers, fork servers and jobs."""
+        command = ["ps", "eww", "-A", "-o", "pid=,stat=,args="]  # with their environment
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        lines = [line.split(maxsplit=2) for line in shown.splitlines() if f"LEYDEN_SWEEP={self.logs}" in line]
+        return [int(process) for process, state, _ in lines if state[0] != "Z"]
+
+    def jobs(self) -> list[int]:
+        """Return the living processes of its jobs: those that write to an output.log."""
+        return [process for process in self.processes() if output_of(process).name == "output.log"]
+
+
+def output_of(process: int) -> Path:
+    """Return the file that the stdout of a process is."""
+    try:
+        return Path(f"/proc/{process}/fd/1").readlink()
+    except (FileNotFoundError, PermissionError):  # it has just ended, or belongs to another user
+        return Path()
 
 
 def wait_for(holds: Callable[[], bool], what: str, seconds: float = 120) -> None:
@@ -284,6 +308,29 @@ def check_time(logs: Path, mnist: list[str]) -> None:
     assert took[1] / took[2] >= 1.5, "two at the same time are not 1.5 times as fast"
 
 
+def check_warm(logs: Path, mnist: list[str]) -> None:
+    run = ["model=mlp", "data=digits", "trainer.max_epochs=3", "hydra.launcher.n_jobs=2", "seed=range(0,40)"]
+    sweeps = {warm: Sweep(logs / warm, *run, f"hydra.launcher.warm={warm}") for warm in ("true", "false")}
+    took = {}
+    for warm, sweep in sweeps.items():
+        began = time.monotonic()
+        code, output = sweep.run()
+        assert code == 0, output
+        took[warm] = time.monotonic() - began
+    reports = {warm: [report_of(sweep.trial(number)) for number in range(40)] for warm, sweep in sweeps.items()}
+    assert reports["true"] == reports["false"], "the metrics of a trial differ"
+    ratio = took["true"] / took["false"]
+    print(f"  40 trials with the same metrics: forked {took['true']:.1f} s, new interpreters {took['false']:.1f} s")
+    print(f"  ratio {ratio:.2f}")
+    assert ratio <= 0.3, "forked trials do not save 70% of the time"
+
+
+def report_of(folder: Path) -> dict[str, float]:
+    """Return the metrics of a run."""
+    metrics: dict[str, float] = json.loads((folder / "report.json").read_text())["metrics"]
+    return metrics
+
+
 CHECKS = {
     "kill": check_kill,
     "fail": check_fail,
@@ -293,6 +340,7 @@ CHECKS = {
     "repeat": check_repeat,
     "clusters": check_clusters,
     "time": check_time,
+    "warm": check_warm,
 }
 
 

@@ -11,11 +11,13 @@ Examples:
 
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from omegaconf import OmegaConf
 
 from leyden.config.compose import compose
 from leyden.records.run_folder import write_text
+from leyden.sweep.forking import AVAILABLE, ForkServer
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
@@ -100,8 +103,30 @@ def report(logs: Path, overrides: Sequence[str], seed: int) -> Report:
         found: Report = json.loads(path.read_text(encoding="utf-8"))
         if found["seed"] == seed:
             return found
-    subprocess.run([sys.executable, "train.py", *overrides, f"seed={seed}"], cwd=ROOT, check=True)
+    train([*overrides, f"seed={seed}"])
     return report(logs, overrides, seed)
+
+
+def train(overrides: Sequence[str]) -> None:
+    """Run ``python train.py <overrides>``. The first run starts a process that does the imports of all runs.
+
+    Raises:
+        CalledProcessError: the run has failed.
+    """
+    command = [str(ROOT / "train.py"), *overrides]
+    sys.stdout.flush()
+    if AVAILABLE:
+        code = server().call(command, os.environ, sys.stdout.buffer)
+    else:
+        code = subprocess.run([sys.executable, *command]).returncode
+    if code:
+        raise subprocess.CalledProcessError(code, command)
+
+
+@cache
+def server() -> ForkServer:
+    """Return the fork server of this script."""
+    return ForkServer(os.environ)
 
 
 def kept_rows(text: str) -> dict[str, str]:

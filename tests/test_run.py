@@ -89,7 +89,7 @@ def test_a_finished_run_says_so_and_goes_on_with_more_epochs(
     folder = finished("trainer.max_epochs=2", "scheduler=cosine")
     before = last_checkpoint(folder).read_bytes()
     resume(folder)
-    assert "is finished, after 2 epochs" in capsys.readouterr().out
+    assert "is finished. It ended by trainer.max_epochs=2. To continue it, give a larger" in capsys.readouterr().out
     assert last_checkpoint(folder).read_bytes() == before
     resume(folder, ["trainer.max_epochs=3"])
     assert json.loads((folder / "report.json").read_text())["epochs"] == 3
@@ -117,6 +117,31 @@ def test_a_run_with_a_limit_of_steps_resumes_in_the_same_bits(resumed: Resumed, 
         **where, within_epoch=within_epoch,
     )  # fmt: skip
     assert json.loads((alone / "report.json").read_text())["steps"] == 70
+
+
+@pytest.mark.parametrize(
+    ("ended", "raised"),
+    [
+        ("trainer.max_steps=3", "trainer.max_steps=5"),
+        ("trainer.max_steps=3", "trainer.max_steps=-1"),
+        ("trainer.max_time=00:00:00:00", "trainer.max_time=00:00:01:00"),
+    ],
+)
+def test_a_finished_run_continues_when_its_limit_is_raised(
+    ended: str, raised: str, finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["trainer=smoke", "trainer.max_epochs=2", "model=mlp", "model.hidden=[4]", "scheduler=none"]
+    alone, folder = finished(*small, raised), finished(*small, ended)
+    key, _, limit = ended.partition("=")
+    report = json.loads((folder / "report.json").read_text())
+    assert report["ended_by"]["key"] == key
+    assert report["steps"] < 5
+    resume(folder, ["trainer.max_epochs=3"])
+    assert f"is finished. It ended by {key}={limit}. To continue it, give a larger {key}" in capsys.readouterr().out
+    resume(folder, [raised])
+    assert json.loads((folder / "report.json").read_text())["steps"] == (5 if raised == "trainer.max_steps=5" else 6)
+    one, other = (read_checkpoint(last_checkpoint(path))["state_dict"] for path in (alone, folder))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize("scheduler", groups()["scheduler"])
@@ -246,5 +271,6 @@ def test_stopped_early_and_killed_before_the_report_it_does_not_train_again(fini
     after = json.loads(report.read_text())
     assert (after["epochs"], after["metrics"]) == (before["epochs"], before["metrics"])
     assert read_checkpoint(last_checkpoint(folder))["global_step"] == steps
+    assert after["ended_by"] == {"key": "early_stopping.patience", "limit": 2}
     resume(folder, ["early_stopping.patience=4"])
     assert json.loads(report.read_text())["epochs"] > before["epochs"]

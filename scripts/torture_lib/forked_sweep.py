@@ -109,11 +109,11 @@ def main() -> None:
             os._exit(0)
         return quick_exit(argv)
     theirs.close()
-    import leyden.sweep.runners as runners
+    import leyden.sweep.new_process as new_process
 
     ForkedPopen.helper = ours
     names = {name: getattr(subprocess, name) for name in ("DEVNULL", "STDOUT", "TimeoutExpired")}
-    runners.subprocess = SimpleNamespace(Popen=ForkedPopen, **names)  # type: ignore[assignment,attr-defined]
+    new_process.subprocess = SimpleNamespace(Popen=ForkedPopen, **names)  # type: ignore[assignment,attr-defined]
     execute([TRAIN, *sys.argv[1:]])
 
 

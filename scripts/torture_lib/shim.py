@@ -1,5 +1,6 @@
 """Interrupt a process at its n-th file operation: builds and configures the preloaded library `preload.c`."""
 
+import atexit
 import ctypes
 import os
 import shutil
@@ -22,10 +23,18 @@ def missing() -> str:
 
 @cache
 def library() -> Path:
-    """Build the library in a temporary folder and return its path."""
-    path = Path(tempfile.mkdtemp(prefix="leyden-torture-")) / "preload.so"
+    """Build the library in a temporary folder and return its path. The folder is removed when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="leyden-torture-"))
+    atexit.register(_remove, folder, os.getpid())
+    path = folder / "preload.so"
     subprocess.run(["gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", str(path), str(SOURCE), "-ldl"], check=True)
     return path
+
+
+def _remove(folder: Path, builder: int) -> None:
+    """Remove a folder, unless this process is a fork of the one that made it."""
+    if os.getpid() == builder:
+        shutil.rmtree(folder)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ SCRIPT = str(ROOT / "scripts" / "torture_lib" / "forked_sweep.py")
 TRIALS = 3
 SWEEP = words(
     "-m model=mlp model.hidden=[8] data=digits data.limit=0.1 data.batch_size=16 trainer=cpu "
-    "trainer.max_epochs=1 checkpoint.every_n_steps=5 logger=none sweep.name=x "
+    "trainer.max_epochs=1 checkpoint.every_n_steps=5 logger=none sweep.name=x hydra.launcher.warm=false "
     "optimizer.lr=choice(0.1,0.01,0.001)"
 )
 STARTS = 4  # of the same command, until the sweep is finished

@@ -27,8 +27,9 @@ from leyden.seeding import seed_all
 from leyden.training.callbacks import ConfigWriter
 from leyden.training.fast_loop import use_fast_loop
 from leyden.training.launcher import shared_folder
+from leyden.training.limits import ending, raises_limit
 from leyden.training.outcome import finish, test
-from leyden.training.resume import check_progress, check_same_data, is_done, last_good_checkpoint
+from leyden.training.resume import check_progress, check_same_data, last_good_checkpoint
 from leyden.training.signals import announce, restore_handlers
 from leyden.training.trackers import Tracker
 from leyden.training.trainer import Pruner, Training, build_training, check_limits, silence_lightning
@@ -95,10 +96,9 @@ def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
     cfg = stored_config(folder, overrides)
     report = read_report(folder)
     read_origin(folder)  # a damaged one is reported now, not after the training
-    if report and report["state"] == "finished" and is_done(cfg, report):
-        print(
-            f"{folder} is finished, after {report['epochs']} epochs. To continue it, give a larger trainer.max_epochs"
-        )
+    if report and report["state"] == "finished" and not raises_limit(cfg, report, folder):
+        key, limit = ending(report, folder)
+        print(f"{folder} is finished. It ended by {key}={limit}. To continue it, give a larger {key}")
         return float(report["objective"]["best"])
     if is_first_process():
         lock(folder)

@@ -61,8 +61,8 @@ def test_a_job_that_is_killed_from_outside_is_resumed(tmp_path: Path) -> None:
     worker = sweep.start()
     wait_for(lambda: (tmp_path / "sweeps").exists(), "the sweep")
     wait_for(lambda: len(timings(sweep.trial(0))) >= 2, "two epochs")
-    (job,) = [line for line in sweep.processes() if " -m " not in line]
-    os.kill(int(job.split()[0]), signal.SIGKILL)
+    (job,) = sweep.jobs()
+    os.kill(job, signal.SIGKILL)
     before = timings(sweep.trial(0))
     output, _ = worker.communicate(timeout=100)
     assert worker.returncode == 0, output

@@ -30,6 +30,7 @@ class SubprocessLauncherConf:
 
     _target_: str = "hydra_plugins.leyden.plugins.SubprocessLauncher"
     n_jobs: int | None = None  # jobs at the same time; null for one per GPU, or one if there is no GPU
+    warm: bool = True  # fork the jobs from a process that has imported torch; false: a new interpreter for each
 
 
 for group, node in (("sweeper", OptunaSweeperConf), ("launcher", SubprocessLauncherConf)):
@@ -46,10 +47,11 @@ class SubprocessLauncher(Launcher):
 
     Args:
         n_jobs: number of jobs that run at the same time.
+        warm: whether the jobs are forked from a process that has imported torch, where this is possible.
     """
 
-    def __init__(self, n_jobs: int | None) -> None:
-        self.n_jobs = n_jobs
+    def __init__(self, n_jobs: int | None, warm: bool) -> None:
+        self.n_jobs, self.warm = n_jobs, warm
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Do nothing, because the sweeper starts the jobs."""

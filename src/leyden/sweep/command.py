@@ -6,10 +6,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from hydra_plugins.leyden.plugins import SubprocessLauncher
 from leyden.errors import UserError
+from leyden.sweep import forking
 from leyden.sweep.plan import Plan, read_plan
 from leyden.sweep.resources import threads_prefix
 from leyden.sweep.runners import LauncherRunner, ProcessRunner, Runner
@@ -49,5 +50,12 @@ def make_runner(launcher: Launcher, plan: Plan) -> tuple[Runner, str]:
     n_jobs, trainer = launcher.n_jobs, plan.config.trainer
     if n_jobs is not None and n_jobs < 1:
         raise UserError(f"hydra.launcher.n_jobs: got {n_jobs}, expected a whole number from 1")
-    runner = ProcessRunner(n_jobs, trainer.devices, uses_gpu=trainer.accelerator in ("auto", "gpu", "cuda"))
+    uses_gpu = trainer.accelerator in ("auto", "gpu", "cuda")
+    runner = ProcessRunner(n_jobs, trainer.devices, uses_gpu, launcher.warm and can_fork(trainer))
     return runner, threads_prefix(runner.slots[0].environment)
+
+
+def can_fork(trainer: DictConfig) -> bool:
+    """Whether the jobs can be forked processes. DDP starts new interpreters itself."""
+    one_process = trainer.devices == 1 or (isinstance(trainer.devices, ListConfig) and len(trainer.devices) == 1)
+    return forking.AVAILABLE and one_process and trainer.num_nodes == 1

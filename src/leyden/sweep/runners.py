@@ -2,12 +2,10 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -17,11 +15,12 @@ from hydra.plugins.launcher import Launcher
 from leyden.config.compose import CONF
 from leyden.config.quoting import quoted
 from leyden.errors import DivergedError, StoppedError
+from leyden.sweep.forking import GRACE, ForkServer
 from leyden.sweep.job import VARIABLE, JobSpec, Pruning
+from leyden.sweep.new_process import NewProcess
 from leyden.sweep.resources import gpus, job_environments
 
 OUTPUT = "output.log"
-GRACE = 60  # seconds that a job has to save its checkpoint when the sweep is stopped
 
 # Signals that come from outside: from a user, the scheduler of a cluster, or the kernel if the memory is full.
 EXTERNAL_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -82,13 +81,25 @@ class Runner(Protocol):
         """Stop all jobs."""
 
 
+class Process(Protocol):
+    """The process of a job."""
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, seconds: float) -> int | None: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 @dataclass
 class Slot:
     """A fraction of the machine, and the job that runs on it."""
 
     environment: dict[str, str]
     job: Job | None = None
-    process: "subprocess.Popen[bytes] | None" = field(default=None)
+    process: Process | None = None
 
 
 class ProcessRunner:
@@ -98,14 +109,17 @@ class ProcessRunner:
         n_jobs: number of jobs that run at the same time; None for one per GPU, or one if there is no GPU.
         devices: ``trainer.devices``, see `job_environments`.
         uses_gpu: whether the jobs use GPUs if there are any.
+        warm: whether the jobs are forked processes, which have done their imports; see `leyden.sweep.fork_server`.
 
     Raises:
         UserError: there are fewer GPUs than one job needs.
     """
 
-    def __init__(self, n_jobs: int | None, devices: int | Sequence[int] | str, uses_gpu: bool) -> None:
+    def __init__(self, n_jobs: int | None, devices: int | Sequence[int] | str, uses_gpu: bool, warm: bool) -> None:
         environments = job_environments(n_jobs, devices, gpus() if uses_gpu else [])
         self.slots = [Slot(environment) for environment in environments]
+        self.warm = warm
+        self.server: ForkServer | None = None
 
     def capacity(self) -> int:
         return sum(slot.process is None for slot in self.slots)
@@ -116,25 +130,31 @@ class ProcessRunner:
     def start(self, job: Job) -> None:
         slot = next(slot for slot in self.slots if slot.process is None)
         job.folder.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, **slot.environment, VARIABLE: job.spec(os.getpid())}
+        environment = {**os.environ, **slot.environment}
+        argv, files = [str(CONF.parent / "train.py"), *job.overrides], [job.lock.fileno()]
         with (job.folder / OUTPUT).open("ab") as output:
-            slot.process = subprocess.Popen(
-                [sys.executable, str(CONF.parent / "train.py"), *job.overrides],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C stops the sweep, which then stops its jobs
-                pass_fds=(job.lock.fileno(),),
-            )
+            if self.warm:
+                server = self._server(environment)
+                environment[VARIABLE] = job.spec(server.process.pid)
+                slot.process = server.start(argv, environment, output, files)
+            else:
+                environment[VARIABLE] = job.spec(os.getpid())
+                slot.process = NewProcess(argv, environment, output, files)
         slot.job = job
+
+    def _server(self, environment: Mapping[str, str]) -> ForkServer:
+        """Return the fork server. Start it for the first job, and again if it was killed."""
+        if self.server and not self.server.alive:
+            self.server.close()
+        if not self.server or not self.server.alive:
+            self.server = ForkServer(environment)
+        return self.server
 
     def ended(self) -> list[tuple[Job, Failure | None]]:
         done = []
         for slot in self.slots:
-            if slot.job and slot.process and slot.process.poll() is not None:
-                kill_group(slot.process)  # processes that the job started and did not end
-                done.append((slot.job, process_failure(slot.job.folder, slot.process.returncode)))
+            if slot.job and slot.process and (code := slot.process.poll()) is not None:
+                done.append((slot.job, process_failure(slot.job.folder, code)))
                 slot.job = slot.process = None
         return done
 
@@ -145,13 +165,13 @@ class ProcessRunner:
             process.terminate()
         deadline = time.monotonic() + GRACE
         for process in processes:
-            try:
-                process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                kill_group(process)
-                process.wait()
+            if process.wait(max(0.1, deadline - time.monotonic())) is None:
+                process.kill()
+                process.wait(GRACE)
         for slot in self.slots:
             slot.job = slot.process = None
+        if self.server:
+            self.server.close()
 
 
 class LauncherRunner:
@@ -191,14 +211,6 @@ class LauncherRunner:
 
     def stop(self) -> None:
         """Do nothing: `ended` waits for all jobs of a batch, so no job is running now."""
-
-
-def kill_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a job's process and all processes that it started."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # all have ended already, which is the usual case
 
 
 def process_failure(folder: Path, code: int) -> Failure | None:

@@ -188,8 +188,12 @@ class EarlyStopping(LightningEarlyStopping):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # A run that had stopped early, but was killed before its report, must not train again when it is resumed.
-        if self.stopped_epoch and self.wait_count >= self.patience:
+        if self.has_stopped():
             trainer.should_stop = True
+
+    def has_stopped(self) -> bool:
+        """Whether the objective has not improved for `patience` epochs."""
+        return bool(self.stopped_epoch and self.wait_count >= self.patience)
 
     @rank_zero_only
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

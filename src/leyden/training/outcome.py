@@ -16,6 +16,7 @@ from leyden.records import run_folder
 from leyden.records.json_files import read_origin
 from leyden.records.loggers import tensorboards
 from leyden.records.report import device_name, print_report, this_command, training_time, write_report
+from leyden.training.limits import ended_by
 from leyden.training.projector import write_projector
 from leyden.training.signals import announce, restore_handlers
 from leyden.training.trackers import Tracker
@@ -85,6 +86,7 @@ def _report(cfg: DictConfig, folder: Path, training: Training, data: InMemoryDat
         "epochs": trainer.current_epoch,
         "max_epochs": trainer.max_epochs,
         "steps": trainer.global_step,
+        **({} if training.pruned else {"ended_by": ended_by(trainer, cfg)}),
         "early_stopping": section(cfg, "early_stopping"),
         "seconds": {"total": seconds, "training": spent["seconds"]},
         "images_per_second": spent["rate"],

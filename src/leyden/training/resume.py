@@ -64,15 +64,6 @@ def check_progress(folder: Path, done: int, cfg: DictConfig) -> None:
         )
 
 
-def is_done(cfg: DictConfig, report: dict[str, Any]) -> bool:
-    """Whether the finished run has nothing left to do with this config; a run that stopped early may have."""
-    stopped_early = report["epochs"] < report["max_epochs"]
-    patience = report.get("early_stopping", {}).get("patience", cfg.early_stopping.patience)
-    if stopped_early and cfg.early_stopping.patience > patience:
-        return False
-    return bool(cfg.trainer.max_epochs <= report["max_epochs"])
-
-
 def data_problem(folder: Path, data: InMemoryData) -> str:
     """Return how `data` differs from the data of the run in `folder`, an empty text if it does not."""
     before = read_origin(folder).get("fingerprint")

@@ -26,8 +26,8 @@ STATES = {
 # Entries of report.json that have a place of their own on the page.
 PLACED = {
     "name", "state", "objective", "metrics", "confusion", "absent_classes", "parameters", "epochs", "max_epochs",
-    "steps", "early_stopping", "seconds", "images_per_second", "device", "processes", "precision", "deterministic",
-    "loop", "seed", "data", "command", "versions", "git", "fingerprint", "last_command", "thresholds",
+    "steps", "ended_by", "early_stopping", "seconds", "images_per_second", "device", "processes", "precision",
+    "deterministic", "loop", "seed", "data", "command", "versions", "git", "fingerprint", "last_command", "thresholds",
 }  # fmt: skip
 
 
@@ -115,7 +115,10 @@ def cards(report: Mapping[str, Any]) -> Html:
 def early(report: Mapping[str, Any]) -> str:
     """Return how many epochs were allowed, if fewer were trained."""
     allowed = get(report, "max_epochs", kind=int)
-    return f"of at most {allowed:,}" if allowed is not None and allowed > report["epochs"] else ""
+    if allowed is None or allowed <= report["epochs"]:
+        return ""
+    ended = get(get(report, "ended_by", kind=dict) or {}, "key", kind=str)
+    return f"of at most {allowed:,}" + (f"; ended by {ended}" if ended else "")
 
 
 def output_tail(folder: Path) -> Html | None:
