@@ -25,8 +25,9 @@ class Classifier(SupervisedModule):
 
     Logs ``train/loss`` and ``train/acc``, and for ``val`` and ``test`` the loss, the accuracy, and macro averages of
     precision, recall, F1 and AUROC over the classes that the split contains. The report has the confusion matrix of
-    the test set, whose rows are the true classes, and the classes that the test set lacks. Logged losses do not
-    contain the `l1` penalty. For mixed samples, ``train/acc`` counts the class with the larger weight as correct.
+    the test set, whose rows are the true classes, the AUROC of each class, and the classes that the test set lacks.
+    Logged losses do not contain the `l1` penalty. For mixed samples, ``train/acc`` counts the class with the larger
+    weight as correct.
 
     Args:
         net: float (B, ...) → logits (B, num_classes).
@@ -163,7 +164,8 @@ class Classifier(SupervisedModule):
     def report(self) -> dict[str, Any]:
         tested = class_metrics(self.test_metrics)
         assert tested.confusion is not None
-        return {"confusion": tested.confusion.tolist(), "absent_classes": self._absent(tested)}
+        per_class = {"auroc": tested.areas.tolist()}  # the others follow from the confusion matrix
+        return {"confusion": tested.confusion.tolist(), "absent_classes": self._absent(tested), "per_class": per_class}
 
 
 def balanced_weights(counts: Tensor) -> Tensor:

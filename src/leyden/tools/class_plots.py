@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from leyden.metrics.calibration import NUM_BINS, Bins
-from leyden.metrics.classification import average_precision, label_auroc
+from leyden.metrics.label_metrics import average_precision, label_auroc
 from leyden.metrics.threshold_curves import precision_recall_curve, roc_curve
 from leyden.tools.figures import BLUE, COLOURS, GREY, RED, figure, short
 

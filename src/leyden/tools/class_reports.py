@@ -8,7 +8,8 @@ from torch import Tensor
 from leyden.data.datamodule import printable
 from leyden.errors import UserError
 from leyden.metrics.calibration import NUM_BINS, Bins, bins, fit_temperature
-from leyden.metrics.classification import average_precision, class_auroc, confusion_matrix, label_auroc, per_class
+from leyden.metrics.classification import class_auroc, confusion_matrix, per_class
+from leyden.metrics.label_metrics import label_scores
 from leyden.modules.classifier import Classifier
 from leyden.modules.multilabel import Multilabel
 from leyden.tools.class_plots import (
@@ -142,15 +143,11 @@ def label_table(
         probabilities: float (N, K)
         thresholds: float (K,)
     """
-    hits, chosen, support = (values.sum(0).double() for values in (predicted & targets, predicted, targets))
-    precision, recall = hits / chosen.clamp(min=1), hits / support.clamp(min=1)
-    f1 = 2 * hits / (chosen + support).clamp(min=1)
-    numbers = [values.tolist() for values in (precision, recall, f1, support.long())]
-    areas = without_nan(label_auroc(probabilities, targets))
-    ranked = without_nan(average_precision(probabilities, targets.long()))
-    rows = [list(row) for row in zip(names, *numbers, areas, ranked, thresholds.tolist(), strict=True)]
-    header = ["label", "precision", "recall", "f1", "support", "auroc", "average_precision", "threshold"]
-    return "classes.csv", header, rows
+    scores = label_scores(predicted, targets, probabilities)
+    columns = ["precision", "recall", "f1", "support", "auroc", "average_precision"]
+    values = [without_nan(scores[name]) for name in columns]
+    rows = [list(row) for row in zip(names, *values, thresholds.tolist(), strict=True)]
+    return "classes.csv", ["label", *columns, "threshold"], rows
 
 
 def write_errors(report: Report, wrong: Tensor, confidence: Tensor, captions: list[str], meaning: str) -> None:
