@@ -137,10 +137,17 @@ def used_tensors(exported: ExportedProgram) -> set[str]:
 
 
 def unused_modules(program: nn.Module, used: set[str]) -> list[str]:
-    """Return the names of the largest submodules with weights of which none is in `used`."""
+    """Return the names of the submodules whose weights and buffers are all unused.
+
+    A submodule without weights and buffers is not returned, and neither is one inside a submodule that is returned.
+
+    Args:
+        program: the program, for example a `Program`.
+        used: names of the weights and buffers that are used.
+    """
     found: list[str] = []
     for name, module in program.named_modules():
-        # Not those of its state dict, whose names a hook can change.
+        # Not from `state_dict`: a hook can change the names in it.
         names = {f"{name}.{tensor}" for tensor, _ in (*module.named_parameters(), *module.named_buffers())}
         inside = any(name.startswith(f"{outer}.") for outer in found)
         if name and names and not inside and names.isdisjoint(used):
