@@ -23,4 +23,4 @@ def test_thresholds_chosen_on_validation_are_tested_and_are_loaded_with_the_run(
     assert isinstance(model, Multilabel)
     assert model.thresholds.tolist() == reports[1]["thresholds"]
     inputs = torch.randn(5, 1, 56, 56)
-    assert torch.equal(model.predict(inputs), model(inputs).sigmoid() >= model.thresholds)
+    assert torch.equal(model.predict(inputs)["labels"], model(inputs).sigmoid() >= model.thresholds)

@@ -71,7 +71,7 @@ def test_a_sequence_model_is_trained_with_teacher_forcing_and_evaluated_by_greed
         expected = TextMetrics(11)
         expected.update(built.net(images), targets)
         assert torch.equal(built.val_metrics["text"].counts, expected.counts)
-        assert torch.equal(built.predict(images), most_likely(built.net(images), 11))
+        assert torch.equal(built.predict(images)["symbols"], most_likely(built.net(images), 11))
 
 
 @pytest.mark.parametrize("model", ["mlp", "seq2seq"])
@@ -85,5 +85,5 @@ def test_it_learns_to_read(finished: Callable[..., Path], model: str) -> None:
     assert report["objective"]["metric"] == "val/exact"
     assert report["metrics"]["test/exact"] > 0.5
     assert report["metrics"]["test/acc"] > report["metrics"]["test/exact"]
-    texts = leyden.load(folder).module.predict(torch.zeros(1, 1, 28, 28))
+    texts = leyden.load(folder).module.predict(torch.zeros(1, 1, 28, 28))["symbols"]
     assert texts.shape == (1, 2)

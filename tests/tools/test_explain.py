@@ -13,6 +13,7 @@ import leyden
 from leyden.errors import UserError
 from leyden.nets.transformer import Tokens
 from leyden.tools.explain import Explainer, explain, patches_to_pixels, rollout
+from leyden.tools.explained_score import explained_score
 from tests.tools.conftest import Folders, Models, script
 
 FAST = ("trainer=smoke", "trainer.max_epochs=1")
@@ -35,7 +36,7 @@ def test_integrated_gradients_add_up_to_the_score(model_of: Models) -> None:
     assert list(found.maps) == ["integrated gradients", "Grad-CAM", "occlusion"]
     assert {tuple(values.shape) for values in found.maps.values()} == {(28, 28)}
     inputs = model.transform(image())
-    score, what = explainer.score(inputs)
+    score, what = explained_score(model, inputs)
     assert what == f"score of class {found.prediction.prediction}"
     black = model.transform(torch.zeros(1, 28, 28, dtype=torch.uint8))
     difference = float((score(inputs) - score(black)).detach())
@@ -72,14 +73,14 @@ def test_attention(finished: Callable[..., Path], model_of: Models) -> None:
     sample = torch.zeros(tuple(texts.data.shape), dtype=torch.uint8)
     (found,) = explain(texts, sample)
     inputs = texts.transform(sample)
-    symbols = texts.module.predict(inputs)  # type: ignore[operator]
+    symbols = texts.module.predict(inputs)["symbols"]
     num = int((symbols[0] >= 0).sum())
     assert [name for name in found.maps if name.startswith("attention")] == [
         f"attention, symbol {number + 1}" for number in range(num)
     ]
     weights = texts.net.attention(inputs, symbols)  # type: ignore[operator]
     assert weights.sum(-1).allclose(torch.ones(1))
-    score, what = Explainer(texts).score(inputs)
+    score, what = explained_score(texts, inputs)
     assert what == "probability of the text"
     assert float(score(inputs).exp().detach()) == pytest.approx(found.prediction.probability, rel=1e-4)
 

@@ -1,7 +1,7 @@
 """Classification: one class per sample, with any net that returns logits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -137,18 +137,15 @@ class Classifier(SupervisedModule):
         super().on_test_epoch_end()
         self._announce_absent(self.test_metrics, "test")
 
-    def predictions(self, inputs: Tensor) -> list[Prediction]:
-        ranks = [ranked(row, self.class_names) for row in self(inputs).float().softmax(1).tolist()]
-        return [Prediction(*top[0], top) for top in ranks]
+    def named_outputs(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        return {"probabilities": outputs.float().softmax(1)}  # (B, K)
 
-    def class_probabilities(self, outputs: Tensor) -> Tensor:
-        return outputs.float().softmax(1)
+    def predictions(self, named: Mapping[str, Tensor]) -> list[Prediction]:
+        ranks = [ranked(row, self.class_names) for row in named["probabilities"].tolist()]
+        return [Prediction(*top[0], top) for top in ranks]
 
     def labels_of(self, targets: Tensor) -> list[str]:
         return [self.class_names[number] for number in targets.tolist()]
-
-    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
-        return {"probabilities": self(inputs).softmax(1)}  # (B, K)
 
     def _announce_absent(self, metrics: MetricCollection, split: str) -> None:
         """Print the classes that a split does not contain, once per split."""

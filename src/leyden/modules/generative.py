@@ -78,7 +78,7 @@ class GenerativeModule(BaseModule):
         weight = next(self.net.parameters())
         return torch.randn(num, self.latent_size, generator=generator).to(weight)
 
-    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
+    def predict(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return images: latents (B, latent_size) from a standard normal distribution → (B, C, H, W), 0 to 1."""
         return {"images": self.decode(inputs)}
 

@@ -1,6 +1,6 @@
 """Multi-label classification: any number of labels per sample, trained with binary cross-entropy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -67,34 +67,22 @@ class Multilabel(SupervisedModule):
         """Return the mean loss over samples and labels, (), for targets int64 (B, num_classes), 0 or 1."""
         return binary_cross_entropy_with_logits(logits, targets.float())
 
-    def predict(self, inputs: Tensor) -> Tensor:
-        """Inputs, float (B, ...) → which labels are predicted, bool (B, num_classes)."""
-        logits: Tensor = self(inputs)
-        return logits.sigmoid() >= self.thresholds
+    def named_outputs(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the probability of each label, and whether it reaches the label's threshold, (B, num_classes) each."""
+        probabilities = outputs.sigmoid()
+        return {"probabilities": probabilities, "labels": probabilities >= self.thresholds}
 
-    def predictions(self, inputs: Tensor) -> list[Prediction]:
-        """Return the labels of each sample whose probability reaches their threshold."""
-        probabilities = self(inputs).sigmoid()  # (B, K)
-        chosen = (probabilities >= self.thresholds).tolist()
-        return [
-            Prediction(
-                [name for name, is_chosen in zip(self.class_names, row, strict=True) if is_chosen],
-                top=ranked(values, self.class_names),
-            )
-            for row, values in zip(chosen, probabilities.float().tolist(), strict=True)
-        ]
-
-    def class_probabilities(self, outputs: Tensor) -> Tensor:
-        return outputs.float().sigmoid()
+    def predictions(self, named: Mapping[str, Tensor]) -> list[Prediction]:
+        """Return the predicted labels of each sample."""
+        rows = zip(named["labels"].tolist(), named["probabilities"].float().tolist(), strict=True)
+        return [Prediction(self._names(labels), top=ranked(values, self.class_names)) for labels, values in rows]
 
     def labels_of(self, targets: Tensor) -> list[str]:
-        rows = targets.tolist()
-        return [", ".join(name for name, on in zip(self.class_names, row, strict=True) if on) for row in rows]
+        return [", ".join(self._names(row)) for row in targets.tolist()]
 
-    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Return the probability of each label, and whether it reaches the label's threshold, (B, K) each."""
-        probabilities = self(inputs).sigmoid()
-        return {"probabilities": probabilities, "labels": probabilities >= self.thresholds}
+    def _names(self, row: Sequence[int]) -> list[str]:
+        """Return the names of the labels that are true, or 1, in a row."""
+        return [name for name, has_label in zip(self.class_names, row, strict=True) if has_label]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, targets = batch

@@ -32,7 +32,7 @@ def classification(report: Report) -> None:
     assert isinstance(module, Classifier)
     assert found.outputs is not None
     names, labels = [printable(name) for name in module.class_names], found.targets
-    probabilities, predicted = found.outputs.float().softmax(1), found.outputs.argmax(1)
+    probabilities, predicted = report.named_outputs()["probabilities"], found.outputs.argmax(1)
     confidence = probabilities.gather(1, predicted[:, None])[:, 0]
     confusion = confusion_matrix(predicted, labels, len(names))
     report.entries["confusions"] = top_confusions(confusion, names)
@@ -105,11 +105,10 @@ def multilabel(report: Report) -> None:
     """Write tables and plots of a task with several labels."""
     module, found = report.evaluator.module, report.found
     assert isinstance(module, Multilabel)
-    assert found.outputs is not None
     names, targets = [printable(name) for name in module.class_names], found.targets > 0
-    probabilities, thresholds = found.outputs.sigmoid(), module.thresholds.cpu()
-    predicted = probabilities >= thresholds
-    report.write_csv(*label_table(names, predicted, targets, probabilities, thresholds))
+    named = report.named_outputs()
+    probabilities, predicted = named["probabilities"], named["labels"]
+    report.write_csv(*label_table(names, predicted, targets, probabilities, module.thresholds.cpu()))
     columns = [[" ".join(label_names(names, row)) for row in values] for values in (targets, predicted)]
     report.write_predictions(("target", "prediction"), columns)
     report.draw("roc.png", plot_roc, probabilities, targets, names, report.title)

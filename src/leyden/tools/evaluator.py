@@ -169,7 +169,7 @@ def recorded(module: BaseModule) -> Iterator[list[Tensor]]:
 
     def keep(_: nn.Module, arguments: tuple[Tensor], output: Tensor) -> None:
         if isinstance(module, Autoencoder):  # its images would need four times the memory of the data set
-            output = module.relative(module.difference(output, arguments[0]), arguments[0])
+            output = module.named_outputs(output, arguments[0])["scores"]
         found.append(output.detach().to(torch.float64 if output.dtype is torch.float64 else torch.float32).cpu())
 
     handle = module.register_forward_hook(keep)

@@ -10,9 +10,8 @@ The first three are computed by captum, an optional package. In grey images pixe
 black, and in colour images with the mean colour of the training images.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -29,14 +28,13 @@ from leyden.modules.regressor import Regressor
 from leyden.modules.transcriber import Transcriber
 from leyden.nets.seq2seq import Seq2Seq
 from leyden.nets.transformer import Tokens, Transformer
+from leyden.tools.explained_score import Score, explained_score
 from leyden.tools.trained_model import TrainedModel
 
 STEPS = 50  # of the integral
 WINDOWS = 8  # covered squares next to each other along the shorter side; they overlap by one half
 CHUNK = 32  # covered images that are computed together
 IN_PLACE = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.Hardswish, nn.ELU)
-
-Score = Callable[[Tensor], Tensor]  # images (N, C, H, W) → the number that is explained, (N,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +98,10 @@ class Explainer:
         inputs = self.model.batch([sample])  # (1, C, H, W)
         image = sample.float() / 255
         with torch.no_grad():
-            (prediction,) = self.module.predictions(inputs)
+            (prediction,) = self.module.predictions(self.module.predict(inputs))
         if isinstance(self.module, Autoencoder):
             return Explanation(prediction, "anomaly score", image, {"squared error": self._errors(inputs)})
-        score, what = self.score(inputs)
+        score, what = explained_score(self.model, inputs)
         maps = {
             "integrated gradients": self._integrated_gradients(inputs, score),
             "Grad-CAM": self._grad_cam(inputs, score),
@@ -112,22 +110,6 @@ class Explainer:
         }
         found = {name: values.detach().float().cpu() for name, values in maps.items() if values is not None}
         return Explanation(prediction, what, image, found)
-
-    def score(self, inputs: Tensor) -> tuple[Score, str]:
-        """Return the function of images that is explained for `inputs`, (1, C, H, W), and its name."""
-        module = self.module
-        with torch.no_grad():
-            outputs = module(inputs)[0]
-        if isinstance(module, Transcriber):
-            symbols = module.predict(inputs)  # (1, L)
-            likelihood = partial(log_likelihood, module, symbols=symbols)
-            return likelihood, "probability of the text"
-        if not isinstance(module, Classifier | Multilabel):
-            return lambda images: module(images)[:, 0], "the first predicted number"
-        best = int(outputs.argmax())
-        kind = "class" if isinstance(module, Classifier) else "label"
-        name = module.class_names[best] if self.model.classes is None else f"{kind} {module.class_names[best]}"
-        return lambda images: module(images)[:, best], f"score of {name}"
 
     def _baseline(self, inputs: Tensor) -> Tensor:
         """Return the image that shows nothing, (1, C, H, W): black, or the mean colour for colour images."""
@@ -171,7 +153,7 @@ class Explainer:
             return {"attention": patches_to_pixels(row, self.net.tokens, inputs)}
         if not isinstance(self.net, Seq2Seq) or not isinstance(self.module, Transcriber):
             return {}
-        symbols = self.module.predict(inputs)
+        symbols = self.module.predict(inputs)["symbols"]
         weights = self.net.attention(inputs, symbols)[:, 0].mean((0, 1))  # (L, S)
         tokens = self.net.encoder[0]
         assert isinstance(tokens, Tokens)
@@ -213,15 +195,6 @@ def require_captum() -> None:
         import captum.attr  # noqa: F401
     except ImportError as error:
         raise UserError('explain: needs captum: pip install -e ".[explain]"') from error
-
-
-def log_likelihood(module: Transcriber, images: Tensor, symbols: Tensor) -> Tensor:
-    """Return the log-likelihood of one text given each image, (B,): images (B, C, H, W), symbols int64 (1, L)."""
-    symbols = symbols.expand(len(images), -1)
-    logits = module.net(images, symbols) if module.teacher_forcing else module.net(images)
-    likelihoods = logits.view(*symbols.shape, -1).log_softmax(2)  # (B, L, V)
-    chosen: Tensor = likelihoods.gather(2, symbols.clamp(min=0)[..., None])[..., 0]
-    return chosen.where(symbols >= 0, 0.0).sum(1)
 
 
 def rollout(weights: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ from leyden.tools.trained_model import TrainedModel
 
 Reader = Callable[[Path], Callable[[Tensor], Outputs]]
 
-MEANINGS = {  # of the outputs, see `BaseModule.named_outputs`
+MEANINGS = {  # of the outputs, see `BaseModule.predict`
     "probabilities": "probabilities, 0 to 1",
     "labels": "whether the probability of a label reaches its threshold",
     "symbols": "number of the symbol at each position; the last symbol of the alphabet ends the text, then follows -1",

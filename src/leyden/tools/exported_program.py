@@ -33,7 +33,7 @@ class Port:
 
 
 class Program(nn.Module):
-    """From a raw batch to named outputs, see `BaseModule.named_outputs`.
+    """From a raw batch to named outputs, see `BaseModule.predict`.
 
     The input is uint8 images (N, C, H, W) of the size of the run, raw rows float32 (N, F), or windows float32
     (N, window, 1). A model that generates images takes latents float32 (N, latent_size).
@@ -50,7 +50,7 @@ class Program(nn.Module):
         self.outputs = output_ports(model)
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
-        return self.module.named_outputs(self.transform(inputs))
+        return self.module.predict(self.transform(inputs))
 
 
 class Preprocessing(nn.Module):
@@ -94,8 +94,8 @@ def output_ports(model: TrainedModel) -> tuple[Port, ...]:
 def module_outputs(model: TrainedModel, raw: Tensor) -> dict[str, Tensor]:
     """Return what the module of a run predicts for a raw batch (B, ...), which is prepared as its loaders do it."""
     if isinstance(model.module, GenerativeModule):
-        return model.module.named_outputs(raw.to(next(model.module.parameters()).dtype))
-    return model.module.named_outputs(model.batch(list(raw)))
+        return model.module.predict(raw.to(next(model.module.parameters()).dtype))
+    return model.module.predict(model.batch(list(raw)))
 
 
 def type_name(tensor: Tensor) -> str:

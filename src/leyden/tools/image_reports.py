@@ -26,8 +26,7 @@ def transcription(report: Report) -> None:
     """Write tables and plots of a transcription: a text counts as correct if all its symbols are."""
     module, found = report.evaluator.module, report.found
     assert isinstance(module, Transcriber)
-    assert found.outputs is not None
-    readings = module.texts(found.outputs)
+    readings = module.predictions(report.named_outputs())
     predicted = [printable(str(reading.prediction)) for reading in readings]
     texts = [printable(module.text(row)) for row in found.targets.tolist()]
     confidence = torch.tensor([reading.probability for reading in readings])

@@ -152,7 +152,7 @@ class TrainedModel:
         self.check_predicts()
         batch = self.batch(samples)
         with self._precision():
-            return self.module.predictions(batch)
+            return self.module.predictions(self.module.predict(batch))
 
     def sample(self, num: int, seed: int = 0) -> Tensor:
         """Generate `num` new images, float (num, C, H, W), 0 to 1. The same seed gives the same images.

@@ -67,17 +67,17 @@ def test_explanations_are_images_with_texts(model_of: Models, task: str, titles:
 def test_the_influence_is_the_gradient_of_the_best_logit(model_of: Models) -> None:
     trained = model_of("classification")
     batch = trained.transform([IMAGE])
-    strengths = saliency(trained.module, batch)
+    strengths = saliency(trained, batch)
     step = 1e-2
     with torch.no_grad():
         best = int(trained.module(batch)[0].argmax())
         changed = batch.repeat(2, 1, 1, 1)
-        row, column = divmod(int(strengths[0].argmin()), 28), divmod(int(strengths[0].argmax()), 28)
+        row, column = divmod(int(strengths.argmin()), 28), divmod(int(strengths.argmax()), 28)
         for number, (y, x) in enumerate((row, column)):
             changed[number, 0, y, x] += step
         weak, strong = (trained.module(changed)[:, best] - trained.module(batch)[0, best]).abs().tolist()
     assert weak < strong
-    assert strengths.shape == (1, 28, 28)
+    assert strengths.shape == (28, 28)
     assert float(strengths.max()) == 1
     assert all(weight.grad is None for weight in trained.module.parameters())
 

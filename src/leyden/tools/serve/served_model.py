@@ -107,7 +107,7 @@ class ServedModel:
             if found.image is not None:
                 text = "What the model makes of it. Large differences mean that the image is unusual."
                 return {"images": [*images, described("Reconstruction", text, enlarged(found.image.cpu()))]}
-            strengths = saliency(model.module, model.batch([sample]))[0].cpu()
+            strengths = saliency(model, model.batch([sample])).cpu()
         text = "Red pixels have the largest influence on this prediction (gradient of its score)."
         return {"images": [*images, described("Influence", text, overlay(pixels, strengths))]}
 
