@@ -11,12 +11,13 @@ from PIL import Image
 
 from leyden.errors import UserError
 from leyden.metrics.calibration import bins, fit_temperature
-from leyden.tools.class_plots import plot_confusion, plot_precision_recall, plot_roc, top_confusions
+from leyden.tools.class_plots import plot_confusion, top_confusions
 from leyden.tools.evaluation_files import evaluation_folder
 from leyden.tools.evaluation_report import finite
 from leyden.tools.evaluator import Evaluator
 from leyden.tools.figures import short
 from leyden.tools.other_data import folder_name
+from leyden.tools.threshold_plots import plot_precision_recall, plot_roc
 from tests.tools.conftest import Folders, script
 
 

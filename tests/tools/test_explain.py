@@ -12,7 +12,8 @@ from PIL import Image
 import leyden
 from leyden.errors import UserError
 from leyden.nets.transformer import Tokens
-from leyden.tools.explain import Explainer, explain, patches_to_pixels, rollout
+from leyden.tools.attention_maps import patches_to_pixels, rollout
+from leyden.tools.explain import Explainer, explain
 from leyden.tools.explained_score import explained_score
 from tests.tools.conftest import Folders, Models, script
 

@@ -12,15 +12,10 @@ from leyden.metrics.classification import class_auroc, confusion_matrix, per_cla
 from leyden.metrics.label_metrics import label_scores
 from leyden.modules.classifier import Classifier
 from leyden.modules.multilabel import Multilabel
-from leyden.tools.class_plots import (
-    plot_confusion,
-    plot_precision_recall,
-    plot_reliability,
-    plot_roc,
-    top_confusions,
-)
+from leyden.tools.class_plots import plot_confusion, plot_reliability, top_confusions
 from leyden.tools.evaluation_report import Report, images_of
 from leyden.tools.figures import image_grid, short
+from leyden.tools.threshold_plots import plot_precision_recall, plot_roc
 
 NUM_ERRORS = 25  # images of the most confident errors
 LONG = 14  # characters of a class name above an image

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from leyden.data.datamodule import printable
 from leyden.records.run_folder import write_text
-from leyden.tools.evaluator import Evaluated, Evaluator
+from leyden.tools.evaluated import Evaluated
+from leyden.tools.evaluator import Evaluator
 
 
 @dataclass(eq=False)
