@@ -51,7 +51,7 @@ BROKEN = {
 }
 FRAMES = {"save_all": True, "append_images": [Image.fromarray(255 - GREY)]}
 VALID = {  # a file → the pixels that the model must see
-    "sixteen_bits.png": (saved(Image.fromarray(GREY.astype(np.uint16) * 257), "PNG"), GREY),
+    "sixteen_bits.png": (saved(Image.fromarray(GREY.astype(np.uint16) * 256 + (255 - GREY)), "PNG"), GREY),
     "cmyk.tiff": (saved(Image.fromarray(np.stack([0 * GREY] * 3 + [GREY], 2), "CMYK"), "TIFF"), 255 - GREY),
     "animated.png": (saved(Image.fromarray(GREY), "PNG", **FRAMES), GREY),
     "animated.gif": (saved(Image.fromarray(GREY), "GIF", **FRAMES), GREY),
