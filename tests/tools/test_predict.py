@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from leyden.errors import UserError
 from leyden.tools.input_files import files, find_inputs
 from leyden.tools.predict import batched, predict
 from leyden.tools.trained_model import TrainedModel
+from tests.conftest import ROOT
 from tests.tools.conftest import Models, script
 
 
@@ -106,3 +109,14 @@ def test_the_script_writes_json_csv_and_tables(model: TrainedModel, tmp_path: Pa
     assert str(paths[0]).endswith(name.lstrip("…"))
     assert (predicted, best) == (objects[0]["prediction"],) * 2
     assert probability == f"{objects[0]['probability']:.1%}"
+
+
+def test_a_reader_that_has_read_enough_is_no_error(model: TrainedModel, tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "images", 3)[0].parent
+    command = [sys.executable, str(ROOT / "scripts" / "predict.py"), str(model.folder), str(folder), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
