@@ -1,9 +1,10 @@
 """What tests share: tiny data in the official formats, and runs of the real command line."""
 
+import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from PIL import Image
 from leyden.config.compose import compose, groups
 from leyden.records.run_folder import last_checkpoint
 from leyden.run import resume, run
+from leyden.sweep.forking import AVAILABLE, ForkServer
 from leyden.training.checkpoints import Checkpoints
 from scripts.torture_lib.same_bits import differing, metrics
 from tests import speed
@@ -30,7 +32,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SUPERVISED = [model for model in groups()["model"] if "num_outputs" in compose(f"model={model}").model]
 
 # What a data set cannot be composed without, where its files are not here.
-NEEDED = {"folder": ["data.classes=[cat,dog]"]}
+NEEDED = {
+    "folder": ["data.classes=[cat,dog]"],
+    "table": ["data.schema={size: [], colour: [blue, red]}", "data.classes=[no,yes]"],
+}
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -68,9 +73,59 @@ def start(*overrides: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+Fork = Callable[..., "Forked"]
+
+
+class Forked:
+    """``python train.py <overrides>`` as a forked process, which has done its imports already.
+
+    Args:
+        server: forks it.
+        overrides: its arguments.
+        outputs: folder for its outputs.
+        folder: its working directory.
+    """
+
+    def __init__(self, server: ForkServer, overrides: Sequence[str], outputs: Path, folder: Path) -> None:
+        self.paths = [outputs / f"{name}-{server.number}.txt" for name in ("stdout", "stderr")]
+        with self.paths[0].open("wb") as output, self.paths[1].open("wb") as errors:
+            command = [str(ROOT / "train.py"), *overrides]
+            self.run = server.start(command, os.environ, output, errors=errors, folder=folder)
+
+    @property
+    def stdout(self) -> str:
+        """What it has printed so far."""
+        return self.paths[0].read_text()
+
+    def wait(self, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+        """Wait for its end."""
+        code = self.run.wait(seconds)
+        assert code is not None, "it has not ended in time"
+        return subprocess.CompletedProcess([], code, *(path.read_text() for path in self.paths))
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """Starts runs without their imports. On systems without forks, the tests that use it are skipped."""
+    if not AVAILABLE:
+        pytest.skip("forked runs need Linux")
+    with ForkServer(os.environ) as server:
+        yield server
+
+
+@pytest.fixture
+def fork(fork_server: ForkServer, tmp_path: Path) -> Fork:
+    """Starts ``python train.py <overrides>`` as a forked process."""
+
+    def call(*overrides: str, folder: Path = ROOT) -> Forked:
+        return Forked(fork_server, overrides, tmp_path, folder)
+
+    return call
+
+
 @pytest.fixture
 def train(tmp_path: Path) -> Train:
-    """Runs ``python train.py <overrides>`` in a process of its own, its logs below `tmp_path`."""
+    """Runs ``python train.py <overrides>`` in a new interpreter, its logs below `tmp_path`."""
 
     def call(*overrides: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(ROOT / "train.py"), f"paths.logs={tmp_path / 'logs'}", *overrides]
@@ -194,6 +249,7 @@ def files_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_mnist(root)
     write_cifar(root)
     write_folder(root / "images")
+    write_table(root / "table.csv")
     return root
 
 
@@ -222,6 +278,15 @@ def write_folder(root: Path) -> None:
         (root / name).mkdir(parents=True)
         for number in numbers:
             Image.new("RGB", (4, 4), (number,) * 3).save(root / name / f"{number:02}.png")
+
+
+def write_table(path: Path) -> None:
+    """Sixty rows. The target is yes for a size from 30; red things are larger by 100; every seventh size is missing."""
+    rows = []
+    for number in range(60):
+        size = "" if number % 7 == 6 else number + 100 * (number % 2)
+        rows.append(f"{size},{('blue', 'red')[number % 2]},{'yes' if number >= 30 else 'no'}")
+    path.write_text("\n".join(["size,colour,target", *rows]) + "\n", encoding="utf-8")
 
 
 def python2_pickle(images: np.ndarray, labels: list[int]) -> bytes:

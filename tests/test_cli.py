@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from leyden.config.compose import groups
-from tests.conftest import ROOT, Train
+from tests.conftest import ROOT, Fork, Train
 
 
 def test_help_names_every_choice_and_what_it_is(train: Train) -> None:
@@ -59,8 +59,9 @@ def test_a_mistake_gives_one_line_and_exit_code_2(train: Train, tmp_path: Path, 
     assert not (tmp_path / "logs").exists()
 
 
-def test_divergence_exits_with_3_and_says_at_which_step(train: Train, tmp_path: Path) -> None:
-    done = train("optimizer=sgd", "scheduler=none", "optimizer.lr=1e6", "checkpoint.every_n_steps=1", "logger=none")
+def test_divergence_exits_with_3_and_says_at_which_step(fork: Fork, tmp_path: Path) -> None:
+    steep = ["optimizer=sgd", "scheduler=none", "optimizer.lr=1e6", "checkpoint.every_n_steps=1", "logger=none"]
+    done = fork(*steep, f"paths.logs={tmp_path / 'logs'}").wait()
     assert done.returncode == 3
     error = done.stderr.splitlines()[-1]
     assert error.startswith("error: the loss is not finite at step ")

@@ -18,7 +18,7 @@ from leyden.tools.evaluate import evaluate
 from scripts.kill_and_resume import RUN, kill_and_resume, saved_step
 from scripts.kill_and_resume import start as start_run
 from scripts.torture_lib.same_bits import compare
-from tests.conftest import ROOT, start
+from tests.conftest import ROOT, Fork
 
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 
@@ -76,11 +76,11 @@ def test_torchrun_makes_one_run_folder(tmp_path: Path) -> None:
     assert report["steps"] == -(-1294 // 2 // 32)
 
 
-def test_four_runs_in_the_same_second_have_four_folders(tmp_path: Path) -> None:
+def test_four_runs_in_the_same_second_have_four_folders(fork: Fork, tmp_path: Path) -> None:
     command = ["trainer=smoke", "model=mlp", "logger=none", f"paths.logs={tmp_path / 'logs'}"]
-    processes = [start(*command, f"seed={seed}") for seed in range(4)]
-    outputs = [process.communicate(timeout=200)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, outputs
+    runs = [fork(*command, f"seed={seed}") for seed in range(4)]
+    done = [run.wait() for run in runs]
+    assert [one.returncode for one in done] == [0] * 4, done
     reports = [json.loads(path.read_text()) for path in (tmp_path / "logs").glob("runs/*/*/report.json")]
     assert sorted(report["seed"] for report in reports) == list(range(4))
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from leyden.records.json_files import read_report
-from tests.conftest import ROOT, only_run
+from scripts.check_sweeps import wait_for
+from tests.conftest import ROOT, Fork, only_run
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
 
@@ -29,20 +30,20 @@ def run_until(marker: str, *overrides: str, code: str = "") -> subprocess.Popen[
 
 
 @pytest.mark.parametrize("signum", CODES)
-def test_during_the_training(tmp_path: Path, signum: signal.Signals) -> None:
+def test_during_the_training(fork: Fork, tmp_path: Path, signum: signal.Signals) -> None:
     logs = tmp_path / "mine (2)"
-    process = run_until("epoch 1/", f"paths.logs={logs}", "trainer.max_epochs=1000", "trainer=cpu", "logger=none")
-    process.send_signal(signum)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == CODES[signum]
-    (line,) = stderr.splitlines()
+    process = fork(f"paths.logs={logs}", "trainer.max_epochs=1000", "trainer=cpu", "logger=none")
+    wait_for(lambda: "epoch 1/" in process.stdout, "the first epoch")
+    process.run.send_signal(signum)
+    done = process.wait()
+    assert done.returncode == CODES[signum]
+    (line,) = done.stderr.splitlines()
     assert line.startswith(f"stopped by {signum.name} at step ")
     command = shlex.split(line.partition("Resume with: ")[2])
     if signum != signal.SIGINT:  # one resume is enough
         return
-    done = subprocess.run(
-        [sys.executable, *command[1:], "trainer.max_epochs=2"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    assert command[:2] == ["python", "train.py"]
+    done = fork(*command[2:], "trainer.max_epochs=2").wait()
     assert done.returncode in (0, 2), done.stderr
     assert done.returncode == 0 or "already trained" in done.stderr
 
@@ -59,7 +60,7 @@ Classifier.test_step = test_step
 """
 
 
-def test_during_the_test(tmp_path: Path) -> None:
+def test_during_the_test(fork: Fork, tmp_path: Path) -> None:
     signum = signal.SIGTERM
     process = run_until(
         "testing", f"paths.logs={tmp_path}/logs", "trainer=smoke", "trainer.limit_test_batches=1.0", code=PAUSE_IN_TEST
@@ -70,8 +71,7 @@ def test_during_the_test(tmp_path: Path) -> None:
     assert re.fullmatch(rf"stopped by {signum.name} after the training; nothing is lost\. Resume with: .*\n", stderr)
     folder = only_run(tmp_path)
     assert read_report(folder) is None
-    command = [sys.executable, "train.py", f"resume={folder}"]
-    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+    assert fork(f"resume={folder}").wait().returncode == 0
     assert read_report(folder)
 
 
@@ -103,3 +103,43 @@ def test_before_the_first_step(tmp_path: Path) -> None:
     assert re.fullmatch(
         r"stopped by SIGTERM (before the first step|at step \d+); nothing is lost\. Resume .*\n", stderr
     )
+
+
+BLOCKED = """
+from torch.distributed import TCPStore
+from leyden.training.signals import exit_on_signals
+exit_on_signals()
+store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+print("waiting", flush=True)
+store.get("never")
+"""
+
+
+HANDLED = """
+import os, signal, time
+from leyden.training import signals
+signals.BLOCKED = 0.1
+signals.exit_on_signals()
+signals.replace_handlers(lambda signum, frame: print("noted", flush=True))
+os.kill(os.getpid(), signal.SIGTERM)
+signals.restore_handlers()
+time.sleep(0.5)
+print("saved", flush=True)
+"""
+
+
+def test_a_signal_that_the_training_handles_does_not_end_it_later() -> None:
+    done = subprocess.run([sys.executable, "-c", HANDLED], text=True, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "noted\nsaved\n")
+
+
+def test_while_it_waits_for_another_process() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BLOCKED], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert stderr.endswith("stopped by SIGTERM; nothing was started\n")

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +21,6 @@ TRAIN = str(ROOT / "train.py")
 SMALL = ["model=mlp", "model.hidden=[8]", "model.dropout=0.5", "trainer=smoke", "logger=none"]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    with ForkServer(os.environ) as server:
-        yield server
-
-
 def start(server: ForkServer, folder: Path, *overrides: str) -> ForkedRun:
     with (folder / "output.log").open("ab") as output:
         return server.start([TRAIN, f"paths.logs={folder}", *overrides], {**os.environ, "LEYDEN_LOGS": "x"}, output)
@@ -43,30 +36,30 @@ def weights(logs: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-def test_runs_have_the_bits_of_a_new_interpreter(server: ForkServer, tmp_path: Path) -> None:
+def test_runs_have_the_bits_of_a_new_interpreter(fork_server: ForkServer, tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("one", "two", "alone")]
     for folder in folders:
         folder.mkdir()
-    runs = [start(server, folder, *SMALL) for folder in folders[:2]]
+    runs = [start(fork_server, folder, *SMALL) for folder in folders[:2]]
     subprocess.run([sys.executable, TRAIN, *SMALL, f"paths.logs={folders[2]}"], check=True, capture_output=True)
     assert [run.wait(60) for run in runs] == [0, 0], output(folders[0])
     one, two, alone = (weights(folder) for folder in folders)
     assert all(torch.equal(one[name], alone[name]) and torch.equal(two[name], alone[name]) for name in alone)
 
 
-def test_a_mistake_is_one_line_and_exit_code_2(server: ForkServer, tmp_path: Path) -> None:
-    assert start(server, tmp_path, "early_stopping.patience=0").wait(60) == 2
+def test_a_mistake_is_one_line_and_exit_code_2(fork_server: ForkServer, tmp_path: Path) -> None:
+    assert start(fork_server, tmp_path, "early_stopping.patience=0").wait(60) == 2
     assert output(tmp_path).startswith("error: early_stopping.patience: got 0")
     assert output(tmp_path).count("\n") == 1
 
 
 def test_it_saves_a_checkpoint_when_it_is_stopped_and_its_processes_end_when_it_is_killed(
-    server: ForkServer, tmp_path: Path
+    fork_server: ForkServer, tmp_path: Path
 ) -> None:
     folders = [tmp_path / name for name in ("stopped", "killed")]
     for folder in folders:
         folder.mkdir()
-    stopped, killed = (start(server, folder, "model=mlp", "trainer.max_epochs=1000") for folder in folders)
+    stopped, killed = (start(fork_server, folder, "model=mlp", "trainer.max_epochs=1000") for folder in folders)
     wait_for(lambda: all("epoch 1/1000" in output(folder) for folder in folders), "the first epochs", 60)
     stopped.terminate()
     killed.kill()
@@ -75,10 +68,10 @@ def test_it_saves_a_checkpoint_when_it_is_stopped_and_its_processes_end_when_it_
     assert killed.wait(60) == -signal.SIGKILL
 
 
-def test_the_server_has_one_thread_and_no_run_is_left(server: ForkServer) -> None:
+def test_the_server_has_one_thread_and_no_run_is_left(fork_server: ForkServer) -> None:
     """A fork copies only the thread that calls it, so the locks of others would stay locked for ever."""
-    assert len(list(Path(f"/proc/{server.process.pid}/task").iterdir())) == 1
-    assert server.runs == {}
+    assert len(list(Path(f"/proc/{fork_server.process.pid}/task").iterdir())) == 1
+    assert fork_server.runs == {}
 
 
 def test_its_runs_end_with_a_server_that_is_killed(tmp_path: Path) -> None:

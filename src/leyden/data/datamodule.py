@@ -17,6 +17,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from leyden.data import splits
+from leyden.data.large import take
 from leyden.data.loaders import Augment, Batch, EvalLoader, TrainLoader, start_of_training
 from leyden.data.scaling import Scaling
 from leyden.errors import UserError
@@ -220,7 +221,7 @@ class InMemoryData(LightningDataModule, ABC):
         strata, num = self.strata(targets), len(targets)
         if self.limit < 1:
             kept = self._fraction(strata, self.limit, ids, "limit")
-            inputs, targets, strata = inputs[kept], targets[kept], strata[kept]
+            inputs, targets, strata = take(inputs, kept), targets[kept], strata[kept]
             ids = ids if ids is None else ids[kept]
         if val := self.read_val():
             return (inputs, targets), val
@@ -236,7 +237,7 @@ class InMemoryData(LightningDataModule, ABC):
                 f"data.{key}: {getattr(self, key)} of {num} samples leaves none for training, because at least one "
                 f"sample of each class is used for validation"
             )
-        return (inputs[~held_out], targets[~held_out]), (inputs[held_out], targets[held_out])
+        return (take(inputs, ~held_out), targets[~held_out]), (take(inputs, held_out), targets[held_out])
 
     def _fraction(self, strata: Tensor, part: float, ids: Tensor | None, purpose: str) -> Tensor:
         if ids is None:

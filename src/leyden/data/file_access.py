@@ -1,5 +1,6 @@
 """Read files that may be hostile or damaged. A pipe, a device or a huge file gives a one-line error at once."""
 
+import codecs
 import os
 import stat
 from pathlib import Path
@@ -47,6 +48,24 @@ def read_bytes(path: Path, key: str, limit: int = GB) -> bytes:
         raise UserError(f"{key}: cannot read {path} ({error.strerror})") from error
 
 
+def read_text(path: Path, key: str, limit: int = GB) -> str:
+    """Return the content of a text file in UTF-8, in UTF-16 with a byte order mark, or in Latin-1.
+
+    Raises:
+        UserError: the file cannot be read, or is not text.
+    """
+    content = read_bytes(path, key, limit)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return content.decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{key}: {path} is not a text file in UTF-16, as its first two bytes say") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")  # every sequence of bytes is valid
+
+
 def check_memory(num_bytes: int, key: str, value: object) -> None:
     """Raise a ValueError if a value of the config needs more memory than this machine has.
 
@@ -55,9 +74,11 @@ def check_memory(num_bytes: int, key: str, value: object) -> None:
         key: name of the argument.
         value: value of the argument.
     """
-    if os.name != "posix":  # elsewhere the allocation itself fails
-        return
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if num_bytes > available:
-        needed, there = num_bytes / GB, available / GB
+    if os.name == "posix" and num_bytes > memory():  # elsewhere the allocation itself fails
+        needed, there = num_bytes / GB, memory() / GB
         raise ValueError(f"{key}: got {value}, needs {needed:,.1f} GB of memory, this machine has {there:,.1f} GB")
+
+
+def memory() -> int:
+    """Return the size of the machine's memory in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -24,6 +24,7 @@ from leyden.data.datamodule import check, content_hash, printable
 from leyden.data.image_files.decode import Cache
 from leyden.data.image_files.listing import EXTENSIONS, list_images, split_folders, subfolders
 from leyden.data.images import ImageData
+from leyden.data.large import take
 from leyden.data.loaders import Batch
 from leyden.errors import UserError
 
@@ -131,7 +132,7 @@ class Folder(ImageData):
         chosen = self._test_mask() != train
         if train:
             self._check_enough(labels[chosen])
-        return images[chosen], labels[chosen]
+        return take(images, chosen), labels[chosen]
 
     def sample_ids(self) -> Tensor:
         return self._ids[~self._test_mask()]
@@ -160,7 +161,7 @@ class Folder(ImageData):
             return None
         images, labels = self._decoded("val")
         kept = labels != (-1 if self.exclude_class is None else self.exclude_class)
-        return images[kept], labels[kept]
+        return take(images, kept), labels[kept]
 
     def count_test(self) -> int:
         if "test" in self.caches:

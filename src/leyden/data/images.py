@@ -17,6 +17,7 @@ from leyden.data.datamodule import DataFacts, InMemoryData, check, content_hash
 from leyden.data.download import Published, md5
 from leyden.data.file_access import check_regular, read_bytes
 from leyden.data.image_files.raw import pixels
+from leyden.data.large import pieces, take
 from leyden.data.loaders import Augment, Batch, Normalise, ShiftAndFlip
 from leyden.data.photo_augment import MAX_MAGNITUDE, PhotoAugment, PhotoChanges
 from leyden.errors import UserError
@@ -239,7 +240,7 @@ class ImageData(InMemoryData):
         if self.exclude_class is None:
             return super().split(inputs, targets, ids)
         kept = targets != self.exclude_class
-        return super().split(inputs[kept], targets[kept], ids if ids is None else ids[kept])
+        return super().split(take(inputs, kept), targets[kept], ids if ids is None else ids[kept])
 
     def strata(self, targets: Tensor) -> Tensor:
         return targets
@@ -285,10 +286,11 @@ def mean_and_std(images: Tensor) -> tuple[list[float], list[float]]:
     They are exact, because they are computed from the counts of the 256 values. The standard deviation is at least one
     grey level, so that dividing by it is possible if all pixels are equal.
     """
-    values = torch.arange(256, dtype=torch.float64) / 255
+    values, zero = torch.arange(256, dtype=torch.float64) / 255, torch.zeros(256, dtype=torch.int64)
     means, stds = [], []
+    parts = list(pieces(len(images), math.prod(images.shape[1:])))
     for channel in range(images.shape[1]):
-        counts = torch.bincount(images[:, channel].flatten(), minlength=256)
+        counts = sum((torch.bincount(images[part, channel].flatten(), minlength=256) for part in parts), zero)
         mean = float((counts * values).sum() / counts.sum())
         variance = float((counts * (values - mean).square()).sum() / counts.sum())
         means.append(round(mean, 4))

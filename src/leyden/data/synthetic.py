@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from leyden.data.datamodule import check, content_hash
-from leyden.data.file_access import check_memory
+from leyden.data.image_files.progress import progress
 from leyden.data.images import ImageData
+from leyden.data.large import check_space, pieces, zeros
 from leyden.data.loaders import Batch
 from leyden.seeding import generator
 
@@ -32,7 +33,10 @@ class Synthetic(ImageData):
         for name, num in (("num_train", self.num_train), ("num_test", self.num_test)):
             least = 2 * self.num_classes
             check(num >= least, f"{name}: got {num}, must be at least {least} (two per class)")
-            check_memory(9 * num * math.prod(self.shape), name, num)  # float32 values and patterns, then uint8
+            try:
+                check_space(num * math.prod(self.shape))
+            except ValueError as error:
+                raise ValueError(f"{name}: got {num}, {error}") from error
 
     def count_test(self) -> int:
         return self.num_test
@@ -44,5 +48,10 @@ class Synthetic(ImageData):
         patterns = torch.rand((self.num_classes, *self.shape), generator=generator(self.seed, "patterns"))
         num = self.num_train if train else self.num_test
         labels = torch.arange(num) % self.num_classes
-        noise = torch.rand((num, *self.shape), generator=generator(self.seed, "noise", train))
-        return ((patterns[labels] + noise) * 127.5).to(torch.uint8), labels
+        images, rng = torch.from_numpy(zeros((num, *self.shape))), generator(self.seed, "noise", train)
+        parts = list(pieces(num, 4 * math.prod(self.shape)))
+        for part in progress(f"generating {num:,} images", parts, len(parts)):
+            chosen = labels[part]
+            noise = torch.rand((len(chosen), *self.shape), generator=rng)
+            images[part] = ((patterns[chosen] + noise) * 127.5).to(torch.uint8)
+        return images, labels

@@ -6,9 +6,10 @@ use it. `leyden.sweep.forking` is the client.
 
 Messages are JSON, one per packet, and name a run by a number that the client has chosen:
 
-    {"start": 1, "argv": [...], "environment": {...}}    together with the output and the files that the run inherits
+    {"start": 1, "argv": [...], "environment": {...}, "folder": "..."}
+                                together with the files for stdout and stderr, and the files that the run inherits
     {"stop": 1, "signal": 15}
-    {"ended": 1, "code": 0}                              the answer when the run has ended; negative for a signal
+    {"ended": 1, "code": 0}     the answer when the run has ended; negative for a signal
 
 `multiprocessing` has a fork server too. In Python 3.11 its processes skip their exit handlers, and they keep their
 server alive when the client is gone.
@@ -113,11 +114,12 @@ class Server:
 
 
 def become(request: dict[str, Any], files: list[int]) -> list[str]:
-    """Give this process a session, the output and the environment of its run. Returns its arguments."""
+    """Give this process a session, the outputs, folder and environment of its run. Returns its arguments."""
     os.setsid()
-    for number in (1, 2):
-        os.dup2(files[0], number)
-    os.close(files[0])
+    for number, file in zip((1, 2), files, strict=False):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
     argv: list[str] = request["argv"]

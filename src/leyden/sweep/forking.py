@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from select import select
 from typing import IO
 
@@ -42,7 +43,13 @@ class ForkServer:
         self.alive = True  # False: it was killed from outside
 
     def start(
-        self, argv: Sequence[str], environment: Mapping[str, str], output: IO[bytes], files: Sequence[int] = ()
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        output: IO[bytes],
+        files: Sequence[int] = (),
+        errors: IO[bytes] | None = None,
+        folder: Path | None = None,
     ) -> "ForkedRun":
         """Start a run. The first ones wait until the server has done its imports.
 
@@ -51,12 +58,20 @@ class ForkServer:
             environment: all environment variables of the run.
             output: the file for stdout and stderr.
             files: descriptors that the run inherits.
+            errors: another file for stderr.
+            folder: its working directory. None: that of this process.
         """
         self.number += 1
         run = self.runs[self.number] = ForkedRun(self, self.number)
-        request = {"start": self.number, "argv": list(argv), "environment": dict(environment)}
+        request = {
+            "start": self.number,
+            "argv": list(argv),
+            "environment": dict(environment),
+            "folder": str(folder or Path.cwd()),
+        }
+        passed = [output.fileno(), (errors or output).fileno(), *files]
         try:
-            socket.send_fds(self.channel, [json.dumps(request).encode()], [output.fileno(), *files])
+            socket.send_fds(self.channel, [json.dumps(request).encode()], passed)
         except ConnectionError:
             self._lost()
         return run
@@ -139,10 +154,14 @@ class ForkedRun:
             self.server.read(left)
         return self.code
 
+    def send_signal(self, signum: int) -> None:
+        """Send it a signal."""
+        self.server.stop(self, signum)
+
     def terminate(self) -> None:
         """Ask it to save a checkpoint and end."""
-        self.server.stop(self, signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill it, with all processes that it has started."""
-        self.server.stop(self, signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)

@@ -25,7 +25,7 @@ def description(model: TrainedModel, chosen: Format) -> dict[str, Any]:
     """Return what an exported file says about itself, as plain values. It names no folder of this machine."""
     if chosen.name != "safetensors":
         model.module.float()
-    features = model.data.feature_names() if isinstance(model.data, TableData) else None
+    features = model.data.input_names() if isinstance(model.data, TableData) else None
     labels = model.module if isinstance(model.module, Multilabel) else None
     return {
         "leyden": leyden.__version__,

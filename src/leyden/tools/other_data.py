@@ -5,7 +5,6 @@ a CSV file with the columns of the features and of the targets, in their own uni
 of which every window is evaluated.
 """
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from leyden.data.image_files.decode import decode_all
 from leyden.data.image_files.listing import EXTENSIONS, list_images, subfolders
 from leyden.data.loaders import Batch
 from leyden.data.series import Series
-from leyden.data.tables import TableData, number
+from leyden.data.tables import TableData
 from leyden.errors import UserError
 from leyden.modules.autoencoder import Autoencoder
 from leyden.modules.base import BaseModule
@@ -123,7 +122,7 @@ def read_table(path: Path, data: TableData) -> OtherData:
         columns = columns or target_columns(path, list(row.value), data)
         try:
             samples.append(data.encode(row.value))
-            targets.append(torch.tensor([_target(row.value[name], name) for name in columns]))
+            targets.append(data.encode_targets(row.value, columns))
         except UserError as error:
             raise UserError(f"--data: {row.name}: {str(error).removeprefix('row: ')}") from error
         sources.append(row.name)
@@ -138,6 +137,8 @@ def target_columns(path: Path, columns: Sequence[str], data: TableData) -> list[
     Raises:
         UserError: it is not clear which columns are the targets.
     """
+    if known := [name for name in data.target_names() if name in columns]:
+        return known
     others = [name for name in columns if name not in data.columns()]
     if len(others) == data.num_targets:
         return others
@@ -146,13 +147,6 @@ def target_columns(path: Path, columns: Sequence[str], data: TableData) -> list[
     found = f"the columns {listed(others)}" if others else "no other column"
     wanted = "one target, called target" if data.num_targets == 1 else f"{data.num_targets} targets and nothing else"
     raise UserError(f"--data: {path} has {found} next to the features; it must have {wanted}")
-
-
-def _target(value: object, name: str) -> float:
-    found = number(value, name)
-    if math.isnan(found):
-        raise UserError(f"{name} is missing, but every row needs a target")
-    return found
 
 
 def read_series(path: Path, data: Series, column: str | None) -> OtherData:

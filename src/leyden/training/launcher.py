@@ -7,6 +7,8 @@ start all processes at once, also on other machines: then rank 0 sends them the 
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
+from itertools import count
 from pathlib import Path
 
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -19,6 +21,8 @@ from leyden.records.processes import is_first_process
 from leyden.records.run_folder import FOLDER_VARIABLE
 
 TIMEOUT = timedelta(seconds=120)  # until all processes have started
+
+_calls = count()  # of `shared_folder`: a script may start several runs
 
 
 def shared_folder(choose: Callable[[], Path]) -> Path:
@@ -37,7 +41,7 @@ def shared_folder(choose: Callable[[], Path]) -> Path:
         if FOLDER_VARIABLE in os.environ:
             return Path(os.environ[FOLDER_VARIABLE])
         raise UserError(f"{FOLDER_VARIABLE}: must name a new folder if another launcher starts the processes")
-    store, key = _store(environment), f"leyden/folder/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
+    store, key = _store(), f"leyden/folder/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/{next(_calls)}"
     if environment.global_rank() == 0:
         folder = choose()
         store.set(key, str(folder))
@@ -54,8 +58,11 @@ def external_launcher() -> ClusterEnvironment | None:
     return None
 
 
-def _store(environment: ClusterEnvironment) -> TCPStore:
+@cache  # rank 0 must keep it until the slowest process has read it, which nobody tells it
+def _store() -> TCPStore:
     """Return a store that all processes can reach: that of torchrun, otherwise a new one at the next port."""
+    environment = external_launcher()
+    assert environment is not None
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         return TCPStore(environment.main_address, environment.main_port, is_master=False, timeout=TIMEOUT)
     is_master = environment.global_rank() == 0

@@ -4,11 +4,14 @@ During the training they are noted, and the run stops at the next state that can
 `leyden.training.checkpoints`. At any other time there is nothing to save: the command line prints one line and ends.
 """
 
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any, NoReturn
 
 from leyden.config.quoting import command, override
@@ -16,17 +19,36 @@ from leyden.config.quoting import command, override
 # SIGHUP is sent when a terminal is closed. Windows does not have it.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if name in vars(signal))
 
+BLOCKED = 2.0  # seconds that the main thread has to handle a signal
+
 _replaced: dict[int, Any] = {}
 _now: tuple[str, Path | None] = ("", None)
+_noted = -math.inf  # when the training has last noted a signal, in seconds
 
 
 def exit_on_signals() -> None:
     """For the command line: a signal prints one line and ends the process.
 
-    The handler raises no exception, because a library that is being imported could catch it.
+    The handler raises no exception, because a library that is being imported could catch it. Python calls it only when
+    the main thread executes Python. If that is waiting for another process of the run, inside torch, a second thread
+    does what the handler would do.
     """
     for signum in SIGNALS:
         signal.signal(signum, _exit)
+    received, written = os.pipe()
+    os.set_blocking(written, False)
+    signal.set_wakeup_fd(written, warn_on_full_buffer=False)  # Python writes the number of each signal into it, at once
+    Thread(target=_exit_if_blocked, args=(received,), daemon=True).start()
+
+
+def _exit_if_blocked(received: int) -> NoReturn:
+    """Wait for signals. End the process if the main thread does not handle one in time."""
+    while True:
+        (signum,) = os.read(received, 1)
+        if signum in SIGNALS and signal.getsignal(signum) is _exit:
+            time.sleep(BLOCKED)
+            if time.monotonic() > _noted + BLOCKED + 1:  # otherwise the training has noted it and ended since
+                _exit(signum, None)
 
 
 def _exit(signum: int, frame: object) -> NoReturn:
@@ -43,8 +65,14 @@ def announce(when: str, folder: Path | None) -> None:
 
 def replace_handlers(handler: Callable[[int, object], None]) -> None:
     """Call `handler` for each signal, until `restore_handlers`."""
+
+    def noting(signum: int, frame: object) -> None:
+        global _noted
+        _noted = time.monotonic()
+        handler(signum, frame)
+
     for signum in SIGNALS:
-        previous = signal.signal(signum, handler)
+        previous = signal.signal(signum, noting)
         _replaced.setdefault(signum, previous)
 
 

@@ -7,7 +7,6 @@ for 20,000 images, and one thread took 1.7 s.
 """
 
 import io
-import math
 import os
 import unicodedata
 import warnings
@@ -23,13 +22,15 @@ from threading import RLock
 from typing import Any
 
 import numpy as np
+import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from leyden.data.file_access import GB, check_memory, read_bytes
+from leyden.data.file_access import read_bytes
 from leyden.data.image_files.listing import ImageFile
 from leyden.data.image_files.progress import progress
+from leyden.data.large import npz_array, take, zeros
 from leyden.errors import UserError
 from leyden.records.run_folder import writing
 
@@ -183,7 +184,11 @@ class Cache:
     def read(self) -> tuple[Pixels, NDArray[np.int64]]:
         """Return images, uint8 (N, C, H, W), and labels of the readable files. Decodes first if necessary."""
         images, broken = self._from_cache("images", "broken")
-        return np.delete(images, broken, axis=0) if len(broken) else images, self.labels()
+        if len(broken):
+            kept = torch.ones(len(images), dtype=torch.bool)
+            kept[torch.from_numpy(broken)] = False
+            images = take(torch.from_numpy(images), kept).numpy()
+        return images, self.labels()
 
     def labels(self) -> NDArray[np.int64]:
         """Return the labels of the readable files, in the order of `read`."""
@@ -211,7 +216,9 @@ class Cache:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 if any(member.compress_type != zipfile.ZIP_STORED for member in arrays.zip.infolist()):
                     raise ValueError("it is compressed, so it was not written by Leyden")
-                return [arrays[name] for name in names] if arrays["key"] == self.key else None
+                if arrays["key"] != self.key:
+                    return None
+                return [npz_array(arrays, name, self.path) for name in names]
         except DAMAGE as error:
             print(f"{self.path} is damaged ({error}); the images are decoded again", flush=True)
             return None
@@ -258,14 +265,13 @@ def allocate(shape: Sequence[int]) -> Pixels:
     """Return zeros, uint8.
 
     Raises:
-        UserError: this machine does not have enough memory.
+        UserError: there is not enough space for them.
     """
     try:
-        check_memory(math.prod(shape), "shape", list(shape[1:]))
-        return np.zeros(tuple(shape), dtype=np.uint8)
-    except (ValueError, MemoryError) as error:
-        needed = f"{shape[0]:,} images of this size need {math.prod(shape) / GB:,.1f} GB of memory"
-        raise UserError(f"data.shape: got {list(shape[1:])}, {needed}") from error
+        return zeros(shape)
+    except (ValueError, MemoryError, OSError) as error:
+        reason = str(error) or "does not fit into the memory"
+        raise UserError(f"data.shape: got {list(shape[1:])}; an array of {shape[0]:,} such images {reason}") from error
 
 
 def _in_threads(

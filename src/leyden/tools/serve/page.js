@@ -184,7 +184,7 @@ function setUpUpload() {
 
 function setUpRow() {
   const inputs = info.features.map((name, number) => {
-    const input = element("input", { type: "number", step: "any", id: "feature-" + number, required: !info.optional });
+    const input = fieldOf(name, { id: "feature-" + number, required: !info.optional });
     byId("fields").append(element("span", {}, element("label", { htmlFor: input.id, textContent: name }), input));
     return input;
   });
@@ -195,6 +195,14 @@ function setUpRow() {
     ask(JSON.stringify({ row }), "application/json");
   });
   byId("row").hidden = false;
+}
+
+/** The field for a feature: a list of its categories, or a number. */
+function fieldOf(name, attributes) {
+  const categories = info.categories[name];
+  if (!categories) return element("input", { type: "number", step: "any", ...attributes });
+  const options = ["", ...categories].map((category) => element("option", { value: category, textContent: category }));
+  return element("select", { ...attributes, required: false }, ...options);
 }
 
 function setUpSeries() {
