@@ -28,6 +28,7 @@ from unittest.mock import patch
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from omegaconf import DictConfig
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -267,6 +268,45 @@ def seconds(command: list[str]) -> float:
     return time.perf_counter() - began
 
 
+def prediction(repeat: int) -> Part:
+    """Measure scripts/predict.py with a cnn on small PNG files: the whole command, and its peak memory."""
+    table = Table("PNG files of 28x28", "seconds", "images per second", "peak memory", title="predict.py, cnn")
+    with tempfile.TemporaryDirectory() as temporary:
+        logs = Path(temporary, "logs")
+        with contextlib.redirect_stdout(io.StringIO()):
+            run(compose("model=cnn", "trainer=smoke", "trainer.max_epochs=1", "logger=none", f"paths.logs={logs}"))
+        (folder,) = logs.glob("runs/*/*")
+        found = []
+        for num in (1_000, 10_000):
+            images = write_images(Path(temporary, str(num)), num)
+            measured = [predicted(folder, images) for _ in range(repeat)]
+            seconds, memory = (statistics.median(values) for values in zip(*measured, strict=True))
+            found.append((seconds, memory))
+            table.add_row(f"{num:,}", f"{seconds:.2f}", f"{num / seconds:,.0f}", f"{memory / 1e6:,.0f} MB")
+    (few, small), (many, large) = found
+    table.caption = f"after the start: {9_000 / (many - few):,.0f} images per second; memory: ratio {large / small:.2f}"
+    return table, {}  # there is no rival to compare with
+
+
+def write_images(folder: Path, num: int) -> Path:
+    """Write PNG files with random pixels."""
+    folder.mkdir()
+    pixels = torch.randint(0, 256, (num, 28, 28), dtype=torch.uint8).numpy()
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{number:05}.png")
+    return folder
+
+
+def predicted(run_folder: Path, images: Path) -> tuple[float, float]:
+    """Return the seconds of a command that predicts a folder of images, and its peak memory in bytes."""
+    command = [sys.executable, str(ROOT / "scripts" / "predict.py"), str(run_folder), str(images)]
+    began = time.perf_counter()
+    process = subprocess.Popen([*command, "--csv", str(run_folder / "predictions.csv")])
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    return time.perf_counter() - began, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def alternate(repeat: int, theirs: Callable[[], float], ours: Callable[[], float]) -> list[tuple[float, float]]:
     """Return `repeat` pairs of rates. Both sides take turns, so that a slow moment of the machine affects both."""
     return [(theirs(), ours()) for _ in range(repeat)]
@@ -284,7 +324,7 @@ def median_ratio(rates: list[tuple[float, float]]) -> float:
     return statistics.median(ours / theirs for theirs, ours in rates)
 
 
-PARTS = {"feeding": feeding, "steps": steps, "ensembles": ensembles, "start-up": start_up}
+PARTS = {"feeding": feeding, "steps": steps, "ensembles": ensembles, "start-up": start_up, "prediction": prediction}
 
 
 if __name__ == "__main__":

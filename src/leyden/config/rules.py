@@ -233,7 +233,8 @@ def check_config(cfg: DictConfig) -> None:
     check_numbers(values)
     for group in (*BUILT, *LISTED):
         if not isinstance(values.get(group), dict):
-            raise UserError(f"{group}: got {values.get(group)!r}, must be a choice that --help lists")
+            found = f"got {values[group]!r}" if group in values else "is missing"
+            raise UserError(f"{group}: {found}, must be a choice that --help lists")
     for group in BUILT:
         if not isinstance(values[group].get("_target_"), str):
             raise UserError(

@@ -1,7 +1,7 @@
 """Classification: one class per sample, with any net that returns logits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -28,8 +28,9 @@ class Classifier(SupervisedModule):
 
     Logs ``train/loss`` and ``train/acc``, and for ``val`` and ``test`` the loss, the accuracy, and macro averages of
     precision, recall, F1 and AUROC over the classes that the split contains. The report has the confusion matrix of
-    the test set, whose rows are the true classes, and the classes that the test set lacks. Logged losses do not
-    contain the `l1` penalty. For mixed samples, ``train/acc`` counts the class with the larger weight as correct.
+    the test set, whose rows are the true classes, the AUROC of each class, and the classes that the test set lacks.
+    Logged losses do not contain the `l1` penalty. For mixed samples, ``train/acc`` counts the class with the larger
+    weight as correct.
 
     Args:
         net: float (B, ...) → logits (B, num_classes).
@@ -155,8 +156,11 @@ class Classifier(SupervisedModule):
         super().on_test_epoch_end()
         self._announce_absent(self.test_metrics, "test")
 
-    def predictions(self, inputs: Tensor) -> list[Prediction]:
-        ranks = [ranked(row, self.class_names) for row in self(inputs).float().softmax(1).tolist()]
+    def named_outputs(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        return {"probabilities": outputs.float().softmax(1)}  # (B, K)
+
+    def predictions(self, named: Mapping[str, Tensor]) -> list[Prediction]:
+        ranks = [ranked(row, self.class_names) for row in named["probabilities"].tolist()]
         return [Prediction(*top[0], top) for top in ranks]
 
     def combiner(self) -> Combine:
@@ -167,14 +171,8 @@ class Classifier(SupervisedModule):
         metrics = class_metrics(self.val_metrics if split == "val" else self.test_metrics)
         return {f"{split}/ece": torch.tensor(metrics.calibration_error)}
 
-    def class_probabilities(self, outputs: Tensor) -> Tensor:
-        return outputs.float().softmax(1)
-
     def labels_of(self, targets: Tensor) -> list[str]:
         return [self.class_names[number] for number in targets.tolist()]
-
-    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
-        return {"probabilities": self(inputs).softmax(1)}  # (B, K)
 
     def _announce_absent(self, metrics: MetricCollection, split: str) -> None:
         """Print the classes that a split does not contain, once per split."""
@@ -190,7 +188,8 @@ class Classifier(SupervisedModule):
     def report(self) -> dict[str, Any]:
         tested = class_metrics(self.test_metrics)
         assert tested.confusion is not None
-        return {"confusion": tested.confusion.tolist(), "absent_classes": self._absent(tested)}
+        per_class = {"auroc": tested.areas.tolist()}  # the others follow from the confusion matrix
+        return {"confusion": tested.confusion.tolist(), "absent_classes": self._absent(tested), "per_class": per_class}
 
 
 def balanced_weights(counts: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def load(run_folder: str | Path, plugins: Sequence[str | Path] = (), member: int
             such member.
     """
     from leyden.config.plugins import load_folder
-    from leyden.config.stored import loaded_config
+    from leyden.config.stored import loaded_config, naming_config
     from leyden.tools.safetensors_file import load_safetensors
     from leyden.tools.trained_model import TrainedModel
 
@@ -44,7 +44,8 @@ def load(run_folder: str | Path, plugins: Sequence[str | Path] = (), member: int
         model = load_safetensors(folder)
     else:
         cfg = loaded_config(folder)
-        model = TrainedModel(folder, cfg, load_module(folder, cfg))
+        with naming_config(folder):
+            model = TrainedModel(folder, cfg, load_module(folder, cfg))
     return model if member is None else model.member(member)
 
 

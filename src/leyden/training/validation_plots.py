@@ -75,10 +75,11 @@ class ValidationPlots(Callback):
         if not self.every or trainer.global_rank or not isinstance(outputs, Tensor):
             return
         assert isinstance(pl_module, BaseModule)
-        probabilities = pl_module.class_probabilities(outputs)
-        if probabilities is None:
-            return
         inputs, targets = batch
+        named = pl_module.named_outputs(outputs, inputs)
+        if "probabilities" not in named:
+            return
+        probabilities = named["probabilities"].float()
         self.probabilities.append(probabilities)
         self.targets.append(targets)
         if targets.dim() == 1 and self.data.input_kind == "image":
