@@ -40,10 +40,13 @@ COMMANDS = (
     "experiment=mnist_mlp_sgd",
     "experiment=mnist_mlp_momentum",
     "experiment=mnist_mlp_deep",
+    "experiment=mnist_99",
+    "experiment=mnist_995",
     "model=cnn data=cifar10",
     "experiment=cifar10_cnn_sgd",
     "experiment=cifar10_cnn_adam",
     "experiment=cifar10_resnet",
+    "experiment=cifar10_94",
     "model=cnn data=digit_pairs data.source=mnist",
     "model=seq2seq data=digit_strings data.source=mnist",
     "model=vae data=mnist",
@@ -54,7 +57,11 @@ COMMANDS = (
 )
 ONE_SEED = {"experiment=cifar10_resnet"}  # takes more than an hour
 RESULT = "# result: "
-PERCENT = {"acc": "accuracy", "exact": "exact match"}  # metrics that are fractions, and their names
+PERCENT = {
+    "acc": "accuracy",
+    "acc_tta": "accuracy with test-time augmentation",
+    "exact": "exact match",
+}  # metrics that are fractions, and their names
 
 HEADER = """\
 # Results
@@ -161,7 +168,7 @@ def row(command: str, reports: Sequence[Report]) -> str:
     columns = (
         f"`{shown(command)}`",
         reached(reports, "test"),
-        reached(reports, "val"),
+        validated(reports),
         ", ".join(str(one["seed"]) for one in reports),
         f"{first['parameters']:,}",
         f"{statistics.mean(one['epochs'] for one in reports):g}",
@@ -181,6 +188,11 @@ def reached(reports: Sequence[Report], split: str) -> str:
     return f"{PERCENT.get(name, name)} {statistics.mean(values):{digits}}{spread}{unit}"
 
 
+def validated(reports: Sequence[Report]) -> str:
+    """Return what `reached` returns for the validation, unless its samples were trained on."""
+    return "trained on" if "train_on_all" in reports[0]["data"] else reached(reports, "val")
+
+
 def training_time(reports: Sequence[Report]) -> str:
     """Return the mean time that a run trained, for example ``1.2 s``."""
     seconds = statistics.mean(one["seconds"]["training"] for one in reports)
@@ -197,7 +209,7 @@ def write_header(path: Path, reports: Sequence[Report]) -> None:
     seeds = f"seed{'s' if len(reports) > 1 else ''} {', '.join(str(one['seed']) for one in reports)}"
     caveat = "" if reports[0]["data"]["verified"] else "; the data did not have the published checksums"
     line = (
-        f"{RESULT}test {reached(reports, 'test')}, validation {reached(reports, 'val')} ({seeds}; "
+        f"{RESULT}test {reached(reports, 'test')}, validation {validated(reports)} ({seeds}; "
         f"{training_time(reports)} each on {reports[0]['device']}; commit {commits(reports)}{caveat})"
     )
     lines = [old for old in path.read_text(encoding="utf-8").splitlines() if not old.startswith(RESULT)]

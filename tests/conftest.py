@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def pytest_collection_finish() -> None:
 SMALL = {
     "pretrained": ("model.name=shufflenet_v2_x0_5", "model.weights=none", "model.size=32"),
     "resnet": ("model.widths=[4,8]", "model.depths=[1,1]"),
+    "airbench": ("model.widths=[8,16]",),
     "wrn": ("model.widths=[4,8]", "model.depths=[1,1]"),
     "autoencoder": ("model.channels=[4,8]",),
     "gan": ("model.channels=[4,8]", "task.num_samples=100"),
@@ -156,8 +158,28 @@ class PowerCutError(RuntimeError):
     """Stands for a kill at a chosen place; `tests/test_processes.py` has real ones."""
 
 
+@contextmanager
+def power_cut(
+    owner: type = Checkpoints,
+    method: str = "_save_last",
+    where: Callable[[Any, Trainer], bool] = lambda checkpoints, trainer: True,
+) -> Iterator[None]:
+    """Cut the power where `method` of `owner` ends, the first time that `where(its self, the trainer)` holds."""
+    real = getattr(owner, method)
+
+    def cut(self: Any, trainer: Trainer, *args: Any) -> None:
+        real(self, trainer, *args)
+        if where(self, trainer):
+            raise PowerCutError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, method, cut)
+        with pytest.raises(PowerCutError):
+            yield
+
+
 @pytest.fixture
-def resumed(finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Path, Path]]:
+def resumed(finished: Callable[..., Path]) -> Callable[..., tuple[Path, Path]]:
     """Trains twice: left alone, and cut and resumed; asserts that both end alike. Gives the folders of both.
 
     The cut is where `method` of `owner` ends, the first time that `where(its self, the trainer)` holds.
@@ -170,19 +192,14 @@ def resumed(finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> C
         where: Callable[[Any, Trainer], bool] = lambda checkpoints, trainer: not checkpoints.between_epochs,
         within_epoch: bool = True,
     ) -> tuple[Path, Path]:
+        def here(checkpoints: Any, trainer: Trainer) -> bool:
+            found = where(checkpoints, trainer)
+            assert not (found and within_epoch and trainer.is_last_batch)
+            return found
+
         alone = finished(*overrides)
-        real = getattr(owner, method)
-
-        def cut(self: Any, trainer: Trainer, *args: Any) -> None:
-            real(self, trainer, *args)
-            if where(self, trainer):
-                assert not (within_epoch and trainer.is_last_batch)
-                raise PowerCutError
-
-        with monkeypatch.context() as patch:
-            patch.setattr(owner, method, cut)
-            with pytest.raises(PowerCutError):
-                finished(*overrides)
+        with power_cut(owner, method, here):
+            finished(*overrides)
         stopped = max(alone.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         assert stopped != alone
         saved, end = (torch.load(last_checkpoint(folder), weights_only=True) for folder in (stopped, alone))

@@ -144,6 +144,15 @@ def test_a_finished_run_continues_when_its_limit_is_raised(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_channels_last_resumes_and_is_evaluated_as_trained(resumed: Resumed) -> None:
+    folder, _ = resumed("trainer.channels_last=true", "trainer.max_epochs=2", "checkpoint.every_n_steps=30")
+    kernel = leyden.load(folder).module.net.stages[3 + 1].weight
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    assert not kernel.is_contiguous()
+    report = json.loads((folder / "report.json").read_text())
+    assert evaluate(folder, "val").items() <= report["metrics"].items()
+
+
 @pytest.mark.parametrize("scheduler", groups()["scheduler"])
 def test_every_schedule_goes_on_in_the_middle_of_an_epoch(resumed: Resumed, scheduler: str) -> None:
     resumed("model=mlp", "trainer.max_epochs=3", f"scheduler={scheduler}", "checkpoint.every_n_steps=50")

@@ -24,6 +24,7 @@ MODELS = {
     "rnn": "",
     "transformer": "model.dim=16",
     "resnet": "model.widths=[4,8] model.depths=[1,1]",
+    "airbench": "model.widths=[4,8]",
     "wrn": "model.widths=[4,8] model.depths=[1,1]",
     "pretrained": "model.name=shufflenet_v2_x0_5 model.weights=none model.size=32",
     "vae": "model.channels=[4,8] task.num_samples=50",

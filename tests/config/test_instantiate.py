@@ -102,7 +102,7 @@ def test_a_class_whose_package_is_missing_is_named() -> None:
         (float, "a number"),
         (int | None, "a whole number or null"),
         (int | float, "a number"),
-        (bool | Literal["warn"], "true or false or one of warn"),
+        (bool | Literal["warn"], "true or false or warn"),
         (Sequence[int], "a list of whole numbers"),
         (Mapping[str, int], "a mapping"),
     ],

@@ -71,7 +71,7 @@ def test_a_value_that_is_not_allowed_names_its_key(override: str, message: str) 
 
 def test_every_argument_of_the_trainer_is_allowed_or_replaced() -> None:
     arguments = set(inspect.signature(Trainer.__init__).parameters) - {"self"}
-    own = {"compile", "matmul_precision"}
+    own = {"compile", "channels_last", "matmul_precision"}
     allowed = set(TrainerSettings.__dataclass_fields__) - own
     assert allowed <= arguments
     assert arguments - allowed <= set(REPLACED)

@@ -125,3 +125,18 @@ class TestCombinationsOfKeys:
         data = build_data("digits", "data.val_fraction=1e-12")
         data.setup("fit")
         assert sorted(data.val[1].tolist()) == list(range(10))
+
+
+@pytest.mark.parametrize("name", ["digits", "series", "digit_pairs"])
+def test_a_training_on_all_samples_has_those_of_the_validation(name: str) -> None:
+    alone, together = build_data(name), build_data(name, "data.train_on_all=true")
+    for data in (alone, together):
+        data.setup("fit")
+    assert torch.equal(alone.val[0], together.val[0])
+    if name == "digits":
+        assert len(together.train[1]) == len(alone.train[1]) + len(alone.val[1])
+        assert "1,438 train (with those of val)" in together.describe()
+        with pytest.raises(UserError, match=r"^data.train_on_all: got true, cannot be combined with data.num_folds"):
+            build_data(name, "data.train_on_all=true", "data.num_folds=3")
+    if name == "series":
+        assert torch.equal(together.train[0][-1], alone.val[0][-1])

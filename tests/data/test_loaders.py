@@ -33,8 +33,8 @@ class TestTrainLoader:
             assert (images.flatten(1).amax(1).round() == labels).all()
 
     def test_it_goes_on_at_any_batch_as_if_it_had_never_stopped(self) -> None:
-        whole = list(augmented(numbered(50), 8, shift=2, flip=True, seed=3, position=lambda: (5, 0)))
-        rest = list(augmented(numbered(50), 8, shift=2, flip=True, seed=3, position=lambda: (5, 4 * 8)))
+        whole = list(augmented(numbered(50), 8, shift=2, flip=True, seeds=(3,), position=lambda: (5, 0)))
+        rest = list(augmented(numbered(50), 8, shift=2, flip=True, seeds=(3,), position=lambda: (5, 4 * 8)))
         assert len(rest) == 3
         for (images, labels), (same_images, same_labels) in zip(whole[4:], rest, strict=True):
             assert torch.equal(images, same_images)
@@ -55,9 +55,9 @@ class TestTrainLoader:
         drawn: list[int] = []
 
         class Counting(ShiftAndFlip):
-            def draw(self, num: int, rng: torch.Generator) -> tuple[torch.Tensor, ...]:
+            def draw(self, num: int, rng: torch.Generator, epoch: int = 0) -> tuple[torch.Tensor, ...]:
                 drawn.append(num)
-                return super().draw(num, rng)
+                return super().draw(num, rng, epoch)
 
         augment = Counting(*numbered(40), 1, True)
         assert len(list(TrainLoader(*numbered(40), 4, UNCHANGED, augment=augment))) == 10
@@ -109,6 +109,19 @@ class TestAugmentation:
             matches = (mine[:, None] == choices[None]).flatten(2).all(2)
             assert (matches.sum(1) == 1).all()
             assert (matches.sum(0) > 0).all(), "some shift or mirror never comes"
+
+    def test_an_alternate_flip_mirrors_each_image_in_every_other_epoch(self) -> None:
+        images = torch.arange(40 * 3, dtype=torch.uint8).view(40, 1, 1, 3)
+        augment = ShiftAndFlip(images, torch.arange(40), 0, "alternate", seed=1)
+        index = torch.randperm(40)  # it depends on the sample, not on its place in the epoch
+        first, second, third = (
+            augment(index, *augment.draw(40, torch.Generator().manual_seed(epoch), epoch))[0] for epoch in range(3)
+        )
+        assert torch.equal(first, second.flip(-1))
+        assert torch.equal(first, third)
+        assert 5 < int((first == images[index]).all(-1).sum()) < 35, "some images begin mirrored, others do not"
+        other = ShiftAndFlip(images, torch.arange(40), 0, "alternate", seed=2)
+        assert not torch.equal(first, other(index, *other.draw(40, torch.Generator(), 0))[0])
 
     def test_normalise(self) -> None:
         pixels = torch.tensor([[[[0, 255]], [[51, 102]]]], dtype=torch.uint8)

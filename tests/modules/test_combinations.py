@@ -49,10 +49,13 @@ def test_each_is_named_in_one_line_before_data_is_read(overrides: list[str], mes
     assert str(caught.value).startswith(message)
 
 
-def test_cutmix_of_features() -> None:
+def test_cutmix_and_test_time_augmentation_of_features() -> None:
     module = build_module(compose("task.cutmix=1.0"))
     features = cast(InMemoryData, SimpleNamespace(shape=[10], batch_size=64, target_kind=None))
     with pytest.raises(UserError, match=r"^task.cutmix: got 1.0, needs images, but data.shape is \[10\]"):
+        check_combinations(module, features, False)
+    module = build_module(compose("task.tta=mirror"))
+    with pytest.raises(UserError, match=r"^task.tta: got mirror, needs images, but data.shape is \[10\]"):
         check_combinations(module, features, False)
 
 

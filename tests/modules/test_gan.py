@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from leyden.config.builders import build_data, build_module
 from leyden.config.compose import compose
-from leyden.modules.gan import GAN, decay, discriminator_loss, generator_loss, gradient_penalty, update_average
+from leyden.modules.gan import GAN, discriminator_loss, generator_loss, gradient_penalty
 from leyden.records.run_folder import last_checkpoint
 
 
@@ -33,21 +33,9 @@ def test_penalty_of_a_linear_discriminator_is_its_squared_norm() -> None:
     assert gradient[0].tolist() == pytest.approx([2, -4, 6])
 
 
-def test_moving_average_after_three_steps() -> None:
-    weight, count = torch.zeros(1), torch.tensor(0)
-    for number, value in enumerate((1.0, 2.0, 4.0)):
-        update_average([weight, count], [torch.tensor([value]), torch.tensor(int(value))], decay(number, 0.15))
-    # The first value is copied; then the limits 2/11 and 3/12 are above 0.15.
-    assert weight.item() == pytest.approx(0.15 * (0.15 * 1 + 0.85 * 2) + 0.85 * 4)
-    assert count == 4
-
-
-def test_moving_average_soon_forgets_the_first_weights() -> None:
-    assert [decay(number, 0.999) for number in (0, 1, 2)] == [0, 2 / 11, 3 / 12]
-    assert decay(100_000, 0.999) == 0.999
-
-
-def test_the_average_counts_its_steps_for_a_resumed_run(resumed: Callable[..., tuple[Path, Path]]) -> None:
+def test_the_average_counts_its_steps_for_a_resumed_run(
+    resumed: Callable[..., tuple[Path, Path]], short_feature_net: None
+) -> None:
     folders = resumed(
         "model=gan", "model.channels=[4,8]", "trainer=cpu", "trainer.limit_train_batches=5", "trainer.max_epochs=2",
         "task.num_samples=100", "checkpoint.every_n_steps=2",
@@ -57,7 +45,9 @@ def test_the_average_counts_its_steps_for_a_resumed_run(resumed: Callable[..., t
         assert state["average.n_averaged"] == 10
 
 
-def test_each_gradient_is_clipped(finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_gradient_is_clipped(
+    finished: Callable[..., Path], short_feature_net: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     norms: list[float] = []
 
     def note(self: GAN, loss: torch.Tensor, optimizer: Any) -> None:

@@ -96,6 +96,7 @@ def test_the_optimizer_has_no_frozen_weights_and_takes_the_state_that_still_has_
     unchanged = new.state_dict()
     drop_frozen(unchanged, trainable)
     assert unchanged["param_groups"] == new.state_dict()["param_groups"]
+    drop_frozen({"param_groups": [{"params": [0]}, {"params": [1]}]}, [True, False, True])  # muon has several groups
 
 
 def needs_gradient(weight: torch.Tensor) -> bool:

@@ -66,3 +66,14 @@ def test_a_callback_that_changes_the_saved_weights_changes_the_best_checkpoint(f
     report = read_report(folder)["metrics"]
     for metric, value in evaluate(folder, accelerator="cpu").items():
         assert value == report[metric]
+
+
+def test_after_a_training_on_all_samples_the_last_epoch_is_tested(finished: Callable[..., Path]) -> None:
+    folder = finished(
+        "data.train_on_all=true", "model=mlp", "trainer.max_epochs=4", "optimizer.lr=0", "early_stopping.patience=1"
+    )
+    report = read_report(folder)
+    assert report
+    assert report["objective"]["epoch"] == 3, "the same weights: no later epoch is better than the first"
+    assert report["ended_by"]["key"] == "trainer.max_epochs"
+    assert report["data"]["train_on_all"] is True

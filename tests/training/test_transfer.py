@@ -11,6 +11,8 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 import leyden
+from leyden.config.builders import build_module
+from leyden.config.compose import compose
 from leyden.errors import UserError
 from leyden.nets.pretrained import Pretrained
 from leyden.records.run_folder import best_checkpoint, last_checkpoint
@@ -18,7 +20,7 @@ from leyden.run import resume
 from leyden.training import transfer
 from leyden.training.callbacks import StepSeed
 from scripts.torture_lib.same_bits import differing
-from tests.conftest import PowerCutError, small
+from tests.conftest import power_cut, small
 
 Finished = Callable[..., Path]
 Weights = dict[str, Tensor]
@@ -172,18 +174,11 @@ def test_the_head_learns_first_and_then_all(
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
 @pytest.mark.parametrize("step", [2, 4])
 def test_stopped_while_frozen_or_thawed_and_resumed_it_ends_in_the_same_bits(
-    finished: Finished, generated: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    finished: Finished, generated: Path, step: int
 ) -> None:
     alone = finished(*frozen_run(generated))
-
-    def cut(self: StepSeed, trainer: Trainer, *_: object) -> None:
-        if trainer.global_step == step:
-            raise PowerCutError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(transfer.Freeze, "on_before_optimizer_step", cut)
-        with pytest.raises(PowerCutError):
-            finished(*frozen_run(generated))
+    with power_cut(transfer.Freeze, "on_before_optimizer_step", lambda _, trainer: trainer.global_step == step):
+        finished(*frozen_run(generated))
     stopped = max(alone.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
     assert stopped != alone
     resume(stopped)
@@ -197,7 +192,7 @@ def test_of_several_processes_each_drops_the_gradients_it_has(generated: Path) -
     class Several:
         current_epoch, world_size = 0, 2
 
-    freeze, trainer = transfer.Freeze(), Several()
+    freeze, trainer = transfer.FreezeInProcesses(), Several()
     freeze.on_train_epoch_start(trainer, net)
     net(torch.randn(4, 1, 28, 28)).sum().backward()
     assert all(weight.grad is not None for weight in net.parameters()), "DDP would wait for it"
@@ -209,3 +204,13 @@ def test_of_several_processes_each_drops_the_gradients_it_has(generated: Path) -
     net(torch.randn(4, 1, 28, 28)).sum().backward()
     freeze.on_before_optimizer_step(trainer, net, None)
     assert all(weight.grad is not None for weight in net.parameters())
+
+
+@pytest.mark.parametrize("kind", [transfer.Freeze, transfer.FreezeInProcesses])
+def test_the_biases_of_airbench_are_trained_at_first_only(kind: type[transfer.Freeze]) -> None:
+    module = build_module(compose("model=airbench", "model.widths=[4]", "model.bias_epochs=2"))
+    freeze, bias = kind(), module.net.whitening.bias
+    for epoch, is_trained in enumerate((True, True, False)):
+        freeze.set(module, epoch)
+        dropped = freeze.dropped if isinstance(freeze, transfer.FreezeInProcesses) else []
+        assert (bias.requires_grad and bias not in set(dropped)) == is_trained

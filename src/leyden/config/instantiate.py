@@ -18,7 +18,7 @@ from leyden.config.suggest import nearest
 from leyden.errors import UserError
 
 TRUSTED = ("leyden.data", "leyden.modules", "leyden.nets", "leyden.optim", "torch.optim")
-TRUSTED_FUNCTIONS = ("leyden.optim.constant", "leyden.optim.cosine", "leyden.optim.step")
+TRUSTED_FUNCTIONS = ("leyden.optim.constant", "leyden.optim.cosine", "leyden.optim.linear", "leyden.optim.step")
 ANY_CLASS = ("",)  # for callbacks and loggers that the user names on the command line
 
 Trusted = tuple[str, ...]
@@ -205,7 +205,8 @@ def describe(hint: Any) -> str:
         options = list(dict.fromkeys(describe(option) for option in get_args(hint)))
         return " or ".join(option for option in options if option != "a whole number" or "a number" not in options)
     if get_origin(hint) is Literal:
-        return f"one of {', '.join(map(str, get_args(hint)))}"
+        words = [str(word) for word in get_args(hint)]
+        return words[0] if len(words) == 1 else f"one of {', '.join(words)}"
     origin = get_origin(hint)
     if inspect.isclass(origin) and issubclass(origin, Sequence):
         item = get_args(hint)[0]

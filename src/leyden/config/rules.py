@@ -40,6 +40,8 @@ class RunSettings:
     """The keys at the top level."""
 
     seed: int
+    ensemble: int
+    ensemble_order: Literal["own", "shared"]
     name: str
     resume: str | None
     init_from: str | None
@@ -48,6 +50,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, f"seed: got {self.seed}, must be at least 0 and below 2**63")
+        require(self.ensemble >= 1, f"ensemble: got {self.ensemble}, must be at least 1 (1: a single net)")
         plain = self.name.isprintable() and not re.search(r"[/\\]|^\.*$|^\s|\s$", self.name)
         require(plain, f"name: got {self.name!r}, must be the name of a folder, without a path")
 
@@ -109,7 +112,7 @@ class ObjectiveSettings:
 
 @dataclass(kw_only=True)
 class TrainerSettings:
-    """Arguments of Lightning's Trainer, and two of our own: `compile` and `matmul_precision`."""
+    """Arguments of Lightning's Trainer, and some of our own: `compile`, `channels_last` and `matmul_precision`."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     devices: int | Sequence[int] | Literal["auto"]
@@ -134,6 +137,7 @@ class TrainerSettings:
     detect_anomaly: bool
     profiler: Literal["simple", "advanced", "pytorch"] | None
     compile: bool
+    channels_last: bool
     matmul_precision: Literal["highest", "high", "medium"]
 
     def __post_init__(self) -> None:
@@ -214,7 +218,7 @@ SECTIONS: Mapping[str, Callable[..., Any]] = {
     "objective": ObjectiveSettings,
     "trainer": TrainerSettings,
 }
-BUILT = ("data", "model", "task", "optimizer", "scheduler")  # each is built from its `_target_`
+BUILT = ("data", "model", "task", "optimizer", "scheduler", "averaging")  # each is built from its `_target_`
 LISTED = ("callbacks", "logger")  # each has an object per name
 
 
@@ -229,7 +233,8 @@ def check_config(cfg: DictConfig) -> None:
     check_numbers(values)
     for group in (*BUILT, *LISTED):
         if not isinstance(values.get(group), dict):
-            raise UserError(f"{group}: got {values.get(group)!r}, must be a choice that --help lists")
+            found = f"got {values[group]!r}" if group in values else "is missing"
+            raise UserError(f"{group}: {found}, must be a choice that --help lists")
     for group in BUILT:
         if not isinstance(values[group].get("_target_"), str):
             raise UserError(

@@ -120,9 +120,10 @@ class MultiDigitData(InMemoryData):
         files: dict[str, Any] = {"mirrors": self.mirrors} if kind is MNIST else {}
         self.source_data = kind(
             shape=(1, SIDE, SIDE), seed=self.seed, batch_size=self.batch_size, eval_batch_size=self.eval_batch_size,
-            val_fraction=self.val_fraction, num_folds=self.num_folds, fold=self.fold, limit=self.limit, root=self.root,
+            val_fraction=self.val_fraction, train_on_all=False, num_folds=self.num_folds, fold=self.fold,
+            limit=self.limit, root=self.root,
             num_classes=self.num_classes, mean=[mean], std=[std], shift=0, flip=False, exclude_class=None,
-            crop=1.0, rotate=0.0, jitter=0.0, randaugment=0, balanced=False,
+            crop=1.0, rotate=0.0, jitter=0.0, randaugment=0, cutout=0, balanced=False,
             verify=self.verify, download=self.download, **files,
         )  # fmt: skip
 
@@ -216,7 +217,7 @@ class RandomDigits:
         self.data, self.labels = data, labels
         self.canvas = DigitCanvas(images, data.shape[1:])
 
-    def draw(self, num: int, rng: torch.Generator) -> tuple[Tensor, ...]:
+    def draw(self, num: int, rng: torch.Generator, epoch: int = 0) -> tuple[Tensor, ...]:
         """Draw the other digits (num, K - 1), the numbers of digits (num, 1) and their corners (num, K, 2)."""
         data = self.data
         others = torch.randint(0, len(self.labels), (num, data.max_digits - 1), generator=rng)

@@ -60,6 +60,8 @@ class InMemoryData(LightningDataModule, ABC):
         batch_size: samples per training step and process.
         eval_batch_size: largest number of samples per validation or test step.
         val_fraction: fraction of the training set that is used for validation. Ignored with folds.
+        train_on_all: train on the validation samples too, for the final training after all choices are made. Then the
+            validation shows whether the training works, but chooses nothing: the last epoch is tested.
         num_folds: number of folds of a k-fold cross-validation. 0: no folds.
         fold: number of the fold that is used for validation, from 0.
         limit: fraction of the training set to use. The validation split is taken from this fraction.
@@ -76,6 +78,7 @@ class InMemoryData(LightningDataModule, ABC):
     batch_size: int
     eval_batch_size: int
     val_fraction: float
+    train_on_all: bool
     num_folds: int
     fold: int
     limit: float
@@ -100,11 +103,15 @@ class InMemoryData(LightningDataModule, ABC):
         check(0 < self.val_fraction < 1, f"val_fraction: got {self.val_fraction}, must be between 0 and 1")
         check(self.num_folds == 0 or self.num_folds >= 2, f"num_folds: got {self.num_folds}, must be 0 or at least 2")
         check(0 <= self.fold <= last_fold, f"fold: got {self.fold}, must be between 0 and {last_fold}")
+        check(
+            not (self.train_on_all and self.num_folds), "train_on_all: got true, cannot be combined with data.num_folds"
+        )
         check(0 < self.limit <= 1, f"limit: got {self.limit}, must be above 0 and at most 1")
         self.shape = tuple(self.shape)
         self.verified = True  # false after a file was accepted although its checksum is not the published one
         # (epoch, samples of this epoch that all processes together have already used); the run sets it
         self.position: Callable[[], tuple[int, int]] = start_of_training
+        self.order_seeds: Sequence[int] = (self.seed,)  # of an ensemble, one for each member
         self.train: Batch | None = None
         self.val: Batch | None = None
         self.test: Batch | None = None
@@ -224,6 +231,8 @@ class InMemoryData(LightningDataModule, ABC):
             inputs, targets, strata = take(inputs, kept), targets[kept], strata[kept]
             ids = ids if ids is None else ids[kept]
         if val := self.read_val():
+            if self.train_on_all:
+                inputs, targets = torch.cat((inputs, val[0])), torch.cat((targets, val[1]))
             return (inputs, targets), val
         held_out = self._held_out(strata, ids)
         if not held_out.any():
@@ -237,7 +246,10 @@ class InMemoryData(LightningDataModule, ABC):
                 f"data.{key}: {getattr(self, key)} of {num} samples leaves none for training, because at least one "
                 f"sample of each class is used for validation"
             )
-        return (take(inputs, ~held_out), targets[~held_out]), (take(inputs, held_out), targets[held_out])
+        val = (take(inputs, held_out), targets[held_out])
+        if self.train_on_all:
+            return (inputs, targets), val
+        return (take(inputs, ~held_out), targets[~held_out]), val
 
     def _fraction(self, strata: Tensor, part: float, ids: Tensor | None, purpose: str) -> Tensor:
         if ids is None:
@@ -263,7 +275,7 @@ class InMemoryData(LightningDataModule, ABC):
             self.batch_size,
             self.transform(inputs.device),
             augment=self.augmentation(inputs, targets),
-            seed=self.seed,
+            seeds=self.order_seeds,
             rank=self._rank,
             world=self._world,
             position=self.position,
@@ -322,6 +334,8 @@ class InMemoryData(LightningDataModule, ABC):
         if num_test is not None:
             sizes["test"] = num_test
         parts = [f"{num:,} {split}" for split, num in sizes.items()]
+        if self.train_on_all:
+            parts[0] += " (with those of val)"
         if names := self.class_names():
             shown = [printable(name) for name in names]
             listed = shown if len(shown) <= MANY else [*shown[:3], "…", shown[-1]]

@@ -13,12 +13,13 @@ from filelock import FileLock
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from leyden.data.cutout import Cutout
 from leyden.data.datamodule import DataFacts, InMemoryData, check, content_hash
 from leyden.data.download import Published, md5
 from leyden.data.file_access import check_regular, read_bytes
 from leyden.data.image_files.raw import pixels
 from leyden.data.large import pieces, take
-from leyden.data.loaders import Augment, Batch, Normalise, ShiftAndFlip
+from leyden.data.loaders import Augment, Batch, Flip, Normalise, ShiftAndFlip, Unchanged
 from leyden.data.photo_augment import MAX_MAGNITUDE, PhotoAugment, PhotoChanges
 from leyden.errors import UserError
 
@@ -35,12 +36,14 @@ class ImageData(InMemoryData):
         mean: mean of each channel over the training set, 0 to 1. null: measured on the training split.
         std: standard deviation of each channel, on the same scale. null: measured on the training split.
         shift: augmentation, largest random translation in pixels.
-        flip: augmentation, whether to mirror images left to right at random.
+        flip: augmentation, whether to mirror images left to right at random. alternate: each image is mirrored in
+            every other epoch.
         crop: augmentation, smallest fraction of the area that a random crop keeps; 1: no crops.
         rotate: augmentation, largest angle of a random rotation in degrees.
         jitter: augmentation, largest relative change of brightness, contrast and saturation, 0 to 1. The hue turns by
             up to a quarter of it.
         randaugment: augmentation, magnitude of two random operations per image (RandAugment), 0 to 30; 0: none.
+        cutout: augmentation, side in pixels of a random square that is filled with the mean colour; 0: none.
         balanced: whether all classes are sampled equally often in an epoch.
         exclude_class: label that is removed from training and validation but not from the test, for anomaly detection.
         verify: whether a file with another checksum than the published one is an error. Otherwise it is a warning.
@@ -57,11 +60,12 @@ class ImageData(InMemoryData):
     mean: Sequence[float] | None
     std: Sequence[float] | None
     shift: int
-    flip: bool
+    flip: Flip
     crop: float
     rotate: float
     jitter: float
     randaugment: int
+    cutout: int
     balanced: bool
     exclude_class: int | None
     verify: bool
@@ -77,6 +81,8 @@ class ImageData(InMemoryData):
             self.exclude_class is None or 0 <= self.exclude_class < self.num_classes,
             f"exclude_class: got {self.exclude_class}, must be between 0 and {self.num_classes - 1}",
         )
+        largest = min(self.shape[1:])
+        check(0 <= self.cutout <= largest, f"cutout: got {self.cutout}, must be between 0 and {largest} pixels")
         check(0 < self.crop <= 1, f"crop: got {self.crop}, must be above 0 and at most 1 (1: no crops)")
         check(0 <= self.rotate <= 180, f"rotate: got {self.rotate}, must be between 0 and 180 degrees")
         check(0 <= self.jitter <= 1, f"jitter: got {self.jitter}, must be between 0 and 1")
@@ -250,11 +256,15 @@ class ImageData(InMemoryData):
 
     def augmentation(self, inputs: Tensor, targets: Tensor) -> Augment | None:
         changes = PhotoChanges(self.crop, self.rotate, self.jitter, self.randaugment)
+        augment: Augment | None = None
         if changes.any:
-            return PhotoAugment(inputs, targets, self.shift, self.flip, changes)
-        if not self.shift and not self.flip:
-            return None
-        return ShiftAndFlip(inputs, targets, self.shift, self.flip)
+            augment = PhotoAugment(inputs, targets, self.shift, self.flip, changes, self.seed)
+        elif self.shift or self.flip:
+            augment = ShiftAndFlip(inputs, targets, self.shift, self.flip, self.seed)
+        if not self.cutout:
+            return augment
+        mean, _ = self.statistics
+        return Cutout(augment or Unchanged(inputs, targets), self.cutout, self.shape, mean, inputs.device)
 
 
 def check_image_shape(shape: Sequence[int]) -> None:

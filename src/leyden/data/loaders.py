@@ -6,7 +6,7 @@ of processes does not matter: all processes together use the same samples as one
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -14,13 +14,14 @@ from torch import Tensor
 from leyden.seeding import generator
 
 Batch = tuple[Tensor, Tensor]
+Flip = bool | Literal["alternate"]
 
 
 class Augment(Protocol):
     """Makes training batches with random changes, such as translations."""
 
-    def draw(self, num: int, rng: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw the random numbers for `num` samples, each (num, ...), on the CPU."""
+    def draw(self, num: int, rng: torch.Generator, epoch: int = 0) -> tuple[Tensor, ...]:
+        """Draw the random numbers for the `num` samples of an epoch, each (num, ...), on the CPU."""
 
     def __call__(self, index: Tensor, *draws: Tensor) -> Batch:
         """Return inputs and targets of the samples at `index`, int64 (B,), changed by their random numbers (B, ...)."""
@@ -60,7 +61,7 @@ class Unchanged:
     def __init__(self, inputs: Tensor, targets: Tensor) -> None:
         self.inputs, self.targets = inputs, targets
 
-    def draw(self, num: int, rng: torch.Generator) -> tuple[Tensor, ...]:
+    def draw(self, num: int, rng: torch.Generator, epoch: int = 0) -> tuple[Tensor, ...]:
         """Return no random numbers: the samples are not changed."""
         return ()
 
@@ -69,7 +70,7 @@ class Unchanged:
 
 
 class ShiftAndFlip:
-    """Translate images at random by up to `shift` pixels, and mirror them left to right at random.
+    """Translate images at random by up to `shift` pixels, and mirror them left to right.
 
     The border is filled by reflection. Each batch is indexed twice, by rows and then by columns. The indices are
     reflected at the border, so no padded copy of the images is needed.
@@ -78,23 +79,34 @@ class ShiftAndFlip:
         images: uint8 (N, C, H, W), on the training device.
         targets: (N, ...), on the training device.
         shift: largest translation in pixels, in both directions, less than H and W.
-        flip: whether to mirror half of the images.
+        flip: whether to mirror each image with probability one half. alternate: in every other epoch, the first time
+            at random (arXiv 2404.00498), so that two epochs in a row show each image both ways.
+        seed: decides which images are mirrored in even epochs if `flip` is alternate.
     """
 
-    def __init__(self, images: Tensor, targets: Tensor, shift: int, flip: bool) -> None:
+    def __init__(self, images: Tensor, targets: Tensor, shift: int, flip: Flip, seed: int = 0) -> None:
         _, self.channels, self.height, self.width = images.shape
         self.images, self.targets, self.shift, self.flip = images, targets, shift, flip
         self.rows, self.columns = (torch.arange(side, device=images.device) for side in images.shape[2:])
         self.offsets = torch.arange(self.channels, device=images.device)[:, None] * self.height  # (C, 1)
+        self.in_even_epochs: Tensor | None = None  # bool (N, 1)
+        if flip == "alternate":
+            drawn = torch.rand((len(images), 1), generator=generator(seed, "alternate flip"))
+            self.in_even_epochs = (drawn < 0.5).to(images.device)
 
-    def draw(self, num: int, rng: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw the translations (num, 2) and which images to mirror (num, 1)."""
-        mirror = torch.rand((num, 1), generator=rng) < (0.5 if self.flip else 0.0)
+    def draw(self, num: int, rng: torch.Generator, epoch: int = 0) -> tuple[Tensor, ...]:
+        """Draw translations (num, 2) and which images to mirror (num, 1); for alternate, all in odd epochs."""
+        if self.in_even_epochs is None:
+            mirror = torch.rand((num, 1), generator=rng) < (0.5 if self.flip else 0.0)
+        else:
+            mirror = torch.full((num, 1), epoch % 2 == 1)
         return torch.randint(-self.shift, self.shift + 1, (num, 2), generator=rng), mirror
 
     def __call__(self, index: Tensor, *draws: Tensor) -> Batch:
         translation, mirror = draws
         num = len(index)
+        if self.in_even_epochs is not None:
+            mirror = mirror ^ self.in_even_epochs[index]
         rows = reflected(self.rows + translation[:, :1], self.height)  # (B, H)
         lines = index[:, None, None] * (self.channels * self.height) + self.offsets + rows[:, None]  # (B, C, H)
         columns = torch.where(mirror, self.columns.flip(0), self.columns)  # (B, W)
@@ -121,7 +133,8 @@ class TrainLoader:
         batch_size: samples per batch and process.
         transform: function that is applied to the inputs of each batch, for example `Normalise`.
         augment: makes a batch with random changes, before `transform`. None: the samples are used unchanged.
-        seed: seed of the order and of the augmentation.
+        seeds: seeds of the order and of the augmentation. With several of them, a batch contains `batch_size` samples
+            in the order of the first seed, then those of the second, and so on: a batch for each net of an ensemble.
         rank: number of this process.
         world: number of processes.
         position: called when an iteration starts; returns (epoch, samples of it that all processes have used).
@@ -139,7 +152,7 @@ class TrainLoader:
         transform: Callable[[Tensor], Tensor],
         *,
         augment: Augment | None = None,
-        seed: int = 0,
+        seeds: Sequence[int] = (0,),
         rank: int = 0,
         world: int = 1,
         position: Callable[[], tuple[int, int]] = start_of_training,
@@ -149,7 +162,7 @@ class TrainLoader:
         # The inputs themselves are not kept: an augmentation may hold them in another form.
         self.targets, self.batch_size, self.transform = targets, batch_size, transform
         self.augment = augment or Unchanged(inputs, targets)
-        self.seed, self.rank, self.world, self.position = seed, rank, world, position
+        self.seeds, self.rank, self.world, self.position = seeds, rank, world, position
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.targets) // self.world, self.batch_size)
@@ -157,13 +170,15 @@ class TrainLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, samples_done = self.position()
-        shard = self._shard(self._order(generator(self.seed, "order", epoch)))
+        orders = [self._order(generator(seed, "order", epoch)) for seed in self.seeds]
+        shard = torch.stack([self._shard(order) for order in orders])  # (S, n)
         # All random numbers of the epoch are drawn and copied to the device here: a copy in a step would block it.
-        rng = generator(self.seed, "augment", epoch)
-        draws = [self._shard(numbers) for numbers in self.augment.draw(len(self.targets), rng)]
+        drawn = [self.augment.draw(len(self.targets), generator(seed, "augment", epoch), epoch) for seed in self.seeds]
+        draws = [torch.stack([self._shard(part) for part in numbers]) for numbers in zip(*drawn, strict=True)]
         for number in range(samples_done // (self.batch_size * self.world), len(self)):
             batch = slice(number * self.batch_size, (number + 1) * self.batch_size)
-            inputs, targets = self.augment(shard[batch], *(numbers[batch] for numbers in draws))
+            index, *numbers = (values[:, batch].flatten(0, 1) for values in (shard, *draws))
+            inputs, targets = self.augment(index, *numbers)
             yield self.transform(inputs), targets
 
     def _order(self, rng: torch.Generator) -> Tensor:

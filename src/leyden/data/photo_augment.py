@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from leyden.data import colours
-from leyden.data.loaders import Batch, ShiftAndFlip
+from leyden.data.loaders import Batch, Flip, ShiftAndFlip
 
 RATIOS = (3 / 4, 4 / 3)  # of width to height of a crop, relative to that of the image
 HUE = 0.25  # fraction of the strength of the colour jitter by which the hue may turn
@@ -60,17 +60,19 @@ class PhotoAugment(ShiftAndFlip):
     the resampling, and the others follow it.
 
     Args:
-        images, targets, shift, flip: see `ShiftAndFlip`.
+        images, targets, shift, flip, seed: see `ShiftAndFlip`.
         changes: the other changes.
     """
 
-    def __init__(self, images: Tensor, targets: Tensor, shift: int, flip: bool, changes: PhotoChanges) -> None:
-        super().__init__(images, targets, shift, flip)
+    def __init__(
+        self, images: Tensor, targets: Tensor, shift: int, flip: Flip, changes: PhotoChanges, seed: int = 0
+    ) -> None:
+        super().__init__(images, targets, shift, flip, seed)
         self.changes = changes
 
-    def draw(self, num: int, rng: torch.Generator) -> tuple[Tensor, ...]:
+    def draw(self, num: int, rng: torch.Generator, epoch: int = 0) -> tuple[Tensor, ...]:
         """Draw translations and mirroring, affine maps (num, 2, 3), jitter (num, 4), operations and signs (num, 2)."""
-        moves = super().draw(num, rng)
+        moves = super().draw(num, rng, epoch)
         uniform = torch.rand((num, 9), generator=rng)
         operations = torch.randint(len(OPERATIONS), (num, NUM_OPERATIONS), generator=rng)
         signs = torch.randint(2, (num, NUM_OPERATIONS), generator=rng) * 2 - 1

@@ -136,6 +136,8 @@ class Series(InMemoryData):
                 f"data.val_fraction: {self.val_fraction} of {len(targets)} windows leaves none for training, because "
                 f"windows that overlap with the validation are not used"
             )
+        if self.train_on_all:
+            last = len(targets)
         first = last - max(1, round(last * self.limit))
         return (inputs[first:last], targets[first:last]), (inputs[-num:], targets[-num:])
 
@@ -177,9 +179,13 @@ def _position(names: Sequence[str], column: str | None, path: Path) -> int:
         raise UserError(f"data.path: {path} contains NUL characters; save it as CSV in UTF-8")
     if column is None and len(names) == 1:
         return 0
+    if not names:
+        raise UserError(f"data.path: {path} is empty")
+    listed = ", ".join(printable(name) for name in names)[:MAX_LISTED]
+    if column is None:
+        raise UserError(f"data.column: {path} has several columns ({listed}), but data.column is null")
     if column not in names:
-        listed = ", ".join(printable(name) for name in names) or "no columns"
-        raise UserError(f"data.column: got {column}, {path} has {listed[:MAX_LISTED]}")
+        raise UserError(f"data.column: {path} has no column {printable(str(column))}; its columns are {listed}")
     return names.index(column)
 
 

@@ -1,7 +1,7 @@
 """Classification: one class per sample, with any net that returns logits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,11 +12,14 @@ from torchmetrics import MetricCollection
 from leyden.data.datamodule import DataFacts
 from leyden.data.loaders import Batch
 from leyden.errors import UserError
+from leyden.metrics.accumulators import EpochMeanAccumulator
 from leyden.metrics.classification import ClassMetrics
 from leyden.modules.losses import ClassLoss, class_loss, class_probabilities, l1_norm, sample_losses
 from leyden.modules.mixing import check_alpha, mix
 from leyden.modules.predictions import Prediction, ranked
 from leyden.modules.supervised import SupervisedModule
+from leyden.modules.test_time import TestTime, mean_outputs
+from leyden.nets.ensemble import Combine, mean_probabilities
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
@@ -25,8 +28,9 @@ class Classifier(SupervisedModule):
 
     Logs ``train/loss`` and ``train/acc``, and for ``val`` and ``test`` the loss, the accuracy, and macro averages of
     precision, recall, F1 and AUROC over the classes that the split contains. The report has the confusion matrix of
-    the test set, whose rows are the true classes, and the classes that the test set lacks. Logged losses do not
-    contain the `l1` penalty. For mixed samples, ``train/acc`` counts the class with the larger weight as correct.
+    the test set, whose rows are the true classes, the AUROC of each class, and the classes that the test set lacks.
+    Logged losses do not contain the `l1` penalty. For mixed samples, ``train/acc`` counts the class with the larger
+    weight as correct.
 
     Args:
         net: float (B, ...) → logits (B, num_classes).
@@ -39,6 +43,8 @@ class Classifier(SupervisedModule):
         l1: penalty for each unit of absolute weight (Tibshirani, 1996), at least 0; biases and norms are left out.
         mixup, cutmix: parameter alpha of each method of mixing training samples, see `leyden.modules.mixing`. 0 turns
             the method off; other values must be between 0.01 and 1000.
+        tta: none, or the test-time augmentation with which a second accuracy, ``acc_tta``, is computed, see
+            `leyden.modules.test_time`; images only.
         class_weights: none, or balanced: in the training, the loss of a sample is multiplied by N / (K n), where N is
             the number of training samples, K that of the classes that they show, and n that of its own class. So all
             classes have the same weight. Losses of validation and test are not weighted.
@@ -50,7 +56,7 @@ class Classifier(SupervisedModule):
     class_weights: Tensor
 
     target_kind = "class"
-    validation_metrics = ("loss", "acc", "precision", "recall", "f1", "auroc")
+    validation_metrics: tuple[str, ...] = ("loss", "acc", "precision", "recall", "f1", "auroc")
 
     def __init__(
         self,
@@ -65,6 +71,7 @@ class Classifier(SupervisedModule):
         l1: float,
         mixup: float,
         cutmix: float,
+        tta: TestTime,
         class_weights: Literal["none", "balanced"],
     ) -> None:
         if num_classes < 2:
@@ -80,10 +87,12 @@ class Classifier(SupervisedModule):
         super().__init__(net, optimizer, scheduler, objective, metrics, ("loss", "acc"))
         self.num_classes, self.loss_name, self.gamma = num_classes, loss, gamma
         self.label_smoothing, self.l1, self.mixup, self.cutmix = label_smoothing, l1, mixup, cutmix
+        self.tta, self.tta_means = tta, EpochMeanAccumulator("acc_tta")
+        if tta != "none":
+            self.validation_metrics = (*self.validation_metrics, "acc_tta")
         self.is_weighted = class_weights == "balanced"
         self.register_buffer("class_weights", torch.ones(num_classes), persistent=False)  # `use_facts` computes it
         self.class_names = [f"class {number}" for number in range(num_classes)]
-        self.announced: set[str] = set()  # splits whose absent classes were printed
 
     def use_facts(self, facts: DataFacts) -> None:
         self.use_classes(facts.classes)
@@ -120,6 +129,7 @@ class Classifier(SupervisedModule):
         logits: Tensor = self(inputs)
         self.eval_means.add(len(labels), self.loss(logits, labels))
         self.val_metrics.update(logits, labels)
+        self._add_tta(inputs, logits, labels)
         return logits  # callbacks draw plots from it
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -127,6 +137,16 @@ class Classifier(SupervisedModule):
         logits = self(inputs)
         self.eval_means.add(len(labels), self.loss(logits, labels))
         self.test_metrics.update(logits, labels)
+        self._add_tta(inputs, logits, labels)
+
+    def _add_tta(self, inputs: Tensor, logits: Tensor, labels: Tensor) -> None:
+        if self.tta != "none":
+            logits = mean_outputs(self.net, inputs, logits, self.tta)
+            self.tta_means.add(len(labels), accuracy(logits, labels))
+
+    def compute_metrics(self, metrics: MetricCollection, prefix: str) -> dict[str, Tensor]:
+        found = super().compute_metrics(metrics, prefix)
+        return found | self.tta_means.means(self, prefix) if self.tta != "none" else found
 
     def on_validation_epoch_end(self) -> None:
         super().on_validation_epoch_end()
@@ -136,18 +156,23 @@ class Classifier(SupervisedModule):
         super().on_test_epoch_end()
         self._announce_absent(self.test_metrics, "test")
 
-    def predictions(self, inputs: Tensor) -> list[Prediction]:
-        ranks = [ranked(row, self.class_names) for row in self(inputs).float().softmax(1).tolist()]
+    def named_outputs(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        return {"probabilities": outputs.float().softmax(1)}  # (B, K)
+
+    def predictions(self, named: Mapping[str, Tensor]) -> list[Prediction]:
+        ranks = [ranked(row, self.class_names) for row in named["probabilities"].tolist()]
         return [Prediction(*top[0], top) for top in ranks]
 
-    def class_probabilities(self, outputs: Tensor) -> Tensor:
-        return outputs.float().softmax(1)
+    def combiner(self) -> Combine:
+        return mean_probabilities
+
+    def ensemble_metrics(self, split: str) -> dict[str, Tensor]:
+        """Return the expected calibration error, see `leyden.metrics.calibration.Bins`."""
+        metrics = class_metrics(self.val_metrics if split == "val" else self.test_metrics)
+        return {f"{split}/ece": torch.tensor(metrics.calibration_error)}
 
     def labels_of(self, targets: Tensor) -> list[str]:
         return [self.class_names[number] for number in targets.tolist()]
-
-    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
-        return {"probabilities": self(inputs).softmax(1)}  # (B, K)
 
     def _announce_absent(self, metrics: MetricCollection, split: str) -> None:
         """Print the classes that a split does not contain, once per split."""
@@ -163,7 +188,8 @@ class Classifier(SupervisedModule):
     def report(self) -> dict[str, Any]:
         tested = class_metrics(self.test_metrics)
         assert tested.confusion is not None
-        return {"confusion": tested.confusion.tolist(), "absent_classes": self._absent(tested)}
+        per_class = {"auroc": tested.areas.tolist()}  # the others follow from the confusion matrix
+        return {"confusion": tested.confusion.tolist(), "absent_classes": self._absent(tested), "per_class": per_class}
 
 
 def balanced_weights(counts: Tensor) -> Tensor:

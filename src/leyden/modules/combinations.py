@@ -12,6 +12,8 @@ from leyden.modules.base import BaseModule
 from leyden.modules.classifier import Classifier
 from leyden.modules.gan import GAN
 from leyden.nets.codec import DCGAN
+from leyden.nets.ensemble import Ensemble
+from leyden.optim.muon import Muon, groups
 
 # targets → the tasks that learn to predict them
 TASKS = {
@@ -43,10 +45,17 @@ def check_combinations(module: BaseModule, data: InMemoryData, compiled: bool) -
         raise UserError(
             f"task.cutmix: got {module.cutmix}, needs images, but data.shape is {list(shape)}; task.mixup takes any"
         )
+    if isinstance(module, Classifier) and module.tta != "none" and (len(shape) != 3 or min(shape[1:]) < 2):
+        raise UserError(f"task.tta: got {module.tta}, needs images, but data.shape is {list(shape)}; use task.tta=none")
     if isinstance(module, GAN) and module.r1 and compiled:
         raise UserError(
             f"trainer.compile: cannot be combined with task.r1={module.r1}, because compiled nets have no second "
             "derivative; use task.r1=0 or trainer.compile=false"
+        )
+    if module.optimizer.func is Muon and not any(group["kind"] == "matrices" for group in groups(module.net)):
+        raise UserError(
+            f"optimizer: got muon, but {type(module.net).__name__} has no matrix before its last layer, so muon has "
+            "nothing to train; use optimizer=adamw"
         )
     if data.batch_size == 1 and not trains_on_one_sample(module.net, shape):
         raise UserError("data.batch_size: got 1, but the batch norm of this model needs at least 2 samples")
@@ -64,7 +73,7 @@ def trains_on_one_sample(net: nn.Module, shape: Sequence[int]) -> bool:
         if isinstance(net, DCGAN):
             net.discriminate(net(torch.empty(1, net.latent_size, device="meta")))
         else:
-            net(torch.empty(1, *shape, device="meta"))
+            net(torch.empty(net.num_members if isinstance(net, Ensemble) else 1, *shape, device="meta"))
     except ValueError as error:
         if "more than 1 value per channel" in str(error):
             return False

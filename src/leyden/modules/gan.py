@@ -19,7 +19,7 @@ from torch.nn.functional import softplus
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from leyden import seeding
 from leyden.data.loaders import Batch
@@ -29,6 +29,7 @@ from leyden.modules.generative import GenerativeModule
 from leyden.modules.pixels import to_pixels
 from leyden.nets.codec import DCGAN
 from leyden.optim import OptimizerFactory, SchedulerFactory, configure
+from leyden.optim.averages import ema_decay, update_average
 
 
 class GAN(GenerativeModule):
@@ -132,7 +133,7 @@ class GAN(GenerativeModule):
     def _update_average(self) -> None:
         """Move the average towards the generator. Nothing is read from the device."""
         averages, currents = ([*net.parameters(), *net.buffers()] for net in (self.average.module, self.net.generator))
-        update_average(averages, currents, decay(self.num_averaged, self.ema))
+        update_average(averages, currents, ema_decay(self.num_averaged, self.ema))
         self.average.n_averaged += 1
         self.num_averaged += 1
 
@@ -163,7 +164,7 @@ class GAN(GenerativeModule):
 
     def images(self) -> dict[str, Tensor]:
         """Return samples, and interpolations between latents."""
-        latents = torch.randn(64, self.net.latent_size, generator=seeding.generator(0, "pictures")).to(self.device)
+        latents = self.random_latents(64, seeding.generator(0, "pictures"))
         return {
             "samples": plots.grid(self.decode(latents)),
             "interpolations": plots.interpolations(self.decode, latents[:16]),
@@ -171,7 +172,7 @@ class GAN(GenerativeModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         configs: list[Any] = [
-            configure(net.parameters(), self.optimizer, self.scheduler, self.trainer, self.objective)
+            configure(net, self.optimizer, self.scheduler, self.trainer, self.objective)
             for net in (self.net.generator, self.net.discriminator)
         ]
         # `training_step` and `on_validation_epoch_end` step the schedules; Lightning does not, since it does not step
@@ -194,25 +195,3 @@ def gradient_penalty(discriminate: Callable[[Tensor], Tensor], images: Tensor) -
     images = images.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(discriminate(images).sum(), images, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean()
-
-
-def decay(num_averaged: int, ema: float) -> float:
-    """Return the decay of the moving average after `num_averaged` steps.
-
-    The first step copies the weights. Then the decay is the smaller one of `ema` and (1 + n) / (10 + n). So the first
-    weights soon lose their influence.
-    """
-    return min(ema, (1 + num_averaged) / (10 + num_averaged)) if num_averaged else 0.0
-
-
-def update_average(averages: list[Tensor], currents: list[Tensor], decay: float) -> None:
-    """Set each average to ``decay`` times itself plus ``1 - decay`` times the current value, in place.
-
-    Integers (the number of batches that batch norm has seen) are copied.
-    """
-    floats = [pair for pair in zip(averages, currents, strict=True) if pair[0].is_floating_point()]
-    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    update([average for average, _ in floats], [current for _, current in floats], 0)
-    for average, current in zip(averages, currents, strict=True):
-        if not average.is_floating_point():
-            average.copy_(current)

@@ -110,7 +110,8 @@ class VAE(GenerativeModule):
         images, targets = batch
         if sum(len(latents) for _, latents, _ in self.seen) < plots.MAP_IMAGES:
             pixels = to_pixels(self, images)
-            self.seen.append((pixels, self.net.encode(pixels)[0], targets))
+            latents = self.net.encode(pixels)[0].to(pixels.dtype)  # `images` is called without autocast
+            self.seen.append((pixels, latents, targets))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.evaluate(batch, batch_idx)
@@ -163,15 +164,16 @@ class VAE(GenerativeModule):
 
 
 def drop_frozen(state: dict[str, Any], trainable: list[bool]) -> None:
-    """Remove frozen weights, if there are any, from the state dict of an optimizer with one group, in place.
+    """Remove frozen weights, if there are any, from the state dict of an optimizer, in place. It then has one group.
 
     Args:
         state: state dict of an optimizer for the trainable weights, or for all of them.
         trainable: whether each weight of the module is trainable.
     """
-    (group,) = state["param_groups"]
-    if len(group["params"]) == sum(trainable):
+    groups = state["param_groups"]
+    if sum(len(group["params"]) for group in groups) == sum(trainable):
         return
+    (group,) = groups
     kept = [number for number, kept in zip(group["params"], trainable, strict=True) if kept]
     state["state"] = {new: state["state"][old] for new, old in enumerate(kept) if old in state["state"]}
     group["params"] = list(range(len(kept)))

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from leyden.config.compose import CONF
 from leyden.config.plugins import conf_folders
 
-GROUPS = ("data", "model", "task", "optimizer", "scheduler")
+GROUPS = ("data", "model", "task", "optimizer", "scheduler", "averaging")
 MEASURED = ("mean", "std")  # a data set whose YAML leaves them out measures them on its training split
 
 
@@ -29,6 +29,15 @@ def choice_names(config: dict[str, str]) -> dict[str, str]:
         group: choices[0] if len(choices) == 1 else config[f"{group}._target_"].rpartition(".")[2]
         for group, choices in found.items()
     }
+
+
+def task_name(target: str) -> str:
+    """Return the choice of the group ``task`` that builds the class `target`, for example ``vae``.
+
+    The name of the class, if no choice or several build it.
+    """
+    names = candidates("task", target)
+    return names[0] if len(names) == 1 else target.rpartition(".")[2]
 
 
 def measured_keys(config: dict[str, str]) -> set[str]:

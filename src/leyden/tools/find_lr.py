@@ -59,8 +59,9 @@ class GrowingRate(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self.step = trainer.global_step
         for optimizer in trainer.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.rates[self.step]
+            first = optimizer.param_groups[0]["initial_lr"]
+            for group in optimizer.param_groups:  # muon has several; their ratios are kept
+                group["lr"] = self.rates[self.step] * (group["initial_lr"] / first if first else 1.0)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

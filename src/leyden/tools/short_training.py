@@ -77,7 +77,7 @@ class ShortTraining:
         trainer = bare_trainer(settings, module)
         position = ResumePosition(self.data.batch_size)
         self.data.position = position.position
-        own = [StepSeed(self.cfg.seed), position, *freeze_callbacks(module)]
+        own = [StepSeed(self.cfg.seed), position, *freeze_callbacks(module, 1)]
         trainer.callbacks = [*own, *trainer.callbacks, *callbacks]  # type: ignore[attr-defined]
         trainer.fit(module, datamodule=self.data)
 

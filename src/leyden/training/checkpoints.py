@@ -41,11 +41,21 @@ class Checkpoints(Checkpoint):
         mode: whether its best value is the largest (max) or the smallest (min).
         every_n_steps: number of optimizer steps; 0: only between epochs.
         guard: checked before each save, so that diverged weights are never written.
+        keeps_last: the last validation counts as the best: the validation samples are trained on, so their metrics say
+            nothing about others.
     """
 
-    def __init__(self, folder: Path, metric: str, mode: str, every_n_steps: int, guard: DivergenceGuard) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        metric: str,
+        mode: str,
+        every_n_steps: int,
+        guard: DivergenceGuard,
+        keeps_last: bool = False,
+    ) -> None:
         self.folder, self.metric, self.mode = folder, metric, mode
-        self.every_n_steps, self.guard = every_n_steps, guard
+        self.every_n_steps, self.guard, self.keeps_last = every_n_steps, guard, keeps_last
         self.best_score = math.inf if mode == "min" else -math.inf
         self.best_epoch = -1
         self.best_metrics: dict[str, float] = {}
@@ -92,7 +102,7 @@ class Checkpoints(Checkpoint):
             raise UserError(
                 f"objective.metric: got {self.metric}, which is not logged; must be one of {', '.join(sorted(metrics))}"
             )
-        if self.best_epoch < 0 or self._improves(metrics):
+        if self.best_epoch < 0 or self.keeps_last or self._improves(metrics):
             self.best_score, self.best_epoch, self.best_metrics = metrics[self.metric], trainer.current_epoch, metrics
             self._check_weights(pl_module, trainer)
             self.is_best = True

@@ -82,6 +82,7 @@ def _report(cfg: DictConfig, folder: Path, training: Training, data: InMemoryDat
         "objective": {**section(cfg, "objective"), "best": checkpoints.best_score, "epoch": checkpoints.best_epoch},
         "metrics": {**checkpoints.best_metrics, **tested},
         **(module.report() if tested else {}),
+        **({"members": module.member_reports(cfg.seed)} if tested and module.members else {}),
         "parameters": module.num_parameters,
         "epochs": trainer.current_epoch,
         "max_epochs": trainer.max_epochs,
@@ -97,7 +98,12 @@ def _report(cfg: DictConfig, folder: Path, training: Training, data: InMemoryDat
         **({"nondeterministic_kernels": kernels} if kernels else {}),
         "loop": "fast" if training.uses_fast_loop else "lightning",
         "seed": cfg.seed,
-        "data": {"name": type(data).__name__, "sizes": data.sizes(), "verified": data.verified},
+        "data": {
+            "name": type(data).__name__,
+            "sizes": data.sizes(),
+            "verified": data.verified,
+            **({"train_on_all": True} if data.train_on_all else {}),
+        },
         **read_origin(folder),
         "last_command": this_command(),
     }

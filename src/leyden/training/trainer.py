@@ -22,6 +22,7 @@ from leyden.modules.base import BaseModule
 from leyden.modules.combinations import check_combinations
 from leyden.records.checkpoint_file import AtomicCheckpointIO
 from leyden.records.loggers import MetricsCSV
+from leyden.training.averaging import averaging_callbacks
 from leyden.training.callbacks import (
     DivergenceGuard,
     EarlyStopping,
@@ -40,7 +41,9 @@ from leyden.training.transfer import freeze_callbacks
 from leyden.training.validation_plots import ValidationPlots
 
 PROCESSES_PER_CORE = 4
-OWN_KEYS = ("compile", "matmul_precision")  # of the section trainer, which are no arguments of Lightning's Trainer
+NEVER = 2**62  # epochs of patience
+# Keys of the section trainer that are no arguments of Lightning's Trainer.
+OWN_KEYS = ("compile", "channels_last", "matmul_precision")
 
 
 class Pruner(Protocol):
@@ -86,34 +89,41 @@ def build_training(
         UserError: this machine does not have such a device, or a value does not fit another.
     """
     check_combinations(module, data, cfg.trainer.compile)
-    profiler = build_profiler(cfg.trainer.profiler, folder)
-    trainer = bare_trainer(section(cfg, "trainer"), module, profiler)
+    trainer = bare_trainer(section(cfg, "trainer"), module, build_profiler(cfg.trainer.profiler, folder))
     position = ResumePosition(data.batch_size)
     first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
     data.position = position.position
     guard = DivergenceGuard()
-    checkpoints = Checkpoints(folder, cfg.objective.metric, cfg.objective.mode, cfg.checkpoint.every_n_steps, guard)
+    checkpoints = _checkpoints(cfg, folder, guard, data)
+    average, restore = averaging_callbacks(section(cfg, "averaging"), module)
     trainer.callbacks = [  # type: ignore[attr-defined]
-        *_early_callbacks(cfg),
+        *_early_callbacks(cfg, data),
         *trainer.callbacks,  # type: ignore[attr-defined]
-        guard,
-        position,
+        *(guard, position, *average),
         *(StepCurves(position), ImageLogger(folder, data, position), ValidationPlots(data, position, checkpoints)),
-        *freeze_callbacks(module),
+        *freeze_callbacks(module, trainer.world_size),
         *build_callbacks(section(cfg, "callbacks")),
         *_optional_callbacks(trainer, pruner),
-        checkpoints,  # the last one: it saves what all others have done
+        checkpoints,  # after all others: it saves what they have done
+        *restore,  # the weights that are trained, after the averages were saved
     ]
     trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
     return Training(trainer, checkpoints, position, pruner)
 
 
-def _early_callbacks(cfg: DictConfig) -> list[Callback]:
+def _checkpoints(cfg: DictConfig, folder: Path, guard: DivergenceGuard, data: InMemoryData) -> Checkpoints:
+    objective, every_n_steps = cfg.objective, cfg.checkpoint.every_n_steps
+    return Checkpoints(folder, objective.metric, objective.mode, every_n_steps, guard, data.train_on_all)
+
+
+def _early_callbacks(cfg: DictConfig, data: InMemoryData) -> list[Callback]:
     """Return the callbacks that come before all others."""
-    objective = cfg.objective
+    objective, stopping = cfg.objective, section(cfg, "early_stopping")
+    if data.train_on_all:  # a validation on training samples must not end the training
+        stopping["patience"] = NEVER
     return [
         StepSeed(cfg.seed),
-        EarlyStopping(objective.metric, mode=objective.mode, **section(cfg, "early_stopping")),
+        EarlyStopping(objective.metric, mode=objective.mode, **stopping),
         EpochStats(),
         ProgressBar(objective.metric) if sys.stdout.isatty() else PlainProgress(objective.metric),
     ]

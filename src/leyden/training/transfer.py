@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from leyden.config.builders import load_weights
 from leyden.errors import UserError
+from leyden.nets.airbench import Airbench
 from leyden.nets.pretrained import Pretrained, published
 from leyden.records.checkpoint_file import read_checkpoint
 from leyden.records.run_folder import best_checkpoint
@@ -110,35 +111,58 @@ def _published(name: str) -> dict[str, Tensor]:
         ) from error
 
 
-def freeze_callbacks(module: LightningModule) -> list[Callback]:
-    """Return a `Freeze` callback if `module` has anything to freeze."""
-    return [Freeze()] if any(net.freeze_epochs for net in _pretrained(module)) else []
+def freeze_callbacks(module: LightningModule, num_processes: int) -> list[Callback]:
+    """Return a callback that freezes weights if `module` has any to freeze."""
+    freezes = any(net.freeze_epochs for net in _pretrained(module)) or bool(_airbench(module))
+    return [FreezeInProcesses() if num_processes > 1 else Freeze()] if freezes else []
+
+
+def _airbench(module: nn.Module) -> list[Airbench]:
+    return [net for net in module.modules() if isinstance(net, Airbench)]
 
 
 class Freeze(Callback):
-    """Freezes the backbone of a pretrained net for its first `freeze_epochs` epochs.
+    """Freezes weights for some epochs: the backbone of a pretrained net at first, biases of airbench at the end.
 
-    This is a function of the epoch, so there is no state to save. A single process computes no gradients for frozen
-    weights. Several processes compute and drop them, because DDP decides at the start which weights have gradients.
+    This is a function of the epoch, so there is no state to save. No gradients are computed for frozen weights.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.set(pl_module, trainer.current_epoch)  # a run that resumes within an epoch does not start that epoch
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.set(pl_module, trainer.current_epoch)
+
+    def set(self, module: LightningModule, epoch: int) -> None:
+        """Freeze the weights that are not trained in this epoch, and no others."""
+        for net in _pretrained(module):
+            net.freeze(epoch < net.freeze_epochs)
+            self.set_weights(net.backbone(), net.frozen)
+        for trained in _airbench(module):
+            self.set_weights(trained.temporary_weights(), epoch >= trained.bias_epochs)
+
+    def set_weights(self, weights: list[nn.Parameter], frozen: bool) -> None:
+        """Freeze or thaw `weights`."""
+        for weight in weights:
+            weight.requires_grad = not frozen
+
+
+class FreezeInProcesses(Freeze):
+    """Freezes weights in several processes. Their gradients are computed and dropped.
+
+    DDP decides at the start which weights have gradients.
     """
 
     def __init__(self) -> None:
         self.dropped: list[nn.Parameter] = []
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._set(trainer, pl_module)  # a run that resumes within an epoch does not start that epoch
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._set(trainer, pl_module)
-
-    def _set(self, trainer: Trainer, module: LightningModule) -> None:
+    def set(self, module: LightningModule, epoch: int) -> None:
         self.dropped = []
-        for net in _pretrained(module):
-            net.freeze(trainer.current_epoch < net.freeze_epochs)
-            for weight in net.backbone():
-                weight.requires_grad = not net.frozen or trainer.world_size > 1
-            if net.frozen and trainer.world_size > 1:
-                self.dropped += net.backbone()
+        super().set(module, epoch)
+
+    def set_weights(self, weights: list[nn.Parameter], frozen: bool) -> None:
+        if frozen:
+            self.dropped += weights
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         for weight in self.dropped:

@@ -31,9 +31,15 @@ function percent(probability) {
   return (100 * probability).toFixed(1) + " %";
 }
 
+// Screen readers wait with announcements of the result while it is busy.
+function setBusy(isBusy) {
+  byId("result").setAttribute("aria-busy", String(isBusy));
+}
+
 // Ask the model about `body`, and for an image also for an explanation.
 async function ask(body, type, query = "", past = null) {
   const number = ++newest;
+  setBusy(true);
   try {
     const answer = await post("/predict?top=10" + query, body, type);
     if (number !== newest) return;
@@ -45,6 +51,8 @@ async function ask(body, type, query = "", past = null) {
     }
   } catch (error) {
     if (number === newest) showError(error);
+  } finally {
+    if (number === newest) setBusy(false);
   }
 }
 
@@ -130,6 +138,7 @@ function setUpDrawing() {
   const end = () => {
     if (last === null) return;
     last = null;
+    setBusy(true);
     canvas.toBlob((blob) => ask(blob, "image/png", "&drawing=1"), "image/png");
   };
   pen.strokeStyle = "#fff";
@@ -152,6 +161,7 @@ function setUpDrawing() {
     newest += 1;
     clear();
     reset();
+    setBusy(false);
   });
   byId("draw").hidden = false;
 }

@@ -9,12 +9,13 @@ import torch
 from torch.optim import SGD, Adagrad, AdamW, Optimizer, RMSprop
 from torch.optim.lr_scheduler import OneCycleLR
 
-from leyden.optim import OneCycle, constant, cosine, counts_steps, fused, step
+from leyden.optim import OneCycle, constant, cosine, counts_steps, fused, linear, step
 
 ONE_CYCLE = partial(OneCycle, pct_start=0.3, div_factor=25.0, final_div_factor=1e4)
 SCHEDULES = {
     "onecycle": ONE_CYCLE,
     "cosine": partial(cosine, warmup=0.05, min_factor=0.0),
+    "linear": partial(linear, warmup=0.1, min_factor=0.0),
     "step": partial(step, milestones=[0.5, 0.75], gamma=0.1),
 }
 
@@ -49,6 +50,11 @@ def test_cosine_warms_up_and_falls_to_its_minimum() -> None:
     # up in fifths: 1/5 ... 4/5, then 0.1 + 0.9 * (1 + cos(pi * k / 4)) / 2
     expected = [0.4, 0.8, 1.2, 1.6, 2.0, 1.7363961, 1.1, 0.4636039, 0.2]
     assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_linear_falls_in_a_straight_line() -> None:
+    opt = optimizer()
+    assert rates(opt, linear(opt, 4, warmup=0.0, min_factor=0.0), 5) == [2.0, 1.5, 1.0, 0.5, 0.0]
 
 
 def test_one_cycle_peaks_at_the_optimizers_rate_and_moves_momentum_the_other_way() -> None:

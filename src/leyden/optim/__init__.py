@@ -5,15 +5,17 @@ The total number of steps comes from the Trainer. If a run is resumed with more 
 
 import inspect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch.nn import Parameter
+from torch import nn
 from torch.optim import Adagrad, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
+from leyden.optim.muon import Muon, groups
 
 OptimizerFactory = partial[Optimizer]
 SchedulerFactory = partial[LRScheduler]
@@ -26,7 +28,7 @@ HIGH_MOMENTUM, LOW_MOMENTUM = 0.95, 0.85  # of 1cycle
 
 
 def configure(
-    parameters: Iterable[Parameter],
+    net: nn.Module,
     optimizer: OptimizerFactory,
     scheduler: SchedulerFactory,
     trainer: Trainer,
@@ -35,14 +37,14 @@ def configure(
     """Return what `LightningModule.configure_optimizers` returns.
 
     Args:
-        parameters: the weights to train.
-        optimizer: called with the parameters.
+        net: its trainable weights are trained.
+        optimizer: called with the weights; `Muon` with their `groups`.
         scheduler: called with the optimizer, and with the number of steps or (plateau) the mode of the objective.
         trainer: gives the number of steps.
         objective: metric and mode that a plateau schedule watches.
     """
-    parameters = list(parameters)
-    opt = optimizer(parameters, **fused(optimizer, parameters[0].device.type, trainer))
+    device = next(weight.device for weight in net.parameters() if weight.requires_grad)
+    opt = optimizer(trained_weights(net, optimizer), **fused(optimizer, device.type, trainer))
     if counts_steps(scheduler):
         total_steps = max(1, int(trainer.estimated_stepping_batches))
         interval = "epoch" if scheduler.func is constant else "step"  # saves 30 µs per step
@@ -58,6 +60,13 @@ def configure(
             "strict": False,  # trainer.max_steps can end a run before its first validation
         },
     }
+
+
+def trained_weights(net: nn.Module, optimizer: OptimizerFactory) -> list[Any]:
+    """Return the trainable weights of `net` as `optimizer` takes them: `Muon` in groups, others as a list."""
+    if optimizer.func is Muon:
+        return groups(net)
+    return [weight for weight in net.parameters() if weight.requires_grad]
 
 
 def counts_steps(scheduler: SchedulerFactory) -> bool:
@@ -95,6 +104,21 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float, min_factor: fl
     Raises:
         ValueError: `warmup` or `min_factor` is out of its range.
     """
+    return warmed_up(optimizer, total_steps, warmup, min_factor, lambda done: (1 + math.cos(math.pi * done)) / 2)
+
+
+def linear(optimizer: Optimizer, total_steps: int, warmup: float, min_factor: float) -> LRScheduler:
+    """Linear warm-up, then a straight line from 1 to `min_factor` times the learning rate.
+
+    The arguments and errors are those of `cosine`.
+    """
+    return warmed_up(optimizer, total_steps, warmup, min_factor, lambda done: 1 - done)
+
+
+def warmed_up(
+    optimizer: Optimizer, total_steps: int, warmup: float, min_factor: float, shape: Callable[[float], float]
+) -> LRScheduler:
+    """Linear warm-up, then `shape`, a function from the fraction of the rest that is done to a factor from 1 to 0."""
     if not 0 <= warmup < 1:
         raise ValueError(f"warmup: got {warmup}, must be at least 0 and below 1")
     if not 0 <= min_factor <= 1:
@@ -105,7 +129,7 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float, min_factor: fl
         if step < warm_steps:
             return (step + 1) / (warm_steps + 1)
         done = min(1.0, (step - warm_steps) / (total_steps - warm_steps))
-        return min_factor + (1 - min_factor) * (1 + math.cos(math.pi * done)) / 2
+        return min_factor + (1 - min_factor) * shape(done)
 
     return LambdaLR(optimizer, factor)
 
@@ -158,21 +182,19 @@ class OneCycle(LRScheduler):
         self.total_steps = max(total_steps, math.ceil(2 / pct_start))  # at least two steps up
         self.pct_start, self.div_factor, self.final_div_factor = pct_start, div_factor, final_div_factor
         self.peaks = [group["lr"] for group in optimizer.param_groups]
-        defaults = optimizer.defaults
-        has_momentum = "momentum" in defaults and defaults["momentum"]
-        self.momentum = "betas" if "betas" in defaults else "momentum" if has_momentum else ""
+        self.moved = [momentum_key(group) for group in optimizer.param_groups]
         super().__init__(optimizer)
 
     def get_lr(self) -> list[Any]:
         """Return the learning rate of each group at this step, and set its momentum."""
         momentum = self._at_step(HIGH_MOMENTUM, LOW_MOMENTUM, HIGH_MOMENTUM)
         rates = []
-        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+        for group, peak, moved in zip(self.optimizer.param_groups, self.peaks, self.moved, strict=True):
             first = peak / self.div_factor
             rates.append(self._at_step(first, peak, first / self.final_div_factor))
-            if self.momentum == "betas":
+            if moved == "betas":
                 group["betas"] = (momentum, *group["betas"][1:])
-            elif self.momentum:
+            elif moved:
                 group["momentum"] = momentum
         return rates
 
@@ -188,8 +210,15 @@ class OneCycle(LRScheduler):
 
         Checkpoints of Leyden 0.1 hold the state of torch's OneCycleLR, whose other entries do not exist here.
         """
-        restored = self.state_dict().keys() - {"total_steps", "base_lrs"}
+        restored = self.state_dict().keys() - {"total_steps", "base_lrs", "moved"}
         super().load_state_dict({key: value for key, value in state_dict.items() if key in restored})
+
+
+def momentum_key(group: Mapping[str, Any]) -> str:
+    """Return the key of a group of an optimizer that holds its momentum; an empty text if it has none."""
+    if "betas" in group:
+        return "betas"
+    return "momentum" if group.get("momentum") else ""
 
 
 def half_cosine(start: float, end: float, done: float) -> float:
