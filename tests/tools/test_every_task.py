@@ -155,7 +155,11 @@ def test_explain(task: str, model_of: Models, tmp_path: Path) -> None:
     model, out = model_of(task), tmp_path / "explained"
     code, output, errors = script("explain", model.folder, write_input(model, tmp_path), "--out", out)
     if task in (*GENERATE, *NO_IMAGES):
-        reason = "which predicts nothing for an image" if task in GENERATE else "because its inputs are no images"
+        reason = (
+            "which predicts nothing for an image"
+            if task in GENERATE
+            else "because the inputs of this run are no images"
+        )
         assert (code, errors) == (2, f"error: explain: does not apply to task={task}, {reason}\n")
         assert not out.exists()
         return

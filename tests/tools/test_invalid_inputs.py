@@ -153,9 +153,10 @@ TABLES = {
     "age,sex\n1,2\n1,2\n": ": has no column bmi; the features are age, sex",
     f"{HEADER}\n": ": has no rows",
     "": ": is empty",
-    f"{HEADER}\n1,2,3\n": ":2: has another number of values than the first line",
-    f"{HEADER}\n{'1,' * 12}\n": ":2: has another number of values than the first line",
-    "\x00\udcff": ": is not a CSV file in UTF-8",
+    f"{HEADER}\n1,2,3\n": ":2: has 3 values, but the first line has 10",
+    f"{HEADER}\n{'1,' * 12}\n": ":2: has 13 values, but the first line has 10",
+    f"{HEADER},bmi\n": ": has two columns bmi",
+    "\x00\udcff": ": has no column age",
 }
 SERIES = {
     "a,b\n1,2\n": " has several columns (a, b), but data.column is null",

@@ -8,6 +8,7 @@ from pathlib import Path
 from leyden.errors import UserError
 
 GB = 1_000_000_000
+CHUNK = 1 << 20  # bytes that are read at a time
 
 
 def check_regular(path: Path, key: str, limit: int = GB) -> int:
@@ -46,6 +47,27 @@ def read_bytes(path: Path, key: str, limit: int = GB) -> bytes:
             return file.read(size)  # not `limit`: Python allocates what it is asked for before it reads
     except OSError as error:
         raise UserError(f"{key}: cannot read {path} ({error.strerror})") from error
+
+
+def text_encoding(path: Path) -> str:
+    """Return the encoding of a text file as `read_text` finds it, without keeping its content in memory.
+
+    A pipe can be read only once, so it must be UTF-8.
+    """
+    if not path.is_file():
+        return "utf-8-sig"
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+        file.seek(0)
+        try:
+            while block := file.read(CHUNK):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "latin-1"
+    return "utf-8-sig"
 
 
 def read_text(path: Path, key: str, limit: int = GB) -> str:

@@ -7,9 +7,10 @@ import csv
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from leyden.data.file_access import check_regular, read_text
@@ -80,11 +81,9 @@ def _read(path: Path, header: bool, key: str, size: int, modified: int) -> RawTa
     text = read_text(path, key, MAX_BYTES)
     if "\0" in text:
         raise UserError(f"{key}: {path} contains NUL characters; save it as CSV in UTF-8")
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(DELIMITERS, key=first.count)
     rows: list[tuple[str, ...]] = []
     lines: list[int] = []
-    for line, row in numbered_rows(text, delimiter, path, key):
+    for line, row in numbered_rows(text.splitlines(keepends=True), path, key):
         if rows and len(row) != len(rows[0]):
             raise UserError(
                 f"{key}: line {line} of {path} has {len(row)} values, but the first line has {len(rows[0])}"
@@ -101,9 +100,15 @@ def _read(path: Path, header: bool, key: str, size: int, modified: int) -> RawTa
     return RawTable(path, names, tuple(rows), tuple(lines))
 
 
-def numbered_rows(text: str, delimiter: str, path: Path, key: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the values of each line that is not blank."""
-    rows = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True)
+def numbered_rows(lines: Iterable[str], path: Path, key: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number and the values of each line that is not blank. The first one shows the separator."""
+    rest, start = iter(lines), list[str]()
+    for line in rest:
+        start.append(line)
+        if line.strip():
+            break
+    delimiter = max(DELIMITERS, key="".join(start).count)
+    rows = csv.reader(chain(start, rest), delimiter=delimiter, skipinitialspace=True)
     try:
         for row in rows:
             if any(value.strip() for value in row):

@@ -124,7 +124,7 @@ def check_explains(model: TrainedModel) -> None:
     if model.generates:
         raise model.does_not_apply("explain", "which predicts nothing for an image")
     if model.data.input_kind != "image":
-        raise model.does_not_apply("explain", "because its inputs are no images")
+        raise model.does_not_apply("explain", "because the inputs of this run are no images")
 
 
 def explain(model: TrainedModel, inputs: Any) -> Iterator[Explanation]:

@@ -12,9 +12,9 @@ from rich.progress import track
 from leyden.data.datamodule import printable
 from leyden.errors import UserError
 from leyden.records.run_folder import refuse_link
+from leyden.tools.csv_inputs import Input
 from leyden.tools.explain import Explainer, Explanation
 from leyden.tools.explanation_plots import MAX_ROWS, plot_explanation, plot_overview
-from leyden.tools.input_files import Input
 
 
 @dataclass

@@ -26,7 +26,7 @@ from leyden.modules.base import BaseModule
 from leyden.modules.classifier import Classifier
 from leyden.modules.generative import GenerativeModule
 from leyden.tools.choices import task_name
-from leyden.tools.input_files import rows, series
+from leyden.tools.csv_inputs import rows, series
 
 RESERVED = ("val", "test")  # names of the run's own splits
 MAX_LISTED = 300  # characters of names in an error
@@ -116,7 +116,7 @@ def read_table(path: Path, data: TableData) -> OtherData:
     """
     samples, targets, sources = [], [], []
     columns: list[str] = []
-    for row in rows(path, data.columns()):
+    for row in rows(path, data):
         if row.error:
             raise UserError(f"--data: {row.error}")
         columns = columns or target_columns(path, list(row.value), data)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from leyden.errors import UserError
 from leyden.modules.predictions import Prediction
-from leyden.tools.input_files import Input
+from leyden.tools.csv_inputs import Input
 from leyden.tools.trained_model import BATCH_SIZE, TrainedModel
 
 CHUNK = 32  # inputs per task of a thread
