@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any, NoReturn
@@ -23,7 +24,7 @@ BLOCKED = 2.0  # seconds that the main thread has to handle a signal
 
 _replaced: dict[int, Any] = {}
 _now: tuple[str, Path | None] = ("", None)
-_noted = -math.inf  # when the training has last noted a signal, in seconds
+_noted = -math.inf  # when a handler of `replace_handlers` was last called, in seconds
 
 
 def exit_on_signals() -> None:
@@ -47,7 +48,7 @@ def _exit_if_blocked(received: int) -> NoReturn:
         (signum,) = os.read(received, 1)
         if signum in SIGNALS and signal.getsignal(signum) is _exit:
             time.sleep(BLOCKED)
-            if time.monotonic() > _noted + BLOCKED + 1:  # otherwise the training has noted it and ended since
+            if time.monotonic() > _noted + BLOCKED + 1:  # otherwise another handler was there, and has noted it
                 _exit(signum, None)
 
 
@@ -81,6 +82,16 @@ def restore_handlers() -> None:
     for signum, handler in _replaced.items():
         signal.signal(signum, handler)
     _replaced.clear()
+
+
+@contextmanager
+def handling(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Call `handler` for each signal inside of the ``with`` statement."""
+    replace_handlers(handler)
+    try:
+        yield
+    finally:
+        restore_handlers()
 
 
 def stop_message(signum: int, when: str, folder: Path | None) -> str:
