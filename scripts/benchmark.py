@@ -7,6 +7,8 @@ nothing is downloaded.
 Examples:
     python scripts/benchmark.py
     python scripts/benchmark.py --only steps --repeat 10
+    python scripts/benchmark.py --save          # store the figures of this machine in logs/benchmarks
+    python scripts/benchmark.py --compare       # measure again, and show what has become slower
 """
 
 import argparse
@@ -19,13 +21,14 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from omegaconf import DictConfig
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -35,32 +38,65 @@ from torchvision import transforms
 
 from leyden.config.builders import build_data, section
 from leyden.config.compose import compose
+from leyden.config.exit_codes import exit_codes
 from leyden.config.instantiate import instantiate
 from leyden.data.loaders import Normalise, ShiftAndFlip, TrainLoader
 from leyden.run import run
 from leyden.training.callbacks import EpochStats
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT)]
+
+from scripts.baseline import baseline_file, comparison, read, save  # noqa: E402
+
 BATCH = 128
+PLAIN = ("Adam", "fused Adam")  # optimizers of the plain loops
+MEMBERS = 32
+ENSEMBLES = {
+    "mlp": ["mlp"],
+    "mlp, bf16-mixed": ["mlp", "trainer.precision=bf16-mixed"],
+    "mlp, hidden=[32]": ["mlp", "model.hidden=[32]"],
+    "cnn": ["cnn"],
+}
+
+Part = tuple[Table, dict[str, float]]  # for reading, and the ratio of Leyden to its rival for --save
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=5, help="repetitions of each measurement (default: 5)")
     parser.add_argument("--only", choices=PARTS, help="run one part (default: all)")
+    parser.add_argument("--save", action="store_true", help="store the figures as the baseline of this machine")
+    parser.add_argument("--compare", action="store_true", help="show what is slower than the baseline of this machine")
     args = parser.parse_args()
+    with exit_codes():
+        measure(args)
+
+
+def measure(args: argparse.Namespace) -> None:
+    path = baseline_file()
+    before = read(path) if args.compare else None
     warnings.filterwarnings("ignore")
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"  # Lightning sets it, which slows the plain loop too
     console = Console()
     console.print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {args.repeat} repetitions")
+    ratios: dict[str, float] = {}
     for name, part in PARTS.items():
         if args.only in (None, name):
-            console.print(part(args.repeat))
+            table, found = part(args.repeat)
+            console.print(table)
+            ratios |= {f"{name}: {measurement}": value for measurement, value in found.items()}
+    if before:
+        console.print(comparison(ratios, before))
+    if args.save:
+        save(ratios, path)
+        console.print(f"written to {path}")
 
 
-def feeding(repeat: int) -> Table:
+def feeding(repeat: int) -> Part:
     """Measure the speed of the loaders, which make shuffled and normalised batches from data in memory."""
     table = Table("feeding, batch 128", "torchvision + DataLoader", "Leyden", "ratio", title="images per second")
+    found = {}
     cases = (
         ("1x28x28", (1, 28, 28), 0, False),
         ("3x32x32", (3, 32, 32), 0, False),
@@ -74,7 +110,8 @@ def feeding(repeat: int) -> Table:
         ours = leyden_loader(images, labels, mean, std, shift, flip)
         rates = alternate(repeat, lambda: feed(theirs), lambda: feed(ours))  # noqa: B023 (called at once)
         table.add_row(name, *row(rates))
-    return table
+        found[name] = median_ratio(rates)
+    return table, found
 
 
 def leyden_loader(
@@ -117,28 +154,49 @@ def feed(batches: Iterable[tuple[Tensor, Tensor]]) -> float:
     return num / (time.perf_counter() - began)
 
 
-def steps(repeat: int) -> Table:
+def steps(repeat: int) -> Part:
     """Measure training: epochs of Leyden and of a plain loop with either kind of Adam take turns."""
     table = Table("training, batch 128", "optimizer", "plain loop", "Leyden", "ratio", title="images per second")
+    found = {}
     for model, shape, num in (("mlp", "[1,28,28]", 20_000), ("cnn", "[1,28,28]", 5_000), ("cnn", "[3,32,32]", 4_000)):
         rates = alternate_epochs(model, shape, num, epochs=6 * repeat)
-        for index, kind in enumerate(("Adam", "fused Adam")):
-            table.add_row(f"{model} on {shape}", kind, *row([(one[index], one[2]) for one in rates]))
+        for index, kind in enumerate(PLAIN):
+            pairs = [(one[index], one[2]) for one in rates]
+            table.add_row(f"{model} on {shape}", kind, *row(pairs))
+            found[f"{model} on {shape}, {kind}"] = median_ratio(pairs)
     table.caption = "optimizer: of the plain loop. Leyden uses fused Adam; its times include metrics and checkpoints"
-    return table
+    return table, found
 
 
-def alternate_epochs(model: str, shape: str, num: int, epochs: int) -> list[tuple[float, float, float]]:
+def ensembles(repeat: int) -> Part:
+    """Measure the training of 32 nets together, relative to 32 plain loops, one after the other."""
+    title = f"{MEMBERS} nets in one process (ensemble={MEMBERS}), batch {BATCH}: images per second"
+    table = Table("training", "optimizer", f"{MEMBERS} plain loops", "Leyden", "ratio", title=title)
+    found = {}
+    for name, (model, *options) in ENSEMBLES.items():
+        options += [f"ensemble={MEMBERS}"]
+        rates = alternate_epochs(model, "[1,28,28]", 1_500, 2 * repeat, options, loops=8)
+        for index, kind in enumerate(PLAIN):
+            pairs = [(one[index], one[2]) for one in rates]
+            table.add_row(name, kind, *row(pairs))
+            found[f"{name}, {kind}"] = median_ratio(pairs)
+    table.caption = "optimizer: of the plain loops, which compute in float32. A ratio of 2 is half of the time"
+    return table, found
+
+
+def alternate_epochs(
+    model: str, shape: str, num: int, epochs: int, options: Sequence[str] = (), loops: int = 1
+) -> list[tuple[float, float, float]]:
     """Return, per epoch, the images per second of the plain loop with default and with fused Adam, and of Leyden.
 
-    The first epoch is left out, because caches are still empty.
+    A plain loop trains for `loops` epochs in each turn. The first turn is left out, because caches are still empty.
     """
-    cfg = compose(*overrides(model, shape, num), f"trainer.max_epochs={epochs + 1}")
+    cfg = compose(*overrides(model, shape, num), f"trainer.max_epochs={epochs + 1}", *options)
     plain, fused, rates = PlainLoop(cfg, fused=False), PlainLoop(cfg, fused=True), []
 
     class AlternatingStats(EpochStats):
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            rates.append((plain.epoch(), fused.epoch(), self.samples / self.seconds))
+            rates.append((plain.train(loops), fused.train(loops), self.samples / self.seconds))
             super().on_train_epoch_end(trainer, pl_module)
 
     with (
@@ -172,20 +230,22 @@ class PlainLoop:
         images, self.labels = data.train
         self.images = images.float() / 255
 
-    def epoch(self) -> float:
-        """Train one epoch; return its images per second."""
+    def train(self, epochs: int) -> float:
+        """Train; return the images per second."""
         torch.use_deterministic_algorithms(False)  # a plain loop does not use them
         began = time.perf_counter()
-        for index in torch.split(torch.randperm(len(self.labels)), BATCH):
-            self.optimizer.zero_grad()
-            cross_entropy(self.net(self.images[index]), self.labels[index]).backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-        rate = len(self.labels) / (time.perf_counter() - began)
+        for _ in range(epochs):
+            for index in torch.split(torch.randperm(len(self.labels)), BATCH):
+                self.optimizer.zero_grad()
+                loss = cross_entropy(self.net(self.images[index]), self.labels[index])
+                loss.backward()  # type: ignore[no-untyped-call]
+                self.optimizer.step()
+        rate = epochs * len(self.labels) / (time.perf_counter() - began)
         torch.use_deterministic_algorithms(True, warn_only=True)
         return rate
 
 
-def start_up(repeat: int) -> Table:
+def start_up(repeat: int) -> Part:
     """Measure commands that do not import torch, relative to the time that importing Lightning takes."""
     table = Table("start-up", "seconds", "relative to import lightning")
     commands = {
@@ -198,13 +258,53 @@ def start_up(repeat: int) -> Table:
     times = {name: statistics.median(seconds(command) for _ in range(repeat)) for name, command in commands.items()}
     for name, duration in times.items():
         table.add_row(name, f"{duration:.2f}", f"{duration / times['import lightning']:.0%}")
-    return table
+    rival = times.pop("import lightning")
+    return table, {name: rival / duration for name, duration in times.items()}
 
 
 def seconds(command: list[str]) -> float:
     began = time.perf_counter()
     subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, check=False)
     return time.perf_counter() - began
+
+
+def prediction(repeat: int) -> Part:
+    """Measure scripts/predict.py with a cnn on small PNG files: the whole command, and its peak memory."""
+    table = Table("PNG files of 28x28", "seconds", "images per second", "peak memory", title="predict.py, cnn")
+    with tempfile.TemporaryDirectory() as temporary:
+        logs = Path(temporary, "logs")
+        with contextlib.redirect_stdout(io.StringIO()):
+            run(compose("model=cnn", "trainer=smoke", "trainer.max_epochs=1", "logger=none", f"paths.logs={logs}"))
+        (folder,) = logs.glob("runs/*/*")
+        found = []
+        for num in (1_000, 10_000):
+            images = write_images(Path(temporary, str(num)), num)
+            measured = [predicted(folder, images) for _ in range(repeat)]
+            seconds, memory = (statistics.median(values) for values in zip(*measured, strict=True))
+            found.append((seconds, memory))
+            table.add_row(f"{num:,}", f"{seconds:.2f}", f"{num / seconds:,.0f}", f"{memory / 1e6:,.0f} MB")
+    (few, small), (many, large) = found
+    table.caption = f"after the start: {9_000 / (many - few):,.0f} images per second; memory: ratio {large / small:.2f}"
+    return table, {}  # there is no rival to compare with
+
+
+def write_images(folder: Path, num: int) -> Path:
+    """Write PNG files with random pixels."""
+    folder.mkdir()
+    pixels = torch.randint(0, 256, (num, 28, 28), dtype=torch.uint8).numpy()
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{number:05}.png")
+    return folder
+
+
+def predicted(run_folder: Path, images: Path) -> tuple[float, float]:
+    """Return the seconds of a command that predicts a folder of images, and its peak memory in bytes."""
+    command = [sys.executable, str(ROOT / "scripts" / "predict.py"), str(run_folder), str(images)]
+    began = time.perf_counter()
+    process = subprocess.Popen([*command, "--csv", str(run_folder / "predictions.csv")])
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    return time.perf_counter() - began, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def alternate(repeat: int, theirs: Callable[[], float], ours: Callable[[], float]) -> list[tuple[float, float]]:
@@ -220,7 +320,11 @@ def row(rates: list[tuple[float, float]]) -> Iterator[str]:
     yield f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
 
-PARTS = {"feeding": feeding, "steps": steps, "start-up": start_up}
+def median_ratio(rates: list[tuple[float, float]]) -> float:
+    return statistics.median(ours / theirs for theirs, ours in rates)
+
+
+PARTS = {"feeding": feeding, "steps": steps, "ensembles": ensembles, "start-up": start_up, "prediction": prediction}
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 from leyden.config.exit_codes import exit_codes
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "folders", nargs="+", type=Path, help="run folders, sweep folders, or folders that contain them"
@@ -35,11 +35,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file to write (default: print the table, or curves.png)")
     args = parser.parse_args()
     with exit_codes():
-        compare(args)
+        return compare(args)
 
 
-def compare(args: argparse.Namespace) -> None:
-    """Print or write what the arguments ask for."""
+def compare(args: argparse.Namespace) -> int:
+    """Print or write what the arguments ask for. Return the exit code."""
     from leyden.config.plugins import load_plugins
     from leyden.errors import UserError
     from leyden.records.run_folder import write_text
@@ -52,6 +52,8 @@ def compare(args: argparse.Namespace) -> None:
     runs, left_out = find_runs(args.folders)
     for line in left_out:
         print(line, file=sys.stderr)
+    if left_out and not runs:
+        return 2
     if not runs:
         raise UserError(f"{', '.join(map(str, args.folders))}: contains no finished run")
     objective = runs[0].report["objective"]
@@ -61,7 +63,7 @@ def compare(args: argparse.Namespace) -> None:
         path = args.out or Path("curves.png")
         plot_curves(groups, args.curves, path, args.by)
         print(path)
-        return
+        return 0
     header, rows = table(groups, metrics, args.by)
     text = {"csv": as_csv, "latex": as_latex, "markdown": as_markdown}[args.format](header, rows)
     if args.out:
@@ -70,7 +72,8 @@ def compare(args: argparse.Namespace) -> None:
         print(text, end="")
     if few := note(groups, metrics[0], args.by):
         print(few, file=sys.stderr)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

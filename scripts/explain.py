@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 from leyden.config.exit_codes import exit_codes
-from leyden.errors import UserError
 
 
 def main() -> int:
@@ -34,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from leyden.tools.devices import checked_device
     from leyden.tools.explain import Explainer
     from leyden.tools.explanation_files import write_explanations
-    from leyden.tools.predict import find_inputs
+    from leyden.tools.input_files import find_inputs
 
     explainer = Explainer(leyden.load(args.run).to(checked_device(args.device)))
     inputs = list(find_inputs(explainer.model, args.images))
@@ -42,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     for message in written.broken:
         print(f"error: {message}", file=sys.stderr)
     if not written.paths:
-        raise UserError(f"IMAGE: none of the {len(inputs)} images can be read")
+        return 2
     print(f"written to {args.out}: {len(written.paths)} files, overview.png last")
     for note in explainer.notes():
         print(f"  {note}")

@@ -7,7 +7,8 @@ Examples:
     python scripts/predict.py logs/runs/diabetes-mlp/RUN patients.csv --json
     find photos -name '*.jpg' | python scripts/predict.py logs/runs/folder-cnn/RUN - --json
 
-A broken file is reported, and the others are predicted. Then the exit code is 1.
+A broken file is reported, and the others are predicted. Then the exit code is 1. If all are broken it is 2, and no file
+is written.
 """
 
 import argparse
@@ -46,20 +47,25 @@ def run(args: argparse.Namespace) -> int:
     """Predict and write the results. Return the exit code."""
     import leyden
     from leyden.tools.devices import checked_device
-    from leyden.tools.predict import find_inputs, predict
-    from leyden.tools.prediction_output import report_errors, write_csv, write_json, write_table
+    from leyden.tools.input_files import find_inputs
+    from leyden.tools.predict import predict
+    from leyden.tools.prediction_output import Counts, write_csv, write_json, write_table
 
     device = checked_device(args.device)
     model = leyden.load(args.run).to(device)
-    failed: list[str] = []
+    model.check_predicts()
     found = find_inputs(model, [name for argument in args.inputs for name in expand(argument)])
-    results = report_errors(predict(model, found, args.batch_size), failed)
+    counts = Counts()
+    results = counts.count(predict(model, found, args.batch_size))
     write = write_json if args.json else write_csv if args.csv else write_table
     with output_file(args.csv) as file:
         write(results, file, args.top)
-    if failed:
-        print(f"{len(failed):,} inputs could not be predicted", file=sys.stderr)
-    return 1 if failed else 0
+        if not counts.predicted:
+            sys.exit(2)  # an older file is not replaced
+    if counts.broken:
+        total = counts.broken + counts.predicted
+        print(f"{counts.broken:,} of {total:,} inputs could not be predicted", file=sys.stderr)
+    return 1 if counts.broken else 0
 
 
 def expand(argument: str) -> list[str]:

@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SUPERVISED = [model for model in groups()["model"] if "num_outputs" in compose(f"model={model}").model]
 
 # What a data set cannot be composed without, where its files are not here.
-NEEDED = {"folder": ["data.classes=[cat,dog]"]}
+NEEDED = {
+    "folder": ["data.classes=[cat,dog]"],
+    "table": ["data.schema={size: [], colour: [blue, red]}", "data.classes=[no,yes]"],
+}
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -154,8 +158,28 @@ class PowerCutError(RuntimeError):
     """Stands for a kill at a chosen place; `tests/test_processes.py` has real ones."""
 
 
+@contextmanager
+def power_cut(
+    owner: type = Checkpoints,
+    method: str = "_save_last",
+    where: Callable[[Any, Trainer], bool] = lambda checkpoints, trainer: True,
+) -> Iterator[None]:
+    """Cut the power where `method` of `owner` ends, the first time that `where(its self, the trainer)` holds."""
+    real = getattr(owner, method)
+
+    def cut(self: Any, trainer: Trainer, *args: Any) -> None:
+        real(self, trainer, *args)
+        if where(self, trainer):
+            raise PowerCutError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, method, cut)
+        with pytest.raises(PowerCutError):
+            yield
+
+
 @pytest.fixture
-def resumed(finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Path, Path]]:
+def resumed(finished: Callable[..., Path]) -> Callable[..., tuple[Path, Path]]:
     """Trains twice: left alone, and cut and resumed; asserts that both end alike. Gives the folders of both.
 
     The cut is where `method` of `owner` ends, the first time that `where(its self, the trainer)` holds.
@@ -168,19 +192,14 @@ def resumed(finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> C
         where: Callable[[Any, Trainer], bool] = lambda checkpoints, trainer: not checkpoints.between_epochs,
         within_epoch: bool = True,
     ) -> tuple[Path, Path]:
+        def here(checkpoints: Any, trainer: Trainer) -> bool:
+            found = where(checkpoints, trainer)
+            assert not (found and within_epoch and trainer.is_last_batch)
+            return found
+
         alone = finished(*overrides)
-        real = getattr(owner, method)
-
-        def cut(self: Any, trainer: Trainer, *args: Any) -> None:
-            real(self, trainer, *args)
-            if where(self, trainer):
-                assert not (within_epoch and trainer.is_last_batch)
-                raise PowerCutError
-
-        with monkeypatch.context() as patch:
-            patch.setattr(owner, method, cut)
-            with pytest.raises(PowerCutError):
-                finished(*overrides)
+        with power_cut(owner, method, here):
+            finished(*overrides)
         stopped = max(alone.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         assert stopped != alone
         saved, end = (torch.load(last_checkpoint(folder), weights_only=True) for folder in (stopped, alone))
@@ -231,6 +250,7 @@ def files_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_mnist(root)
     write_cifar(root)
     write_folder(root / "images")
+    write_table(root / "table.csv")
     return root
 
 
@@ -259,6 +279,15 @@ def write_folder(root: Path) -> None:
         (root / name).mkdir(parents=True)
         for number in numbers:
             Image.new("RGB", (4, 4), (number,) * 3).save(root / name / f"{number:02}.png")
+
+
+def write_table(path: Path) -> None:
+    """Sixty rows. The target is yes for a size from 30; red things are larger by 100; every seventh size is missing."""
+    rows = []
+    for number in range(60):
+        size = "" if number % 7 == 6 else number + 100 * (number % 2)
+        rows.append(f"{size},{('blue', 'red')[number % 2]},{'yes' if number >= 30 else 'no'}")
+    path.write_text("\n".join(["size,colour,target", *rows]) + "\n", encoding="utf-8")
 
 
 def python2_pickle(images: np.ndarray, labels: list[int]) -> bytes:

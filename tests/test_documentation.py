@@ -50,7 +50,10 @@ def training_commands() -> Iterator[tuple[str, ...]]:
 
 @pytest.mark.parametrize("overrides", dict.fromkeys(training_commands()), ids=" ".join)
 def test_training_commands_are_valid(overrides: tuple[str, ...], tmp_path: Path) -> None:
-    given = [f"data.root={tmp_path}" if word == "data.root=photos" else word for word in overrides]
+    table = tmp_path / "houses.csv"
+    table.write_text("rooms,price\n1,100.5\n2,200.5\n", encoding="utf-8")
+    places = {"data.root=photos": f"data.root={tmp_path}", "data.path=houses.csv": f"data.path={table}"}
+    given = [places.get(word, word) for word in overrides]
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
     assert compose(*given).trainer.max_epochs >= 1

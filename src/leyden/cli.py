@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from leyden.config.compose import CONF, check_choices, groups, plain
 from leyden.config.exit_codes import exit_codes
+from leyden.config.implied import with_task
 from leyden.config.plugins import load_plugins
 from leyden.config.quoting import quote_paths
 from leyden.errors import UserError
@@ -77,7 +78,7 @@ def main() -> None:
             resume(*resumed)
             return
         check_choices(arguments)
-        sys.argv[1:] = arguments
+        sys.argv[1:] = with_task(arguments)
         # Without this, Hydra prints an error in several lines and exits with 1 instead of raising it.
         os.environ["HYDRA_FULL_ERROR"] = "1"
         _hydra_main()

@@ -68,9 +68,10 @@ def run(cfg: DictConfig, folder: Path | None = None, pruner: Pruner | None = Non
         data.prepare_data()
         data.setup("fit")
         check_limits(cfg.trainer, data)
-        module.use_facts(data.facts())
-        if not checkpoint:
-            module.prepare_fit(data)
+        for part in (module, *module.members):
+            part.use_facts(data.facts())
+            if not checkpoint:
+                part.prepare_fit(data)
         check_same_data(folder, data, cfg)
         cfg = cast(DictConfig, OmegaConf.merge(cfg, {"data": data.measured()}))
         _begin(cfg, folder, training, module, data, is_new)

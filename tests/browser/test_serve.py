@@ -1,10 +1,5 @@
-"""The page of scripts/serve.py in a real headless Chromium: a digit drawn with the mouse, rows, series, samples.
+"""The page of scripts/serve.py in a real headless Chromium: a digit drawn with the mouse, rows, series, samples."""
 
-AXE=/path/to/axe.min.js also checks the accessibility with axe-core.
-"""
-
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,15 +12,11 @@ from leyden.run import run
 from leyden.tools.serve.http_server import ModelServer
 from leyden.tools.serve.served_model import ServedModel
 from leyden.tools.trained_model import TrainedModel
+from tests.browser.conftest import check_accessibility, screenshot
+from tests.tools.conftest import Models
+from tests.tools.conftest import model_of as model_of
+from tests.tools.conftest import run_of as run_of
 from tests.tools.serve.client import serving
-from tests.tools.serve.conftest import model as model
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or ""
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
-
-FLAGS = ["--no-sandbox"]
-FLAGS += [f"--disable-{name}" for name in ("gpu", "quic", "background-networking", "component-update", "sync")]
 
 # Strokes of digits as corners of lines, in fractions of the canvas.
 DIGITS = {
@@ -38,7 +29,7 @@ DIGITS = {
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+def digits(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
     logs = tmp_path_factory.mktemp("digits")
     run(
         compose("data=digits", "model=cnn", "trainer.max_epochs=5", "data.shift=2", "logger=none", f"paths.logs={logs}")
@@ -46,18 +37,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
     return leyden.load(next((logs / "runs").glob("*/*")))
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch_persistent_context(
-            str(tmp_path_factory.mktemp("profile")), executable_path=CHROMIUM, args=FLAGS, headless=True
-        )
-        yield found
-        found.close()
-
-
 @pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., Any]]:
+def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """Open the page of a model. At the end, no error may be on the console and no other server contacted."""
     servers, pages, problems = [], [], []
 
@@ -74,7 +55,8 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
         return page
 
     yield call
-    for page in pages:
+    for number, page in enumerate(pages):
+        screenshot(page, f"serve-{request.node.name}-{number}", whole=True)
         check_accessibility(page)
         page.close()
     for server in servers:
@@ -82,13 +64,6 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
         server.server_close()
     # Chromium itself writes each rejected request to the console.
     assert [text for text in problems if "status of 400" not in text] == []
-
-
-def check_accessibility(page: Any) -> None:
-    if path := os.environ.get("AXE"):
-        page.evaluate(Path(path).read_text(encoding="utf-8"))  # a <script> would not be allowed by the page's policy
-        found = page.evaluate("axe.run().then(results => results.violations)")
-        assert [(violation["id"], violation["nodes"][0]["html"]) for violation in found] == []
 
 
 def draw(page: Any, strokes: list[list[tuple[float, float]]]) -> None:
@@ -107,7 +82,7 @@ def test_digits_drawn_with_the_mouse_are_predicted(visit: Callable[..., Any], di
     page = visit(digits)
     for digit, strokes in DIGITS.items():
         draw(page, strokes)
-        page.wait_for_selector("figure >> nth=1")
+        page.wait_for_selector("#result[aria-busy=false] figure >> nth=1")  # the answer for the last stroke
         assert page.inner_text("#answer") == digit
         assert page.locator("#bars li").count() == 10
     assert page.locator("figure img").first.evaluate("image => image.naturalWidth") == 224
@@ -121,18 +96,18 @@ def test_an_uploaded_image_is_predicted(visit: Callable[..., Any], digits: Train
     assert page.inner_text("#error").startswith("image: ")
 
 
-def test_rows_series_and_samples(visit: Callable[..., Any], model: Callable[[str], TrainedModel]) -> None:
-    page = visit(model("row"))
+def test_rows_series_and_samples(visit: Callable[..., Any], model_of: Models) -> None:
+    page = visit(model_of("regression"))
     for name in ("age", "bmi"):
         page.get_by_label(name, exact=True).fill("30")
     page.keyboard.press("Enter")
     page.wait_for_selector("#answer")
     assert float(page.inner_text("#answer"))
-    page = visit(model("series"))
+    page = visit(model_of("forecasting"))
     page.fill("#steps", " ".join(str(number % 7) for number in range(100)))
     page.get_by_role("button", name="Predict").click()
     page.wait_for_selector("#chart svg")
-    page = visit(model("vae"))
+    page = visit(model_of("vae"))
     page.get_by_role("button", name="Generate images").click()
     page.wait_for_selector("figure img")
     assert page.input_value("#seed") == "1"

@@ -1,38 +1,27 @@
 """TensorBoard in a real browser: Scalars, Images, HParams and Projector show the data of a run."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from leyden.config.compose import compose
 from leyden.run import run
+from tests.browser.conftest import screenshot
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-SCREENSHOTS = os.environ.get("LEYDEN_SCREENSHOTS")  # a folder for what the browser shows
 WAIT = 30  # seconds
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a TensorBoard that shows two runs."""
     logs = tmp_path_factory.mktemp("logs")
     for rate in (0.001, 0.01):
@@ -66,16 +55,12 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def page(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        profile = tmp_path_factory.mktemp("profile")
-        context = playwright.chromium.launch_persistent_context(
-            str(profile), executable_path=CHROMIUM, headless=True, args=FLAGS, viewport={"width": 1400, "height": 1400}
-        )
-        page = context.new_page()
-        page.set_default_timeout(1000 * WAIT)
-        yield page
-        context.close()
+def page(browser: Any, address: str) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1400, "height": 1400})
+    page = context.new_page()
+    page.set_default_timeout(1000 * WAIT)
+    yield page
+    context.close()
 
 
 def text_of(page: Any) -> str:
@@ -103,9 +88,9 @@ def open_page(page: Any, address: str, name: str, *expected: str) -> str:
     end = time.monotonic() + WAIT
     while (missing := [text for text in expected if text not in (shown := text_of(page))]) and time.monotonic() < end:
         page.wait_for_timeout(300)
-    if SCREENSHOTS:
+    if "LEYDEN_SCREENSHOTS" in os.environ:
         page.wait_for_timeout(2000)
-        page.screenshot(path=str(Path(SCREENSHOTS) / f"{name}.png"))
+        screenshot(page, f"tensorboard-{name}")
     assert missing == [], shown
     return shown
 

@@ -33,8 +33,8 @@ class TestTrainLoader:
             assert (images.flatten(1).amax(1).round() == labels).all()
 
     def test_it_goes_on_at_any_batch_as_if_it_had_never_stopped(self) -> None:
-        whole = list(augmented(numbered(50), 8, shift=2, flip=True, seed=3, position=lambda: (5, 0)))
-        rest = list(augmented(numbered(50), 8, shift=2, flip=True, seed=3, position=lambda: (5, 4 * 8)))
+        whole = list(augmented(numbered(50), 8, shift=2, flip=True, seeds=(3,), position=lambda: (5, 0)))
+        rest = list(augmented(numbered(50), 8, shift=2, flip=True, seeds=(3,), position=lambda: (5, 4 * 8)))
         assert len(rest) == 3
         for (images, labels), (same_images, same_labels) in zip(whole[4:], rest, strict=True):
             assert torch.equal(images, same_images)

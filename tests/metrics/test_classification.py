@@ -5,15 +5,14 @@ import tracemalloc
 
 import pytest
 import torch
-from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from leyden.metrics.classification import (
     BinaryAUROC,
     ClassMetrics,
     area,
-    average_precision,
     class_auroc,
     confusion_matrix,
     from_confusion,
@@ -88,17 +87,6 @@ def test_binary_auroc_is_that_of_scikit_learn() -> None:
     metric.update(scores[:40], positive[:40])
     metric.update(scores[40:], positive[40:])
     assert metric.compute().item() == pytest.approx(roc_auc_score(positive, scores))
-
-
-def test_average_precision_is_that_of_scikit_learn() -> None:
-    rng = torch.Generator().manual_seed(0)
-    scores = torch.rand(200, 4, generator=rng).mul(20).round() / 20  # many ties
-    targets = torch.randint(0, 2, (200, 4), generator=rng)
-    targets[:, 3] = 0
-    found = average_precision(scores, targets)
-    expected = [average_precision_score(targets[:, label], scores[:, label]) for label in range(3)]
-    assert found[:3].tolist() == pytest.approx(expected)
-    assert found[3].isnan()
 
 
 def test_an_update_with_a_thousand_classes_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from leyden.metrics.classification import area, average_precision, class_auroc, label_auroc
+from leyden.metrics.classification import area, class_auroc
+from leyden.metrics.label_metrics import average_precision, label_auroc
 from leyden.metrics.threshold_curves import precision_recall_curve, roc_curve
 
 SCORES = torch.tensor([0.9, 0.8, 0.8, 0.3])

@@ -30,7 +30,7 @@ def test_the_error_of_an_image_and_its_score() -> None:
     module = Autoencoder(Grey((1, 4, 4), 4, (4,), "batch"), *FACTORIES, anomaly=None)
     images = torch.tensor([[0.0, 1.0, 0.0, 1.0], [0.5, 0.5, 0.5, 0.9]]).view(2, 1, 2, 2)
     assert module.errors(images).tolist() == pytest.approx([0.25, 0.04])
-    assert module.scores(images).tolist() == pytest.approx([0.25 / (1 / 3), 0.04 / 0.04])
+    assert module.predict(images)["scores"].tolist() == pytest.approx([0.25 / (1 / 3), 0.04 / 0.04])
 
 
 def test_a_class_left_out_is_an_anomaly(finished: Callable[..., Path]) -> None:

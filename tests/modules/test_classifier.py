@@ -56,7 +56,10 @@ def test_the_metrics_of_a_test(tmp_path: Path) -> None:
     assert found["test/precision"] == pytest.approx(sum(precisions) / 3)
     assert found["test/recall"] == pytest.approx(sum(recalls) / 3)
     assert found["test/f1"] == pytest.approx(sum(precisions) / 3)  # equal precision and recall in each class
-    assert module.report() == {"confusion": [[3, 1, 0], [0, 2, 1], [1, 0, 2]], "absent_classes": []}
+    report = module.report()
+    areas = report.pop("per_class")["auroc"]
+    assert report == {"confusion": [[3, 1, 0], [0, 2, 1], [1, 0, 2]], "absent_classes": []}
+    assert found["test/auroc"] == pytest.approx(sum(areas) / 3)
 
 
 def test_label_smoothing_spreads_the_target() -> None:

@@ -5,32 +5,33 @@ and so does a read of a value. There is no backward pass.
 """
 
 import itertools
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from leyden.config.builders import build_module
-from leyden.config.compose import compose, groups
-from leyden.errors import UserError
+from leyden.config.builders import build_data, build_module
+from leyden.config.compose import compose
+from leyden.data.loaders import Batch
 from leyden.metrics.frechet import FeatureSums
 from leyden.modules.base import BaseModule
-from leyden.modules.classifier import Classifier
 from leyden.modules.forecaster import Forecaster
 from leyden.modules.gan import GAN, discriminator_loss, generator_loss
-from leyden.modules.multilabel import Multilabel
 from leyden.modules.pixels import to_pixels
-from leyden.modules.regressor import Regressor
-from leyden.modules.transcriber import Transcriber
+from leyden.modules.supervised import SupervisedModule
 from leyden.nets.recurrent import Recurrent
-from tests.conftest import chosen, small
+from tests.conftest import chosen
+from tests.test_pairs import DATA, MODELS, TWO_STEPS, config, problem
 
-DATA = ("cifar10", "digits", "digit_pairs", "digit_strings", "diabetes", "series")  # each task; one and three channels
-PAIRS = [*itertools.product(groups()["model"], DATA)]
-NUM = 2  # samples in a batch
+PAIRS = [*itertools.product(MODELS, DATA)]
+IMAGES = [data for data in DATA if "mean" in compose(*chosen(data)).data or data.startswith("digit_")]
+NUM = 4  # samples in a batch, see `tests.test_pairs.TWO_STEPS`
 GPU = torch.device("cuda")
-NUMBERS = Regressor | Forecaster
 
 
 class RecurrentStandIn(nn.Module):
@@ -44,107 +45,135 @@ class RecurrentStandIn(nn.Module):
         return x, x.new_zeros(1, len(x), self.hidden)
 
 
-@pytest.fixture
-def mode() -> FakeTensorMode:
-    """Inside, all new tensors are fake. Those without a device are on the CPU, as in a run."""
-    return FakeTensorMode()
+pytestmark = pytest.mark.filterwarnings("ignore:.*taken as it is:UserWarning")  # the files are tiny ones
+
+# Inside, all new tensors are fake. Those without a device are on the CPU, as in a run.
+MODE = FakeTensorMode(allow_non_fake_inputs=True)
 
 
-def build(mode: FakeTensorMode, model: str, data: str, *overrides: str) -> tuple[BaseModule, tuple[int, ...]]:
-    """A module on the fake GPU, and the shape of its samples."""
-    cfg = compose(*small(model), *chosen(data), *overrides)
-    try:
-        module = build_module(cfg)
-    except UserError:
-        pytest.skip("not a sensible pair, see tests/test_pairs.py")
+def fake_module(cfg: DictConfig) -> BaseModule:
+    """The module of a config on the fake GPU."""
+    module = build_module(cfg)
     if isinstance(module.net, Recurrent):
         module.net.layers = RecurrentStandIn(module.net.head.in_features)
     for part in module.modules():
         for name, weight in [*part.named_parameters(recurse=False)]:
-            setattr(part, name, nn.Parameter(fake(mode, weight), requires_grad=False))
+            setattr(part, name, nn.Parameter(fake(weight), requires_grad=False))
         for name, buffer in [*part.named_buffers(recurse=False)]:
-            setattr(part, name, fake(mode, buffer))
-    return module, tuple(cfg.data.shape)
+            setattr(part, name, fake(buffer))
+    return module
 
 
-def fake(mode: FakeTensorMode, tensor: Tensor) -> Tensor:
+def fake(tensor: Tensor) -> Tensor:
     """A tensor of this shape and type on the fake GPU."""
-    with mode:
+    with MODE:
         return torch.empty(tensor.shape, dtype=tensor.dtype, device=GPU)
 
 
-def batch(module: BaseModule, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of the shape and type that the module's data sets have."""
-    if isinstance(module, Classifier):
-        targets = torch.zeros(NUM, dtype=torch.int64, device=GPU)
-    elif isinstance(module, Multilabel):
-        targets = torch.zeros(NUM, len(module.thresholds), dtype=torch.int64, device=GPU)
-    elif isinstance(module, Transcriber):
-        targets = torch.zeros(NUM, module.length, dtype=torch.int64, device=GPU)
-    else:
-        targets = torch.zeros(NUM, len(module.scaling.target_std) if isinstance(module, NUMBERS) else 1, device=GPU)
-    return torch.rand(NUM, *shape, device=GPU), targets
+@cache
+def batches(data: str, root: Path, *overrides: str) -> tuple[Batch, Batch]:
+    """The first training and validation batch of a data set, made by its own loaders on the fake GPU."""
+    loaded = build_data(config("mlp", data, root, *TWO_STEPS, *overrides))
+    loaded.setup("fit")
+    assert loaded.train
+    assert loaded.val
+    trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=GPU), global_rank=0, world_size=1)
+    loaded.trainer = trainer  # type: ignore[assignment]
+    with MODE:
+        loaded.train, loaded.val = ((fake(inputs), fake(targets)) for inputs, targets in (loaded.train, loaded.val))
+        return next(iter(loaded.train_dataloader())), next(iter(loaded.val_dataloader()))
+
+
+def devices(*tensors: object) -> set[str]:
+    return {tensor.device.type for tensor in tensors if isinstance(tensor, Tensor)}
 
 
 @pytest.mark.parametrize(("model", "data"), [pair for pair in PAIRS if pair[0] != "gan"])
-def test_a_training_step_stays_on_the_gpu_and_reads_nothing_from_it(
-    mode: FakeTensorMode, model: str, data: str
-) -> None:
-    module, shape = build(mode, model, data)
-    with mode:
-        loss = module.training_step(batch(module, shape), 0)
+def test_a_training_step_stays_on_the_gpu_and_reads_nothing_from_it(files_root: Path, model: str, data: str) -> None:
+    if problem(model, data, files_root):
+        pytest.skip("not a sensible pair, see tests/test_pairs.py")
+    module, (train, _) = fake_module(config(model, data, files_root, *TWO_STEPS)), batches(data, files_root)
+    with MODE:
+        loss = module.training_step(train, 0)
     assert isinstance(loss, Tensor)
-    assert loss.device.type == "cuda"
-    assert {value.device.type for means in module.train_means.unread for value in means} == {"cuda"}
+    assert devices(loss, *train, *itertools.chain(*module.train_means.unread)) == {"cuda"}
 
 
-@pytest.mark.parametrize("overrides", [["task.loss=focal"], ["task.loss=mse"], ["task.l1=0.1"]])
-def test_the_other_losses_too(mode: FakeTensorMode, overrides: list[str]) -> None:
-    module, shape = build(mode, "mlp", "digits", *overrides)
-    with mode:
-        loss = module.training_step(batch(module, shape), 0)
-    assert isinstance(loss, Tensor)
-    assert loss.device.type == "cuda"
+@pytest.mark.parametrize("data", DATA)
+def test_a_validation_step_too(files_root: Path, data: str) -> None:
+    module, (_, val) = fake_module(config("mlp", data, files_root, *TWO_STEPS)), batches(data, files_root)
+    assert isinstance(module, SupervisedModule)
+    if isinstance(module, Forecaster):
+        module.reference_season = 1  # read once per validation
+    with MODE:
+        module.val_metrics.to(GPU)
+        module.val_metrics._groups_checked = True  # torchmetrics compares metrics in its first update, by their values
+        module.eval().validation_step(val, 0)
+    assert devices(*val, *itertools.chain(*module.eval_means.unread)) == {"cuda"}
 
 
-def test_the_parts_of_a_step_of_the_gan(mode: FakeTensorMode) -> None:
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_a_step_of_an_ensemble_too(files_root: Path, model: str) -> None:
+    module = fake_module(config(model, "digits", files_root, *TWO_STEPS, "ensemble=2"))
+    train, _ = batches("digits", files_root, "ensemble=2")
+    assert len(train[0]) == 2 * NUM
+    with MODE:
+        assert devices(module.training_step(train, 0)) == {"cuda"}
+
+
+def test_every_augmentation_too(files_root: Path) -> None:
+    strong = ("data.rotate=20", "data.jitter=0.4", "data.crop=0.5", "data.randaugment=9", "data.flip=true")
+    train, _ = batches("folder", files_root, *strong)
+    assert devices(*train) == {"cuda"}
+
+
+@pytest.mark.parametrize("override", ["task.loss=focal", "task.loss=mse", "task.l1=0.1"])
+def test_the_other_losses_too(files_root: Path, override: str) -> None:
+    module = fake_module(config("mlp", "digits", files_root, *TWO_STEPS, override))
+    train, _ = batches("digits", files_root)
+    with MODE:
+        assert devices(module.training_step(train, 0)) == {"cuda"}
+
+
+@pytest.mark.parametrize("data", IMAGES)
+def test_the_parts_of_a_step_of_the_gan(files_root: Path, data: str) -> None:
     """Its gradients need a real GPU."""
-    module, shape = build(mode, "gan", "digits")
+    module, ((images, _), _) = fake_module(config("gan", data, files_root, *TWO_STEPS)), batches(data, files_root)
     assert isinstance(module, GAN)
-    with mode:
-        real = to_pixels(module, torch.rand(NUM, *shape, device=GPU))
-        images = module.net(torch.randn(NUM, module.net.latent_size, device=GPU))
-        loss = discriminator_loss(module.net.discriminate(real), module.net.discriminate(images))
-        assert (loss + generator_loss(module.net.discriminate(images))).device.type == "cuda"
+    with MODE:
+        real = to_pixels(module, images)
+        generated = module.net(torch.randn(NUM, module.net.latent_size, device=GPU))
+        loss = discriminator_loss(module.net.discriminate(real), module.net.discriminate(generated))
+        assert devices(loss + generator_loss(module.net.discriminate(generated))) == {"cuda"}
         module._update_average()
     assert module.num_averaged == 1
 
 
-def test_real_images_are_added_up_on_the_gpu(mode: FakeTensorMode) -> None:
-    module, shape = build(mode, "gan", "digits")
+def test_real_images_are_added_up_on_the_gpu(files_root: Path) -> None:
+    module, (batch, _) = fake_module(config("gan", "digits", files_root, *TWO_STEPS)), batches("digits", files_root)
     assert isinstance(module, GAN)
     module.classes_in = lambda targets: torch.zeros(NUM, 10, dtype=torch.int64, device=GPU)
-    with mode:
-        module.add_real((torch.rand(NUM, *shape, device=GPU), torch.zeros(NUM, device=GPU)))
+    with MODE:
+        module.add_real(batch)
     sums = module.quality.real.sums
     assert sums is not None
     assert (sums.device.type, sums.dtype) == ("cuda", torch.float64)
 
 
-def test_mps_has_no_float64(mode: FakeTensorMode) -> None:
+def test_mps_has_no_float64() -> None:
     """So features are moved to the CPU before they become float64."""
     sums = FeatureSums(4)
-    with mode:
+    with MODE:
         sums.add(torch.rand(NUM, 4, device="mps"), torch.ones(NUM, dtype=torch.bool, device="mps"))
     assert sums.sums is not None
     assert sums.sums.device.type == "cpu"
 
 
-def test_a_read_is_noticed(mode: FakeTensorMode) -> None:
-    with mode, pytest.raises(Exception, match="local_scalar_dense"):
+def test_a_read_is_noticed() -> None:
+    with MODE, pytest.raises(Exception, match="local_scalar_dense"):
         float(torch.rand((), device=GPU))
 
 
-def test_a_tensor_on_the_cpu_is_noticed(mode: FakeTensorMode) -> None:
-    with mode, pytest.raises(Exception, match="device"):
+def test_a_tensor_on_the_cpu_is_noticed() -> None:
+    with MODE, pytest.raises(Exception, match="device"):
         torch.rand(2, device=GPU) + torch.rand(2)

@@ -33,7 +33,9 @@ def test_penalty_of_a_linear_discriminator_is_its_squared_norm() -> None:
     assert gradient[0].tolist() == pytest.approx([2, -4, 6])
 
 
-def test_the_average_counts_its_steps_for_a_resumed_run(resumed: Callable[..., tuple[Path, Path]]) -> None:
+def test_the_average_counts_its_steps_for_a_resumed_run(
+    resumed: Callable[..., tuple[Path, Path]], short_feature_net: None
+) -> None:
     folders = resumed(
         "model=gan", "model.channels=[4,8]", "trainer=cpu", "trainer.limit_train_batches=5", "trainer.max_epochs=2",
         "task.num_samples=100", "checkpoint.every_n_steps=2",
@@ -43,7 +45,9 @@ def test_the_average_counts_its_steps_for_a_resumed_run(resumed: Callable[..., t
         assert state["average.n_averaged"] == 10
 
 
-def test_each_gradient_is_clipped(finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_gradient_is_clipped(
+    finished: Callable[..., Path], short_feature_net: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     norms: list[float] = []
 
     def note(self: GAN, loss: torch.Tensor, optimizer: Any) -> None:

@@ -71,7 +71,22 @@ def test_a_sequence_model_is_trained_with_teacher_forcing_and_evaluated_by_greed
         expected = TextMetrics(11)
         expected.update(built.net(images), targets)
         assert torch.equal(built.val_metrics["text"].counts, expected.counts)
-        assert torch.equal(built.predict(images), most_likely(built.net(images), 11))
+        assert torch.equal(built.predict(images)["symbols"], most_likely(built.net(images), 11))
+
+
+def test_the_probability_of_a_text_ends_with_its_end_symbol() -> None:
+    built = module("mlp")
+    built.use_classes("abcdefghij")
+    probabilities = torch.full((2, 5, 11), 0.05)
+    for position, symbol in enumerate((3, 1, 10, 7, 7)):  # what follows the end symbol does not count
+        probabilities[0, position, symbol] = 0.5
+    probabilities[1, :, 4] = 0.5
+    named = built.named_outputs(probabilities.log().flatten(1), torch.empty(0))
+    assert named["symbols"].tolist() == [[3, 1, 10, -1, -1], [4, 4, 4, 4, 4]]
+    ended, full = built.predictions(named)
+    assert (ended.prediction, full.prediction) == ("db", "eeeee")
+    assert (ended.probability, full.probability) == (pytest.approx(0.5**3), pytest.approx(0.5**5))
+    assert ended.top == (("db", ended.probability),)
 
 
 @pytest.mark.parametrize("model", ["mlp", "seq2seq"])
@@ -85,5 +100,5 @@ def test_it_learns_to_read(finished: Callable[..., Path], model: str) -> None:
     assert report["objective"]["metric"] == "val/exact"
     assert report["metrics"]["test/exact"] > 0.5
     assert report["metrics"]["test/acc"] > report["metrics"]["test/exact"]
-    texts = leyden.load(folder).module.predict(torch.zeros(1, 1, 28, 28))
+    texts = leyden.load(folder).module.predict(torch.zeros(1, 1, 28, 28))["symbols"]
     assert texts.shape == (1, 2)

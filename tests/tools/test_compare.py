@@ -10,8 +10,9 @@ import pytest
 from scipy.stats import ttest_rel
 
 from leyden.errors import UserError
-from leyden.tools.compare import configuration, default_metrics, differing, note, pairs, ranked, table
+from leyden.tools.compare import default_metrics, note, pairs, ranked, table
 from leyden.tools.comparison_table import as_csv, as_latex, as_markdown
+from leyden.tools.configurations import configuration, differing
 from leyden.tools.curves import curve, plot_curves
 from leyden.tools.read_runs import find_runs
 

@@ -1,8 +1,6 @@
 """Evaluation of finished runs: the metrics of their reports again, and one line for each mistake."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,14 +12,9 @@ from leyden.errors import UserError
 from leyden.tools.evaluate import evaluate, evaluate_folds
 from leyden.tools.evaluation_output import print_folds
 from leyden.tools.evaluator import with_locations
+from tests.tools.conftest import script
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = ("model=mlp", "model.hidden=[8]", "trainer.max_epochs=1", "trainer.accelerator=cpu")
-
-
-def script(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "64-true"])
@@ -75,18 +68,10 @@ def test_missing_data_is_one_line(mnist_root: Path, finished: Callable[..., Path
 
 def test_a_location_that_the_data_does_not_have_is_one_line(finished: Callable[..., Path]) -> None:
     folder = finished("data=series", "data.num_steps=400", *TINY)
-    done = script(folder, "--data-root", "photos")
     message = "--data-root: the data set of this run (Series) has no key data.root. Use --data-path"
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}\n")
+    assert script("evaluate", folder, "--data-root", "photos") == (2, "", f"error: {message}\n")
     with pytest.raises(UserError, match="--accelerator: got tpu, must be one of auto, cpu, gpu, cuda, mps"):
         evaluate(folder, accelerator="tpu")
-
-
-def test_a_wrong_folder_is_one_line(tmp_path: Path) -> None:
-    done = script(tmp_path)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert str(tmp_path) in done.stderr
 
 
 def test_folds(finished: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,7 @@
-"""What an evaluation writes, for a run of each task: values of the tables, and which files there are."""
+"""What an evaluation writes: values of the tables, plots of many classes, and other data than that of the run."""
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,81 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from leyden.config.compose import compose
 from leyden.errors import UserError
 from leyden.metrics.calibration import bins, fit_temperature
-from leyden.run import run
-from leyden.tools.class_plots import plot_confusion, plot_precision_recall, plot_roc, top_confusions
+from leyden.tools.class_plots import plot_confusion, top_confusions
 from leyden.tools.evaluation_files import evaluation_folder
 from leyden.tools.evaluation_report import finite
 from leyden.tools.evaluator import Evaluator
 from leyden.tools.figures import short
 from leyden.tools.other_data import folder_name
-from scripts.evaluate import main
-
-TINY = ("trainer.max_epochs=1", "trainer.accelerator=cpu", "trainer.limit_train_batches=4", "logger=none")
-FEW = ("data.num_train=64", "data.num_eval=64")
-MLP = ("model=mlp", "model.hidden=[8]")
-RUNS: dict[str, tuple[str, ...]] = {
-    "classification": MLP,
-    "multilabel": (*MLP, "data=digit_pairs", *FEW),
-    "transcription": (*MLP, "data=digit_strings", *FEW),
-    "regression": (*MLP, "data=diabetes"),
-    "forecasting": (*MLP, "data=series", "data.num_steps=400"),
-    "autoencoder": ("model=autoencoder", "model.channels=[4,8]", "data.exclude_class=0"),
-    "vae": ("model=vae", "model.channels=[4,8]", "task.num_samples=64"),
-    "gan": ("model=gan", "model.channels=[4,8]", "task.num_samples=64"),
-}
-FILES = {
-    "classification": "classes.csv confusion.png errors.png precision_recall.png predictions.csv reliability.png "
-    "roc.png",
-    "multilabel": "classes.csv errors.png precision_recall.png predictions.csv roc.png",
-    "transcription": "errors.png predictions.csv reliability.png",
-    "regression": "predictions.csv residuals.png",
-    "forecasting": "error_by_step.png forecasts.png predictions.csv",
-    "autoencoder": "anomaly_scores.png precision_recall.png predictions.csv reconstructions.png roc.png",
-    "vae": "reconstructions.png samples.png",
-    "gan": "samples.png",
-}
-Folders = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Train a run of a task when it is first needed; give its folder."""
-    found: dict[str, Path] = {}
-
-    def call(task: str) -> Path:
-        if task not in found:
-            logs = tmp_path_factory.mktemp(task)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("leyden.metrics.frechet.MIN_STEPS", 5)
-                run(compose(*RUNS[task], *TINY, f"paths.logs={logs}"))
-            (found[task],) = logs.glob("runs/*/*")
-        return found[task]
-
-    return call
-
-
-@pytest.fixture(scope="module")
-def evaluated(folders: Folders) -> Folders:
-    """Evaluate a run of a task on the test split by the command, once; give the folder of the files."""
-    done: set[str] = set()
-
-    def call(task: str) -> Path:
-        written = folders(task) / "evaluation" / "test"
-        if task not in done:
-            with pytest.MonkeyPatch.context() as patch:
-                assert command(patch, folders(task), "--json") == 0
-            done.add(task)
-        return written
-
-    return call
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    monkeypatch.setattr("sys.argv", ["evaluate.py", *map(str, arguments), "--accelerator", "cpu"])
-    return main()
+from leyden.tools.threshold_plots import plot_precision_recall, plot_roc
+from tests.tools.conftest import Folders, script
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -97,28 +31,9 @@ def metrics_of(folder: Path, split: str) -> dict[str, float]:
     return {name: value for name, value in reported.items() if name.startswith(f"{split}/")}
 
 
-@pytest.mark.filterwarnings("ignore:.*No (positive|negative) samples.*:UserWarning")
-@pytest.mark.parametrize("task", RUNS)
-def test_every_task_writes_its_files_and_the_metrics_of_the_report(
-    task: str, folders: Folders, evaluated: Folders, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = folders(task)
-    capsys.readouterr()
-    written = evaluated(task)
-    expected = metrics_of(folder, "test")
-    assert json.loads(capsys.readouterr().out) == expected
-    assert sorted(path.name for path in written.iterdir()) == sorted([*FILES[task].split(), "metrics.json"])
-    for path in written.glob("*.png"):
-        with Image.open(path) as image:
-            assert min(image.size) > 200
-    values = json.loads((written / "metrics.json").read_text())
-    assert values["metrics"] == expected
-    assert (values["split"], values["precision"], values["device"]) == ("test", "32-true", "cpu")
-
-
-def test_tables_of_a_classifier(folders: Folders, evaluated: Folders) -> None:
+def test_tables_of_a_classifier(run_of: Folders, evaluated: Folders) -> None:
     written = evaluated("classification")
-    report = json.loads((folders("classification") / "report.json").read_text())
+    report = json.loads((run_of("classification") / "report.json").read_text())
     predictions = rows(written / "predictions.csv")
     confusion = np.zeros((10, 10), int)
     for row in predictions:
@@ -138,37 +53,37 @@ def test_tables_of_a_classifier(folders: Folders, evaluated: Folders) -> None:
         assert mean == pytest.approx(report["metrics"][f"test/{name}"], abs=1e-6)
 
 
-def test_tables_of_the_other_tasks(folders: Folders, evaluated: Folders) -> None:
+def test_tables_of_the_other_tasks(run_of: Folders, evaluated: Folders) -> None:
     tasks = ("multilabel", "transcription", "regression", "forecasting", "autoencoder")
     found = {task: rows(evaluated(task) / "predictions.csv") for task in tasks}
     exact = [row["target"] == row["prediction"] for row in found["multilabel"]]
-    assert sum(exact) / 64 == pytest.approx(metrics_of(folders("multilabel"), "test")["test/exact"])
+    assert sum(exact) / 64 == pytest.approx(metrics_of(run_of("multilabel"), "test")["test/exact"])
     labels = rows(evaluated("multilabel") / "classes.csv")
     f1 = sum(float(row["f1"]) for row in labels) / 10
-    assert f1 == pytest.approx(metrics_of(folders("multilabel"), "test")["test/f1"], abs=1e-6)
+    assert f1 == pytest.approx(metrics_of(run_of("multilabel"), "test")["test/f1"], abs=1e-6)
     exact = [row["target"] == row["prediction"] for row in found["transcription"]]
-    assert sum(exact) / 64 == pytest.approx(metrics_of(folders("transcription"), "test")["test/exact"])
+    assert sum(exact) / 64 == pytest.approx(metrics_of(run_of("transcription"), "test")["test/exact"])
     for task in ("regression", "forecasting"):
         errors = [abs(float(row["target"]) - float(row["prediction"])) for row in found[task]]
         mean = sum(errors) / len(errors)
-        assert mean == pytest.approx(metrics_of(folders(task), "test")["test/mae"], rel=1e-5)
+        assert mean == pytest.approx(metrics_of(run_of(task), "test")["test/mae"], rel=1e-5)
     naive = [abs(float(row["target"]) - float(row["naive"])) for row in found["forecasting"]]
-    ratio = metrics_of(folders("forecasting"), "test")["test/mae_vs_naive"]
+    ratio = metrics_of(run_of("forecasting"), "test")["test/mae_vs_naive"]
     assert mean / (sum(naive) / len(naive)) == pytest.approx(ratio, rel=1e-5)
     anomalies = np.array([row["target"] == "0" for row in found["autoencoder"]])
     scores = np.array([float(row["score"]) for row in found["autoencoder"]])
     above = (scores[anomalies][:, None] > scores[~anomalies]).mean()
-    assert above == pytest.approx(metrics_of(folders("autoencoder"), "test")["test/auroc"], abs=1e-6)
+    assert above == pytest.approx(metrics_of(run_of("autoencoder"), "test")["test/auroc"], abs=1e-6)
 
 
-def test_the_temperature_is_fitted_on_the_validation_split(folders: Folders, evaluated: Folders) -> None:
-    val = Evaluator(folders("classification"), accelerator="cpu").evaluate("val")
+def test_the_temperature_is_fitted_on_the_validation_split(run_of: Folders, evaluated: Folders) -> None:
+    val = Evaluator(run_of("classification"), accelerator="cpu").evaluate("val")
     assert val.outputs is not None
     written = json.loads((evaluated("classification") / "metrics.json").read_text())
     assert written["calibration"]["temperature"] == fit_temperature(val.outputs, val.targets)
 
 
-def test_nothing_is_written_through_links(folders: Folders, tmp_path: Path) -> None:
+def test_nothing_is_written_through_links(tmp_path: Path) -> None:
     (tmp_path / "run" / "evaluation").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run" / "evaluation" / "test").symlink_to(tmp_path / "elsewhere")
@@ -179,12 +94,13 @@ def test_nothing_is_written_through_links(folders: Folders, tmp_path: Path) -> N
         evaluation_folder(tmp_path / "run", "val")
 
 
-def test_no_files(folders: Folders, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = folders("classification")
+def test_no_files(run_of: Folders) -> None:
+    folder = run_of("classification")
     before = set(folder.rglob("*"))
-    assert command(monkeypatch, folder, "--split", "val", "--no-files") == 0
+    code, output, _ = script("evaluate", folder, "--split", "val", "--no-files", "--accelerator", "cpu")
+    assert code == 0
     assert set(folder.rglob("*")) == before
-    assert "digits-mlp on val" in capsys.readouterr().out
+    assert "digits-cnn on val" in output
 
 
 def test_names_of_folders_and_numbers_of_json(tmp_path: Path) -> None:
@@ -210,10 +126,8 @@ def test_plots_of_a_thousand_classes_and_of_strange_names(tmp_path: Path) -> Non
     assert len(list(tmp_path.glob("*.png"))) == 3
 
 
-def test_other_images(
-    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = folders("classification")
+def test_other_images(run_of: Folders, tmp_path: Path) -> None:
+    folder = run_of("classification")
     evaluator = Evaluator(folder, accelerator="cpu")
     evaluator.data.setup("test")
     assert evaluator.data.test is not None
@@ -227,11 +141,11 @@ def test_other_images(
     assert found.metrics["test/acc"] == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
     broken = tmp_path / "test" / "0" / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n")
-    capsys.readouterr()
-    assert command(monkeypatch, folder, "--data", tmp_path / "test", "--json") == 1
-    captured = capsys.readouterr()
-    assert json.loads(captured.out) == found.metrics
-    assert f"error: --data: {broken}: cannot be read" in captured.err
+    arguments = ("--data", tmp_path / "test", "--json", "--accelerator", "cpu")
+    code, output, errors = script("evaluate", folder, *arguments)
+    assert code == 1
+    assert json.loads(output) == found.metrics
+    assert f"error: --data: {broken}: cannot be read" in errors
     predictions = rows(folder / "evaluation" / "data-test" / "predictions.csv")
     assert len(predictions) == 40
     assert {row["target"] for row in predictions if f"{tmp_path}/test/3/" in row["source"]} == {"3"}
@@ -240,8 +154,8 @@ def test_other_images(
         evaluator.evaluate_other(tmp_path / "test")
 
 
-def test_other_tables_and_series(folders: Folders, tmp_path: Path) -> None:
-    evaluator = Evaluator(folders("regression"), accelerator="cpu")
+def test_other_tables_and_series(run_of: Folders, tmp_path: Path) -> None:
+    evaluator = Evaluator(run_of("regression"), accelerator="cpu")
     expected = evaluator.evaluate("test")
     names = evaluator.data.feature_names()  # type: ignore[attr-defined]
     table = tmp_path / "patients.csv"
@@ -260,10 +174,10 @@ def test_other_tables_and_series(folders: Folders, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no other column next to the features; it must have one target"):
         evaluator.evaluate_other(table)
     write(["target", *names[1:]], [line[1:] for line in lines])
-    with pytest.raises(UserError, match=r"has no column age; the features are age, sex"):
+    with pytest.raises(UserError, match=r"patients.csv: has no column age; the features are age, sex"):
         evaluator.evaluate_other(table)
 
-    series = Evaluator(folders("forecasting"), accelerator="cpu")
+    series = Evaluator(run_of("forecasting"), accelerator="cpu")
     steps = tmp_path / "series.csv"
     steps.write_text("value\n" + "\n".join(str(step % 5) for step in range(100)))
     found = series.evaluate_other(steps)
@@ -275,9 +189,9 @@ def test_other_tables_and_series(folders: Folders, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["multilabel", "transcription"])
-def test_other_data_that_does_not_apply_is_one_line(task: str, folders: Folders, tmp_path: Path) -> None:
-    evaluator = Evaluator(folders(task), accelerator="cpu")
-    with pytest.raises(UserError, match="--data: does not apply to this run"):
+def test_other_data_that_does_not_apply_is_one_line(task: str, run_of: Folders, tmp_path: Path) -> None:
+    evaluator = Evaluator(run_of(task), accelerator="cpu")
+    with pytest.raises(UserError, match=f"--data: does not apply to task={task} on"):
         evaluator.evaluate_other(tmp_path)
     with pytest.raises(UserError, match=r"--data: .*nowhere does not exist"):
         evaluator.evaluate_other(tmp_path / "nowhere")

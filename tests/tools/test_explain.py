@@ -1,5 +1,6 @@
 """Explanations: methods of captum and attention, for the smallest nets."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +12,12 @@ from PIL import Image
 import leyden
 from leyden.errors import UserError
 from leyden.nets.transformer import Tokens
-from leyden.tools.explain import Explainer, explain, patches_to_pixels, rollout
-from scripts.explain import main
+from leyden.tools.attention_maps import patches_to_pixels, rollout
+from leyden.tools.explain import Explainer, explain
+from leyden.tools.explained_score import explained_score
+from tests.tools.conftest import Folders, Models, script
 
 FAST = ("trainer=smoke", "trainer.max_epochs=1")
-FEW = ("data.num_train=64", "data.num_eval=64")
-CNN = ("model=cnn", "model.channels=[4,8]", "model.hidden=[]")
 
 
 @pytest.fixture
@@ -29,14 +30,14 @@ def image(seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.usefixtures("captum")
-def test_integrated_gradients_add_up_to_the_score(finished: Callable[..., Path]) -> None:
-    model = leyden.load(finished(*CNN, *FAST))
+def test_integrated_gradients_add_up_to_the_score(model_of: Models) -> None:
+    model = model_of("classification")
     explainer = Explainer(model)
     (found,) = explain(model, image())
     assert list(found.maps) == ["integrated gradients", "Grad-CAM", "occlusion"]
     assert {tuple(values.shape) for values in found.maps.values()} == {(28, 28)}
     inputs = model.transform(image())
-    score, what = explainer.score(inputs)
+    score, what = explained_score(model, inputs)
     assert what == f"score of class {found.prediction.prediction}"
     black = model.transform(torch.zeros(1, 28, 28, dtype=torch.uint8))
     difference = float((score(inputs) - score(black)).detach())
@@ -64,24 +65,23 @@ def test_occlusion_finds_the_only_pixels_that_matter(finished: Callable[..., Pat
 
 
 @pytest.mark.usefixtures("captum")
-def test_attention(finished: Callable[..., Path]) -> None:
+def test_attention(finished: Callable[..., Path], model_of: Models) -> None:
     vit = leyden.load(finished("model=transformer", "model.dim=16", "model.num_layers=2", *FAST))
     (found,) = explain(vit, image())
     assert list(found.maps) == ["integrated gradients", "occlusion", "attention"]
     assert found.maps["attention"].shape == (28, 28)
-    sizes = ("model.dim=16", "model.num_layers=1", "data=digit_strings", *FEW)
-    texts = leyden.load(finished("model=seq2seq", *sizes, *FAST))
+    texts = model_of("transcription")
     sample = torch.zeros(tuple(texts.data.shape), dtype=torch.uint8)
     (found,) = explain(texts, sample)
     inputs = texts.transform(sample)
-    symbols = texts.module.predict(inputs)  # type: ignore[operator]
+    symbols = texts.module.predict(inputs)["symbols"]
     num = int((symbols[0] >= 0).sum())
     assert [name for name in found.maps if name.startswith("attention")] == [
         f"attention, symbol {number + 1}" for number in range(num)
     ]
     weights = texts.net.attention(inputs, symbols)  # type: ignore[operator]
     assert weights.sum(-1).allclose(torch.ones(1))
-    score, what = Explainer(texts).score(inputs)
+    score, what = explained_score(texts, inputs)
     assert what == "probability of the text"
     assert float(score(inputs).exp().detach()) == pytest.approx(found.prediction.probability, rel=1e-4)
 
@@ -95,46 +95,35 @@ def test_rollout_and_patches_by_hand() -> None:
     assert pixels.tolist() == [[0, 0, 1, 1, 2]] * 2 + [[3, 3, 4, 4, 5]] * 2
 
 
-def test_an_autoencoder_shows_its_errors(finished: Callable[..., Path]) -> None:
-    model = leyden.load(finished("model=autoencoder", "model.channels=[4,8]", *FAST))
+def test_an_autoencoder_shows_its_errors(model_of: Models) -> None:
+    model = model_of("autoencoder")
     (found,) = explain(model, image())
     inputs = model.transform(image())
     error = float(model.module.errors(inputs).detach())  # type: ignore[operator]
     assert float(found.maps["squared error"].mean()) == pytest.approx(error, rel=1e-5)
 
 
-def test_runs_that_cannot_be_explained_are_one_line(finished: Callable[..., Path]) -> None:
-    table = leyden.load(finished("model=mlp", "model.hidden=[8]", "data=diabetes", *FAST))
-    with pytest.raises(UserError, match="explain does not apply, because the run has no images as inputs"):
-        Explainer(table)
-
-
 @pytest.mark.usefixtures("captum")
-def test_the_command_writes_an_image_each_and_names_broken_ones(
-    finished: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = finished(*CNN, *FAST)
+def test_the_command_writes_an_image_each_and_names_broken_ones(run_of: Folders, tmp_path: Path) -> None:
+    run, out = run_of("classification"), tmp_path / "out"
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         Image.fromarray(np.full((28, 28), 90, np.uint8)).save(tmp_path / folder / "one.png")
     (tmp_path / "b" / "two.png").write_bytes(b"no image")
-    out = tmp_path / "out"
-    monkeypatch.setattr("sys.argv", ["explain.py", *map(str, (run, tmp_path / "a", tmp_path / "b", "--out", out))])
-    assert main() == 1
+    code, _, errors = script("explain", run, tmp_path / "a", tmp_path / "b", "--out", out)
+    assert code == 1
     assert sorted(path.name for path in out.iterdir()) == [
         "one-2-explained.png", "one-explained.png", "overview.png"
     ]  # fmt: skip
-    assert "two.png" in capsys.readouterr().err
+    assert "two.png" in errors
     link = tmp_path / "link"
     link.symlink_to(out)
-    monkeypatch.setattr("sys.argv", ["explain.py", str(run), str(tmp_path / "a"), "--out", str(link)])
-    with pytest.raises(SystemExit):
-        main()
-    assert "link: is a symbolic link" in capsys.readouterr().err
+    code, _, errors = script("explain", run, tmp_path / "a", "--out", link)
+    assert code == 2
+    assert "link: is a symbolic link" in errors
 
 
-def test_captum_that_is_missing_is_one_line(finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    model = leyden.load(finished(*CNN, *FAST))
-    monkeypatch.setitem(__import__("sys").modules, "captum.attr", None)
+def test_captum_that_is_missing_is_one_line(model_of: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(UserError, match=r'explain: needs captum: pip install -e "\.\[explain\]"'):
-        Explainer(model)
+        Explainer(model_of("classification"))

@@ -53,21 +53,6 @@ def test_the_code_in_the_card_runs_and_gives_the_probabilities(
         assert one == pytest.approx(found[0], abs=1e-6)
 
 
-@pytest.mark.parametrize("data", ["diabetes", "series"])
-def test_the_code_for_rows_and_windows_runs(
-    finished: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str
-) -> None:
-    folder = finished(*FAST, f"data={data}")
-    export(folder, tmp_path / "model.pt2", "torch")
-    monkeypatch.chdir(tmp_path)
-    one, other = python_blocks(model_card(folder, {"torch": tmp_path / "model.pt2"}))
-    space: dict[str, object] = {"RUN": folder}
-    exec(one.replace("print(", "last = ("), space)
-    exec(other.replace("print(", "last = ("), space)
-    expected = np.ravel(space["found"].prediction)  # type: ignore[attr-defined]
-    assert np.ravel(space["last"][0].tolist()) == pytest.approx(expected, rel=1e-4)  # type: ignore[index]
-
-
 def test_it_states_the_facts_of_the_run(finished: Callable[..., Path]) -> None:
     folder = finished(*FAST, "trainer.limit_test_batches=1.0", "trainer.limit_val_batches=1.0")
     card, report = model_card(folder), json.loads((folder / "report.json").read_text())

@@ -19,8 +19,9 @@ from leyden.tools.evaluate import evaluate
 from leyden.tools.explain import explain
 from leyden.tools.export import export
 from leyden.tools.export_formats import FORMATS
+from leyden.tools.input_files import find_inputs
 from leyden.tools.model_card import model_card
-from leyden.tools.predict import find_inputs, predict
+from leyden.tools.predict import predict
 from leyden.tools.report_page import write_page
 from leyden.tools.serve.http_server import ModelServer
 from leyden.tools.serve.served_model import ServedModel

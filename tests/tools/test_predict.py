@@ -1,10 +1,9 @@
 """Prediction of files: folders, patterns, CSV files and lists, in order, with broken files among them."""
 
 import csv
-import io
 import json
+import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +11,17 @@ import pytest
 import torch
 from PIL import Image
 
-import leyden
 from leyden.errors import UserError
-from leyden.tools.predict import batched, files, find_inputs, predict
+from leyden.tools.input_files import files, find_inputs
+from leyden.tools.predict import batched, predict
 from leyden.tools.trained_model import TrainedModel
-from scripts.predict import main
-
-FAST = ("model=mlp", "model.hidden=[8]", "trainer=smoke", "trainer.max_epochs=1")
+from tests.conftest import ROOT
+from tests.tools.conftest import Models, script
 
 
 @pytest.fixture
-def model(finished: Callable[..., Path]) -> TrainedModel:
-    return leyden.load(finished(*FAST))
+def model(model_of: Models) -> TrainedModel:
+    return model_of("classification")
 
 
 def write_images(folder: Path, num: int) -> list[Path]:
@@ -61,11 +59,13 @@ def test_folders_patterns_and_files(tmp_path: Path) -> None:
         files(str(tmp_path / "empty"), (".png",))
     with pytest.raises(UserError, match="nothing: does not exist"):
         files(str(tmp_path / "nothing"), (".png",))
+    with pytest.raises(UserError, match=r"emp\*: matches no file"):
+        files(str(tmp_path / "emp*"), (".png",))
     assert list(batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
 
 
-def test_rows_and_series_of_csv_files(finished: Callable[..., Path], tmp_path: Path) -> None:
-    table = leyden.load(finished(*FAST, "data=diabetes"))
+def test_rows_and_series_of_csv_files(model_of: Models, tmp_path: Path) -> None:
+    table = model_of("regression")
     names = table.data.feature_names()  # type: ignore[attr-defined]
     path = tmp_path / "patients.csv"
     path.write_text(f"{','.join(names)},other\n" + ",".join("1" * 10) + ",x\n" + ",".join("2" * 9) + ",heavy,x\n")
@@ -75,7 +75,7 @@ def test_rows_and_series_of_csv_files(finished: Callable[..., Path], tmp_path: P
     assert good.prediction.prediction == table.predict([[1.0] * 10])[0].prediction
     assert bad.error == "row: s6 is 'heavy', must be a number"
 
-    series = leyden.load(finished(*FAST, "data=series"))
+    series = model_of("forecasting")
     steps = torch.arange(60).sin()
     (tmp_path / "steps.csv").write_text("value\n" + "\n".join(f"{step:.6f}" for step in steps.tolist()))
     (found,) = predict(series, find_inputs(series, [str(tmp_path / "steps.csv")]))
@@ -84,18 +84,9 @@ def test_rows_and_series_of_csv_files(finished: Callable[..., Path], tmp_path: P
     assert found.prediction.prediction == pytest.approx(expected.prediction, abs=1e-4)
 
 
-def test_the_script_writes_json_csv_and_tables(
-    model: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    paths = write_images(tmp_path / "images", 3)
-
-    def script(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["predict.py", str(model.folder), *arguments])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        code = main()
-        return code, *capsys.readouterr()
-
-    code, output, _ = script("-", "--json", "--top", "2", stdin="\n".join(map(str, paths)))
+def test_the_script_writes_json_csv_and_tables(model: TrainedModel, tmp_path: Path) -> None:
+    paths, folder, out = write_images(tmp_path / "images", 3), tmp_path / "images", tmp_path / "out.csv"
+    code, output, _ = script("predict", model.folder, "-", "--json", "--top", "2", stdin="\n".join(map(str, paths)))
     assert code == 0
     objects = [json.loads(line) for line in output.splitlines()]
     for found, path, expected in zip(objects, paths, model.predict(paths), strict=True):
@@ -104,21 +95,28 @@ def test_the_script_writes_json_csv_and_tables(
         assert found["probability"] == pytest.approx(expected.probability, abs=1e-6)
         assert [name for name, _ in found["top"]] == [name for name, _ in expected.top[:2]]
 
-    (tmp_path / "images" / "broken.png").write_text("no image")
-    out = tmp_path / "out.csv"
-    code, _, errors = script(str(tmp_path / "images"), "--csv", str(out))
+    (folder / "broken.png").write_text("no image")
+    code, _, errors = script("predict", model.folder, folder, "--csv", out)
     assert code == 1
-    assert errors.splitlines()[-1] == "1 inputs could not be predicted"
+    assert errors.splitlines()[-1] == "1 of 4 inputs could not be predicted"
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["input"] for row in rows if row["error"]] == [str(tmp_path / "images" / "broken.png")]
+    assert [row["input"] for row in rows if row["error"]] == [str(folder / "broken.png")]
     assert [row["prediction"] for row in rows if not row["error"]] == [found["prediction"] for found in objects]
 
-    code, table, _ = script(str(paths[0]), "--top", "1")
+    code, table, _ = script("predict", model.folder, paths[0], "--top", "1")
     name, predicted, best, probability = table.split()
     assert str(paths[0]).endswith(name.lstrip("…"))
     assert (predicted, best) == (objects[0]["prediction"],) * 2
     assert probability == f"{objects[0]['probability']:.1%}"
-    with pytest.raises(SystemExit, match="2"):
-        script(str(tmp_path / "missing.png"))
-    assert capsys.readouterr().err == f"error: {tmp_path / 'missing.png'}: does not exist\n"
+
+
+def test_a_reader_that_has_read_enough_is_no_error(model: TrainedModel, tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "images", 3)[0].parent
+    command = [sys.executable, str(ROOT / "scripts" / "predict.py"), str(model.folder), str(folder), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

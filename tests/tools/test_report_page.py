@@ -140,6 +140,27 @@ def test_the_numbers_of_a_run(pages: dict[str, str]) -> None:
     assert "4.2 s" in parsed.text
 
 
+def test_the_numbers_of_each_class_and_label(tmp_path: Path) -> None:
+    report = make_report(per_class={"auroc": [0.75, None, 0.5]})
+    rows = Page(page(write_run(tmp_path / "classes", report=report))).tables["Classes on the test set"]
+    assert rows[0] == ["class", "n", "precision", "recall", "F1", "AUROC", "most often confused with"]
+    assert [row[5] for row in rows[1:]] == ["0.7500", "–", "0.5000"]
+
+    scores = {"support": [12, 0], "precision": [0.5, 0], "recall": [1, 0], "f1": [2 / 3, 0], "auroc": [0.75, None]}
+    report = make_report(confusion=None, thresholds=[0.5, 0.25], per_class=scores, absent_classes=["b"])
+    shown = Page(page(write_run(tmp_path / "labels", report=report)))
+    (rows,) = (rows for caption, rows in shown.tables.items() if caption.startswith("Labels on the test set"))
+    assert rows == [
+        ["label", "n", "precision", "recall", "F1", "AUROC", "threshold"],
+        ["0", "12", "0.5000", "1.0000", "0.6667", "0.7500", "0.5000"],
+        ["1", "0", "0", "0", "0", "–", "0.2500"],
+    ]
+    assert "Not in the test set: b." in shown.text
+    for wrong in ({"auroc": [1, 2, 3]}, {"auroc": "high"}, [1], {"support": ["x", float("inf")]}):
+        report = make_report(confusion=None, thresholds=[0.5, 0.25], per_class=wrong)
+        Page(page(write_run(tmp_path / f"wrong {wrong}", report=report)))
+
+
 def test_configuration_environment_and_use(pages: dict[str, str], run: Path) -> None:
     parsed = Page(pages["run"])
     different = parsed.tables["Keys with another value than the default"]

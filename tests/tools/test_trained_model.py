@@ -15,6 +15,7 @@ from leyden.config.stored import stored_config
 from leyden.data.image_files.raw import pixels
 from leyden.errors import UserError
 from leyden.tools.trained_model import TrainedModel
+from tests.tools.conftest import Models
 
 FAST = ("trainer=smoke", "trainer.max_epochs=1")
 
@@ -102,8 +103,8 @@ def test_images_of_other_sizes_modes_and_orientations() -> None:
     assert pixels(ambiguous.numpy(), (3, 3, 1)).equal(ambiguous.permute(2, 0, 1)), "an array has its channels last"
 
 
-def test_rows_of_a_table(finished: Callable[..., Path]) -> None:
-    model = leyden.load(finished("model=mlp", "data=diabetes", "model.hidden=[8]", *FAST))
+def test_rows_of_a_table(model_of: Models) -> None:
+    model = model_of("regression")
     model.data.setup("test")
     features, _ = model.data.test  # type: ignore[misc]
     names = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
@@ -123,8 +124,8 @@ def test_rows_of_a_table(finished: Callable[..., Path]) -> None:
         model.predict([[1, 2]])
 
 
-def test_series(finished: Callable[..., Path]) -> None:
-    model = leyden.load(finished("model=mlp", "data=series", "model.hidden=[8]", *FAST))
+def test_series(model_of: Models) -> None:
+    model = model_of("forecasting")
     steps = torch.linspace(0, 1, model.data.window + 7)  # type: ignore[attr-defined]
     (found,) = model.predict(steps.tolist())
     assert isinstance(found.prediction, list)
@@ -135,38 +136,6 @@ def test_series(finished: Callable[..., Path]) -> None:
         model.predict([1.0, 2.0])
     with pytest.raises(UserError, match="is not a finite number"):
         model.predict([*steps.tolist()[:-1], float("nan")])
-
-
-def test_labels_texts_and_anomaly_scores(finished: Callable[..., Path]) -> None:
-    few = ("data.num_train=64", "data.num_eval=64")
-    labels = leyden.load(finished("model=mlp", "model.hidden=[8]", "data=digit_pairs", *few, *FAST))
-    (found,) = labels.predict(torch.zeros(1, 56, 56, dtype=torch.uint8))
-    with torch.no_grad():
-        chosen = labels.module.predict(labels.transform(torch.zeros(1, 56, 56, dtype=torch.uint8)))[0]
-    assert found.prediction == [str(number) for number in range(10) if chosen[number]]
-    assert len(found.top) == 10
-
-    texts = leyden.load(finished("model=mlp", "model.hidden=[8]", "data=digit_strings", *few, *FAST))
-    image = torch.zeros(tuple(texts.data.shape), dtype=torch.uint8)
-    (found,) = texts.predict(image)
-    assert isinstance(found.prediction, str)
-    assert found.prediction.isdigit() or not found.prediction
-    assert found.probability is not None
-    assert 0 < found.probability <= 1
-
-    anomalies = leyden.load(finished("model=autoencoder", "model.channels=[4,8]", *FAST))
-    (found,) = anomalies.predict(torch.zeros(1, 28, 28, dtype=torch.uint8))
-    assert isinstance(found.prediction, float)
-    assert found.image is not None
-    assert found.image.shape == (1, 28, 28)
-
-
-def test_a_generative_model_samples_and_does_not_predict(finished: Callable[..., Path]) -> None:
-    model = leyden.load(finished("model=vae", "model.channels=[4,8]", "task.num_samples=100", *FAST))
-    assert model.sample(3).equal(model.sample(3, seed=0))
-    assert model.sample(3).shape == (3, 1, 28, 28)
-    with pytest.raises(UserError, match="predict: does not apply, because the model of this run generates images"):
-        model.predict(torch.zeros(1, 28, 28, dtype=torch.uint8))
 
 
 def test_a_run_with_callbacks_of_others_can_be_loaded_but_not_resumed(finished: Callable[..., Path]) -> None:

@@ -1,7 +1,6 @@
 """What TensorBoard shows of a run, and that a resumed run shows the same."""
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ from torch.utils.tensorboard import SummaryWriter
 from leyden.config.compose import compose
 from leyden.config.hyperparameters import set_hyperparameters
 from leyden.run import resume, run
-from leyden.training.checkpoints import Checkpoints
 from scripts.torture_lib.same_bits import compare, curves
-from tests.conftest import PowerCutError
+from tests.conftest import power_cut
 
 RUN = ("model=mlp", "model.hidden=[8]", "data.limit=0.5", "trainer=cpu", "optimizer.lr=0.01")
 
@@ -148,20 +146,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("step", [14, 15, 21])
-def test_a_resumed_run_has_the_same_curves(
-    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
+def test_a_resumed_run_has_the_same_curves(alone: Path, tmp_path: Path, step: int) -> None:
     """The power is cut after a checkpoint at a step with a point, at one without, and at the end of an epoch."""
-    real: Callable[..., None] = Checkpoints._save_last
-
-    def cut(self: Checkpoints, trainer: Any) -> None:
-        real(self, trainer)
-        raise PowerCutError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "_save_last", cut)
-        with pytest.raises(PowerCutError):
-            trained(tmp_path, *RESUMED, f"checkpoint.every_n_steps={step}")
+    with power_cut():
+        trained(tmp_path, *RESUMED, f"checkpoint.every_n_steps={step}")
     (stopped,) = (tmp_path / "runs").glob("*/*")
     resume(stopped)
     assert compare(alone, stopped) == []

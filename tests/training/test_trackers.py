@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,9 +16,8 @@ from leyden.records.json_files import read_report
 from leyden.records.loggers import read_metrics
 from leyden.records.run_folder import read_config, save_config
 from leyden.run import resume, run
-from leyden.training.checkpoints import Checkpoints
 from leyden.training.trackers import MLflow, Tracker, WandB
-from tests.conftest import PowerCutError
+from tests.conftest import power_cut
 
 RUN = ("model=mlp", "model.hidden=[8]", "data.limit=0.2", "trainer=cpu", "trainer.max_epochs=3")
 needs_mlflow = pytest.mark.skipif(
@@ -85,20 +84,6 @@ def only(logs: Path) -> Path:
     return folder
 
 
-def cut_after_first_epoch(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
-    """Run `action` until the checkpoint after the first epoch."""
-    real = Checkpoints._save_last
-
-    def cut(self: Checkpoints, trainer: Any) -> None:
-        real(self, trainer)
-        raise PowerCutError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "_save_last", cut)
-        with pytest.raises(PowerCutError):
-            action()
-
-
 def test_a_tracker_receives_the_metrics_the_config_and_the_report(runs: dict[str, Any], tmp_path: Path) -> None:
     folder = start(tmp_path)
     (received,) = runs.values()
@@ -114,11 +99,10 @@ def test_a_tracker_receives_the_metrics_the_config_and_the_report(runs: dict[str
     assert received["ends"] == [True]
 
 
-def test_a_resumed_run_continues_the_same_run_and_sends_nothing_twice(
-    runs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_continues_the_same_run_and_sends_nothing_twice(runs: dict[str, Any], tmp_path: Path) -> None:
     start(tmp_path / "alone")
-    cut_after_first_epoch(monkeypatch, lambda: start(tmp_path / "cut"))
+    with power_cut():  # after the first epoch
+        start(tmp_path / "cut")
     assert runs["run1"]["ends"] == [False]
     resume(only(tmp_path / "cut"), ["logger=wandb"])
     alone, continued = runs.values()
@@ -211,7 +195,8 @@ def test_mlflow_with_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.chdir(tmp_path)
     options = ("logger=mlflow", f"logger.mlflow.tracking_uri=sqlite:///{tmp_path}/mlflow.db")
-    cut_after_first_epoch(monkeypatch, lambda: start(tmp_path / "logs", *options))
+    with power_cut():
+        start(tmp_path / "logs", *options)
     folder = only(tmp_path / "logs")
     resume(folder, options)
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
@@ -231,7 +216,8 @@ def test_mlflow_with_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @other_peoples_warnings
 def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
-    cut_after_first_epoch(monkeypatch, lambda: start(tmp_path, "logger=wandb"))
+    with power_cut():
+        start(tmp_path, "logger=wandb")
     folder = only(tmp_path)
     run_id = json.loads((folder / "wandb.json").read_text())["id"]
     resume(folder, ["logger=wandb"])

@@ -20,7 +20,7 @@ from leyden.run import resume
 from leyden.training import transfer
 from leyden.training.callbacks import StepSeed
 from scripts.torture_lib.same_bits import differing
-from tests.conftest import PowerCutError, small
+from tests.conftest import power_cut, small
 
 Finished = Callable[..., Path]
 Weights = dict[str, Tensor]
@@ -174,18 +174,11 @@ def test_the_head_learns_first_and_then_all(
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
 @pytest.mark.parametrize("step", [2, 4])
 def test_stopped_while_frozen_or_thawed_and_resumed_it_ends_in_the_same_bits(
-    finished: Finished, generated: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    finished: Finished, generated: Path, step: int
 ) -> None:
     alone = finished(*frozen_run(generated))
-
-    def cut(self: StepSeed, trainer: Trainer, *_: object) -> None:
-        if trainer.global_step == step:
-            raise PowerCutError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(transfer.Freeze, "on_before_optimizer_step", cut)
-        with pytest.raises(PowerCutError):
-            finished(*frozen_run(generated))
+    with power_cut(transfer.Freeze, "on_before_optimizer_step", lambda _, trainer: trainer.global_step == step):
+        finished(*frozen_run(generated))
     stopped = max(alone.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
     assert stopped != alone
     resume(stopped)

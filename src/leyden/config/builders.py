@@ -1,6 +1,7 @@
 """Build the net, module, data, callbacks and loggers of a config."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 from torch.nn import Parameter
 
 from leyden.config.agreement import check_agreement
+from leyden.config.ensembles import check_ensemble, seeded
 from leyden.config.instantiate import (
     ANY_CLASS,
     TRUSTED,
@@ -24,14 +27,19 @@ from leyden.config.suggest import nearest
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
+from leyden.modules.members import MemberNet
+from leyden.modules.supervised import SupervisedModule
+from leyden.nets.ensemble import Ensemble
 from leyden.nets.memory import check_memory
-from leyden.optim import counts_steps
+from leyden.optim import OptimizerFactory, SchedulerFactory, counts_steps
 
 LISTED_TRUSTED = (*TRUSTED, "leyden.records")  # callbacks and loggers that a run folder may name
 
 
 def build_module(cfg: DictConfig) -> BaseModule:
     """Return the net of ``cfg.model`` inside the LightningModule of ``cfg.task``. The weights are random.
+
+    With ``cfg.ensemble`` above 1, the net consists of that many nets, each with the weights of its own seed.
 
     Raises:
         UserError: a value in the config is not allowed, for example one of the optimizer.
@@ -46,8 +54,22 @@ def build_module(cfg: DictConfig) -> BaseModule:
     check_complete(scheduler, "scheduler", trial, *steps)
     with config_errors("scheduler", scheduler.func):
         scheduler(trial, *steps)
-    check_memory(lambda: instantiate(section(cfg, "model"), "model"))
-    net = instantiate(section(cfg, "model"), "model")
+    build_net = partial(instantiate, section(cfg, "model"), "model")
+    check_memory(build_net, cfg.ensemble)
+    build_task = partial(_task, cfg, optimizer, scheduler)
+    module = build_task(build_net())
+    if cfg.ensemble > 1:
+        check_ensemble(cfg, module, optimizer.func)
+        module = _ensemble(cfg, build_net, build_task)
+    check_objective(cfg.objective.metric, module)
+    if cfg.trainer.channels_last:
+        module.net.to(memory_format=torch.channels_last)
+    if cfg.trainer.precision == "64-true":
+        module.double()  # before weights are loaded: otherwise they pass through float32
+    return module
+
+
+def _task(cfg: DictConfig, optimizer: OptimizerFactory, scheduler: SchedulerFactory, net: nn.Module) -> BaseModule:
     module = instantiate(
         section(cfg, "task"),
         "task",
@@ -58,11 +80,17 @@ def build_module(cfg: DictConfig) -> BaseModule:
     )
     if not isinstance(module, BaseModule):
         raise UserError(f"task._target_: {type(module).__name__} must be a subclass of leyden.modules.base.BaseModule")
-    check_objective(cfg.objective.metric, module)
-    if cfg.trainer.channels_last:
-        module.net.to(memory_format=torch.channels_last)
-    if cfg.trainer.precision == "64-true":
-        module.double()  # before weights are loaded: otherwise they pass through float32
+    return module
+
+
+def _ensemble(
+    cfg: DictConfig, build_net: Callable[[], nn.Module], build_task: Callable[[nn.Module], BaseModule]
+) -> SupervisedModule:
+    """Return the module of an ensemble with the module of each member, see `leyden.modules.members`."""
+    net = Ensemble([seeded(build_net, cfg.seed + number) for number in range(cfg.ensemble)])
+    module, *members = (build_task(part) for part in (net, *(MemberNet(net, k) for k in range(cfg.ensemble))))
+    assert isinstance(module, SupervisedModule)
+    module.join([member for member in members if isinstance(member, SupervisedModule)])
     return module
 
 
@@ -101,6 +129,8 @@ def build_data(cfg: DictConfig) -> InMemoryData:
     if not isinstance(data, InMemoryData):
         name = type(data).__name__
         raise UserError(f"data._target_: {name} must be a subclass of leyden.data.datamodule.InMemoryData")
+    own = cfg.ensemble_order == "own"
+    data.order_seeds = [data.seed + own * number for number in range(cfg.ensemble)]
     return data
 
 

@@ -13,22 +13,28 @@ from hydra.errors import CompactHydraException, MissingConfigException, Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError, OmegaConfBaseException
 
+from leyden.config.implied import with_task
 from leyden.config.plugins import conf_folders, load_plugins
 from leyden.config.quoting import is_other_type, quote_paths
 from leyden.config.rules import REPLACED, check_config, metric_mode
 from leyden.config.suggest import dotted, nearest
 from leyden.data.image_files.listing import class_names
+from leyden.data.table_file import classes_of, features_of, width_of
 from leyden.errors import UserError
 
 MAX_VALUES = 5_000  # of an override: reading them takes a second
 CONF = Path(__file__).resolve().parents[3] / "conf"
 
-# For YAML files: ${class_folders:PATH}, ${count:LIST}, ${sum:A,B}, ${product:A,B} and ${metric_mode:METRIC}.
+# For YAML files: ${class_folders:PATH}, ${count:LIST}, ${sum:A,B}, ${product:A,B}, ${metric_mode:METRIC}, and those of
+# conf/data/table.yaml.
 OmegaConf.register_new_resolver("class_folders", class_names, replace=True)
 OmegaConf.register_new_resolver("count", len, replace=True)
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)
 OmegaConf.register_new_resolver("product", lambda *numbers: math.prod(numbers), replace=True)
 OmegaConf.register_new_resolver("metric_mode", metric_mode, replace=True)
+OmegaConf.register_new_resolver("table_features", features_of, replace=True)
+OmegaConf.register_new_resolver("table_classes", classes_of, replace=True)
+OmegaConf.register_new_resolver("table_width", width_of, replace=True)
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -43,7 +49,7 @@ def compose(*overrides: str) -> DictConfig:
     load_plugins(overrides)
     check_choices(overrides)
     try:
-        cfg = compose_raw(quote_paths(overrides))
+        cfg = compose_raw(with_task(quote_paths(overrides)))
     except CompactHydraException as error:
         raise UserError(explain(error)) from error
     HydraConfig.instance().set_config(cfg)

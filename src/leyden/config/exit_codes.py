@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from leyden.errors import DivergedError, StoppedError, TrialsFailedError, UserEr
 from leyden.records.processes import is_first_process
 
 WAIT_FOR_RANK_0 = 10  # seconds
+READER_HAS_ENDED = 141  # what a shell reports for a program that SIGPIPE ended
 
 
 @contextmanager
@@ -34,6 +36,8 @@ def exit_codes() -> Iterator[None]:
     except OmegaConfBaseException as error:
         _exit(f"error: {' '.join(str(error).split())}", UserError.exit_code)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _discard_output():
+            raise SystemExit(READER_HAS_ENDED) from None
         _exit(f"error: {_os_error(error)}", UserError.exit_code)
     except (MemoryError, RuntimeError) as error:
         if message := out_of_memory(error):
@@ -60,6 +64,21 @@ def out_of_memory(error: MemoryError | RuntimeError) -> str:
         f"the memory is full: {needed}. Choose a smaller data.batch_size or data.eval_batch_size, or a smaller model "
         "(the sizes and the number of layers in model.*)"
     )
+
+
+def _discard_output() -> bool:
+    """Return whether the program that reads stdout has ended, as ``| head`` does. Then discard what is still printed.
+
+    Otherwise Python would print an error when it flushes stdout at its end.
+    """
+    if sys.platform == "win32":  # it has no poll
+        return False
+    state, output = select.poll(), sys.stdout.fileno()
+    state.register(output, 0)
+    if not state.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def _os_error(error: OSError) -> str:

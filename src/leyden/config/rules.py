@@ -40,6 +40,8 @@ class RunSettings:
     """The keys at the top level."""
 
     seed: int
+    ensemble: int
+    ensemble_order: Literal["own", "shared"]
     name: str
     resume: str | None
     init_from: str | None
@@ -48,6 +50,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, f"seed: got {self.seed}, must be at least 0 and below 2**63")
+        require(self.ensemble >= 1, f"ensemble: got {self.ensemble}, must be at least 1 (1: a single net)")
         plain = self.name.isprintable() and not re.search(r"[/\\]|^\.*$|^\s|\s$", self.name)
         require(plain, f"name: got {self.name!r}, must be the name of a folder, without a path")
 
@@ -230,7 +233,8 @@ def check_config(cfg: DictConfig) -> None:
     check_numbers(values)
     for group in (*BUILT, *LISTED):
         if not isinstance(values.get(group), dict):
-            raise UserError(f"{group}: got {values.get(group)!r}, must be a choice that --help lists")
+            found = f"got {values[group]!r}" if group in values else "is missing"
+            raise UserError(f"{group}: {found}, must be a choice that --help lists")
     for group in BUILT:
         if not isinstance(values[group].get("_target_"), str):
             raise UserError(

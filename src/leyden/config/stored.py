@@ -1,6 +1,8 @@
 """The config of a run folder: keys of earlier versions are converted, and all are checked before anything is built."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from leyden.config.plugins import load_plugins
 from leyden.config.rules import LISTED, check_config, check_resumable
 from leyden.config.suggest import nearest
 from leyden.errors import UserError
+from leyden.records.json_files import read_json
 from leyden.records.run_folder import read_config
 
 CACHE = "data/cache"  # of decoded images
@@ -24,6 +27,8 @@ TENSORBOARD = {"tensorboard": {"_target_": "leyden.records.loggers.TensorBoard"}
 # Keys that run folders of earlier versions lack → the value that stands for what those versions did.
 ADDED: Mapping[str, Any] = {
     "plugins": [],
+    "ensemble": 1,
+    "ensemble_order": "own",
     "augment": True,  # its effect on data.shift and data.flip is stored there
     "init_from": None,
     "callbacks": {},
@@ -51,7 +56,29 @@ ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {
 def loaded_config(folder: Path) -> DictConfig:
     """Return the config of a run folder for a tool that does not train; see `stored_config`."""
     load_plugins()
-    return without_observers(read_config(folder), folder)
+    with naming_config(folder):
+        return without_observers(read_config(folder), folder)
+
+
+@contextmanager
+def naming_config(folder: Path) -> Iterator[None]:
+    """Put the file in front of errors in the config of a run folder: they name the key, but not which run has it."""
+    try:
+        yield
+    except UserError as error:
+        if str(folder) in str(error):
+            raise
+        raise UserError(f"{folder / 'config.yaml'}: {error}{other_version(folder)}") from error
+
+
+def other_version(folder: Path) -> str:
+    """Return which version of Leyden wrote a run folder, in brackets, or an empty text if it was this one."""
+    path = folder / "origin.json"
+    versions = read_json(path).get("versions") if path.is_file() else None
+    theirs = versions.get("leyden") if isinstance(versions, dict) else None
+    if theirs in (None, version("leyden")):
+        return ""
+    return f" (the run was written by Leyden {str(theirs)[:20]}, this is {version('leyden')})"
 
 
 def without_observers(cfg: DictConfig, source: Path) -> DictConfig:
@@ -80,11 +107,11 @@ def checked_config(cfg: DictConfig, source: Path, overrides: Iterable[str] = ())
     """Return a config that was read from the run folder or file `source`, see `stored_config`."""
     cfg, overrides = upgraded(cfg), list(overrides)
     own = apply(cfg, overrides)
+    check_config(cfg)
     given = {override.partition("=")[0].lstrip("+") for override in overrides}
     for key, value in harmless(cfg.data).items():
         if f"data.{key}" not in given:
             cfg.data[key] = value
-    check_config(cfg)
     for group in LISTED:
         for name, spec in cfg[group].items():
             if f"{group}.{name}" not in own:

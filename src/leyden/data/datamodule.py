@@ -111,6 +111,7 @@ class InMemoryData(LightningDataModule, ABC):
         self.verified = True  # false after a file was accepted although its checksum is not the published one
         # (epoch, samples of this epoch that all processes together have already used); the run sets it
         self.position: Callable[[], tuple[int, int]] = start_of_training
+        self.order_seeds: Sequence[int] = (self.seed,)  # of an ensemble, one for each member
         self.train: Batch | None = None
         self.val: Batch | None = None
         self.test: Batch | None = None
@@ -274,7 +275,7 @@ class InMemoryData(LightningDataModule, ABC):
             self.batch_size,
             self.transform(inputs.device),
             augment=self.augmentation(inputs, targets),
-            seed=self.seed,
+            seeds=self.order_seeds,
             rank=self._rank,
             world=self._world,
             position=self.position,

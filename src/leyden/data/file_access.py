@@ -1,5 +1,6 @@
 """Read files that may be hostile or damaged. A pipe, a device or a huge file gives a one-line error at once."""
 
+import codecs
 import os
 import stat
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from leyden.errors import UserError
 
 GB = 1_000_000_000
+CHUNK = 1 << 20  # bytes that are read at a time
 
 
 def check_regular(path: Path, key: str, limit: int = GB) -> int:
@@ -45,6 +47,45 @@ def read_bytes(path: Path, key: str, limit: int = GB) -> bytes:
             return file.read(size)  # not `limit`: Python allocates what it is asked for before it reads
     except OSError as error:
         raise UserError(f"{key}: cannot read {path} ({error.strerror})") from error
+
+
+def text_encoding(path: Path) -> str:
+    """Return the encoding of a text file as `read_text` finds it, without keeping its content in memory.
+
+    A pipe can be read only once, so it must be UTF-8.
+    """
+    if not path.is_file():
+        return "utf-8-sig"
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+        file.seek(0)
+        try:
+            while block := file.read(CHUNK):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "latin-1"
+    return "utf-8-sig"
+
+
+def read_text(path: Path, key: str, limit: int = GB) -> str:
+    """Return the content of a text file in UTF-8, in UTF-16 with a byte order mark, or in Latin-1.
+
+    Raises:
+        UserError: the file cannot be read, or is not text.
+    """
+    content = read_bytes(path, key, limit)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return content.decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{key}: {path} is not a text file in UTF-16, as its first two bytes say") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")  # every sequence of bytes is valid
 
 
 def check_memory(num_bytes: int, key: str, value: object) -> None:

@@ -133,7 +133,8 @@ class TrainLoader:
         batch_size: samples per batch and process.
         transform: function that is applied to the inputs of each batch, for example `Normalise`.
         augment: makes a batch with random changes, before `transform`. None: the samples are used unchanged.
-        seed: seed of the order and of the augmentation.
+        seeds: seeds of the order and of the augmentation. With several of them, a batch contains `batch_size` samples
+            in the order of the first seed, then those of the second, and so on: a batch for each net of an ensemble.
         rank: number of this process.
         world: number of processes.
         position: called when an iteration starts; returns (epoch, samples of it that all processes have used).
@@ -151,7 +152,7 @@ class TrainLoader:
         transform: Callable[[Tensor], Tensor],
         *,
         augment: Augment | None = None,
-        seed: int = 0,
+        seeds: Sequence[int] = (0,),
         rank: int = 0,
         world: int = 1,
         position: Callable[[], tuple[int, int]] = start_of_training,
@@ -161,7 +162,7 @@ class TrainLoader:
         # The inputs themselves are not kept: an augmentation may hold them in another form.
         self.targets, self.batch_size, self.transform = targets, batch_size, transform
         self.augment = augment or Unchanged(inputs, targets)
-        self.seed, self.rank, self.world, self.position = seed, rank, world, position
+        self.seeds, self.rank, self.world, self.position = seeds, rank, world, position
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.targets) // self.world, self.batch_size)
@@ -169,13 +170,15 @@ class TrainLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, samples_done = self.position()
-        shard = self._shard(self._order(generator(self.seed, "order", epoch)))
+        orders = [self._order(generator(seed, "order", epoch)) for seed in self.seeds]
+        shard = torch.stack([self._shard(order) for order in orders])  # (S, n)
         # All random numbers of the epoch are drawn and copied to the device here: a copy in a step would block it.
-        rng = generator(self.seed, "augment", epoch)
-        draws = [self._shard(numbers) for numbers in self.augment.draw(len(self.targets), rng, epoch)]
+        drawn = [self.augment.draw(len(self.targets), generator(seed, "augment", epoch), epoch) for seed in self.seeds]
+        draws = [torch.stack([self._shard(part) for part in numbers]) for numbers in zip(*drawn, strict=True)]
         for number in range(samples_done // (self.batch_size * self.world), len(self)):
             batch = slice(number * self.batch_size, (number + 1) * self.batch_size)
-            inputs, targets = self.augment(shard[batch], *(numbers[batch] for numbers in draws))
+            index, *numbers = (values[:, batch].flatten(0, 1) for values in (shard, *draws))
+            inputs, targets = self.augment(index, *numbers)
             yield self.transform(inputs), targets
 
     def _order(self, rng: torch.Generator) -> Tensor:

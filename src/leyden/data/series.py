@@ -5,8 +5,8 @@ and test follow each other in time: all steps that are predicted in validation c
 has used, and those of the test after both.
 """
 
-import codecs
 import csv
+import io
 import math
 from array import array
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from leyden.data.datamodule import InMemoryData, check, content_hash, printable
-from leyden.data.file_access import check_memory, check_regular
+from leyden.data.file_access import check_memory, check_regular, read_text
 from leyden.data.loaders import Batch
 from leyden.data.scaling import LARGEST, Scaling
 from leyden.errors import UserError
@@ -157,37 +157,20 @@ def read_column(path: Path, column: str | None) -> Tensor:
     Raises:
         UserError: the file does not have this format, there is no such column, or a value in it is not a number.
     """
-    check_regular(path, "data.path", MAX_BYTES)
+    rows = csv.reader(io.StringIO(read_text(path, "data.path", MAX_BYTES), newline=""))
+    values, blank = array("d"), 0  # number of the last blank line
     try:
-        with path.open("rb") as file:
-            has_mark = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        for encoding in ("utf-16",) if has_mark else ("utf-8-sig", "latin-1"):
-            try:
-                return _read_column(path, column, encoding)
-            except UnicodeDecodeError:
-                continue
-    except OSError as error:
-        raise UserError(f"data.path: cannot read {path} ({error.strerror})") from error
-    raise UserError(f"data.path: {path} is not a text file in UTF-16, as its first two bytes say")
-
-
-def _read_column(path: Path, column: str | None, encoding: str) -> Tensor:
-    values = array("d")
-    with path.open(newline="", encoding=encoding) as file:
-        rows = csv.reader(file)
-        try:
-            position = _position(next(rows, []), column, path)
-            blank = 0  # number of the last blank line
-            for row in rows:
-                if not row:
-                    blank = rows.line_num
-                elif blank:  # only the last lines of a file may be blank
-                    raise UserError(f"data.path: line {blank} of {path} is blank, but a step may not be missing")
-                else:
-                    text = row[position] if position < len(row) else ""
-                    values.append(_number(text, f"line {rows.line_num} of {path}"))
-        except csv.Error as error:
-            raise UserError(f"data.path: line {rows.line_num} of {path} is not CSV ({error})") from error
+        position = _position(next(rows, []), column, path)
+        for row in rows:
+            if not row:
+                blank = rows.line_num
+            elif blank:  # only the last lines of a file may be blank
+                raise UserError(f"data.path: line {blank} of {path} is blank, but a step may not be missing")
+            else:
+                text = row[position] if position < len(row) else ""
+                values.append(_number(text, f"line {rows.line_num} of {path}"))
+    except csv.Error as error:
+        raise UserError(f"data.path: line {rows.line_num} of {path} is not CSV ({error})") from error
     return torch.tensor(values, dtype=torch.float32)
 
 
@@ -196,9 +179,13 @@ def _position(names: Sequence[str], column: str | None, path: Path) -> int:
         raise UserError(f"data.path: {path} contains NUL characters; save it as CSV in UTF-8")
     if column is None and len(names) == 1:
         return 0
+    if not names:
+        raise UserError(f"data.path: {path} is empty")
+    listed = ", ".join(printable(name) for name in names)[:MAX_LISTED]
+    if column is None:
+        raise UserError(f"data.column: {path} has several columns ({listed}), but data.column is null")
     if column not in names:
-        listed = ", ".join(printable(name) for name in names) or "no columns"
-        raise UserError(f"data.column: got {column}, {path} has {listed[:MAX_LISTED]}")
+        raise UserError(f"data.column: {path} has no column {printable(str(column))}; its columns are {listed}")
     return names.index(column)
 
 

@@ -1,7 +1,7 @@
 """Data sets of feature tables: numbers from which other numbers are predicted."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -60,6 +60,18 @@ class TableData(InMemoryData):
         """Return the names of the features, or ``feature 0``, ``feature 1``, … if they are not known."""
         return self.feature_names() or tuple(f"feature {number}" for number in range(self.shape[0]))
 
+    def categories(self) -> dict[str, tuple[str, ...]]:
+        """Return feature → its categories, for features that are no numbers."""
+        return {}
+
+    def input_names(self) -> tuple[str, ...] | None:
+        """Return the names of the inputs of the net, if they are known: of the features, or of their categories."""
+        return self.feature_names()
+
+    def target_names(self) -> tuple[str, ...]:
+        """Return the names of the target columns, none if they are not known."""
+        return ()
+
     def encode(self, item: Any) -> Tensor:
         """Convert a row to float32 (F,), NaN where a value is missing.
 
@@ -67,21 +79,38 @@ class TableData(InMemoryData):
             item: a mapping of feature names to values, or a sequence of the values in the order of the features. A
                 value is a number; None and "" are missing.
         """
+        names, values = self.columns(), self.ordered(item)
+        row = torch.tensor([number(value, name) for value, name in zip(values, names, strict=True)])
+        if not self.impute and row.isnan().any():
+            name = names[int(row.isnan().int().argmax())]
+            raise UserError(f"row: {name} is missing, and the run does not replace missing values (data.impute=false)")
+        return row
+
+    def ordered(self, item: Any) -> list[Any]:
+        """Return the values of a row in the order of the features, see `encode`."""
         names = self.columns()
         if isinstance(item, Mapping):
             if missing := [name for name in names if name not in item]:
                 raise UserError(f"row: column {missing[0]} is missing; the columns are {', '.join(names)}")
             item = [item[name] for name in names]
         if isinstance(item, str | bytes) or not isinstance(item, Iterable):
-            raise UserError(f"row: got {type(item).__name__}, must be a mapping or a sequence of {len(names)} numbers")
+            raise UserError(f"row: got {type(item).__name__}, must be a mapping or a sequence of {len(names)} values")
         values = list(item)
         if len(values) != len(names):
             raise UserError(f"row: has {len(values)} values, the model needs {len(names)}: {', '.join(names)}")
-        row = torch.tensor([number(value, name) for value, name in zip(values, names, strict=True)])
-        if not self.impute and row.isnan().any():
-            name = names[int(row.isnan().int().argmax())]
-            raise UserError(f"row: {name} is missing, and the run does not replace missing values (data.impute=false)")
-        return row
+        return values
+
+    def encode_targets(self, row: Mapping[Any, Any], columns: Sequence[str]) -> Tensor:
+        """Convert the values of the target columns of a row to targets, as `read` returns them, without the batch.
+
+        Raises:
+            UserError: a value is missing, or does not fit the task.
+        """
+        values = [number(row[name], name) for name in columns]
+        for value, name in zip(values, columns, strict=True):
+            if math.isnan(value):
+                raise UserError(f"{name} is missing, but every row needs a target")
+        return torch.tensor(values)
 
     def fit_scaling(self, scaling: Scaling) -> None:
         assert self.train is not None

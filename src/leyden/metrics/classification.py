@@ -13,6 +13,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from leyden.metrics.calibration import bins
+
 
 class ClassMetrics(Metric):
     """Accuracy, and macro averages of precision, recall, F1 and AUROC (one class against the rest) of a split.
@@ -36,6 +38,8 @@ class ClassMetrics(Metric):
         # Results of the last `compute`, over all processes.
         self.confusion: Tensor | None = None  # int64 (K, K), rows are the true classes
         self.absent: list[int] = []  # classes without a sample
+        self.calibration_error = 0.0  # expected calibration error, see `leyden.metrics.calibration.Bins`
+        self.areas = torch.empty(0)  # AUROC of each class, (K,)
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch of logits, (B, K), and labels, int64 (B,)."""
@@ -50,8 +54,9 @@ class ClassMetrics(Metric):
         self.confusion = confusion_matrix(predicted, labels, self.num_classes)
         present = self.confusion.sum(1) > 0
         self.absent = (~present).nonzero().flatten().tolist()
-        areas = class_auroc(probabilities, labels)  # NaN for absent classes
-        metrics = {**from_confusion(self.confusion), "auroc": areas[present].mean()}
+        self.calibration_error = bins(probabilities.amax(1), predicted == labels).error
+        self.areas = class_auroc(probabilities, labels)  # NaN for absent classes
+        metrics = {**from_confusion(self.confusion), "auroc": self.areas[present].mean()}
         return {name: value.float() for name, value in metrics.items() if not value.isnan()}
 
 
@@ -143,24 +148,6 @@ def class_auroc(scores: Tensor, labels: Tensor) -> Tensor:
     return areas
 
 
-def label_auroc(scores: Tensor, members: Tensor) -> Tensor:
-    """Return the area under the ROC curve of each label.
-
-    Args:
-        scores: (N, K), higher for a more likely label.
-        members: whether each sample has each label, bool (N, K).
-
-    Returns:
-        float64 (K,); NaN for a label that no sample has, or all of them.
-    """
-    areas = torch.full((scores.shape[1],), torch.nan, dtype=torch.float64)
-    counts = members.sum(0)
-    for number in ((counts > 0) & (counts < len(members))).nonzero().flatten().tolist():
-        column = scores[:, number].contiguous()
-        areas[number] = area(column[members[:, number]], column)
-    return areas
-
-
 def area(positive: Tensor, scores: Tensor) -> Tensor:
     """Return the area under a ROC curve: the fraction of pairs (positive, negative) in the right order.
 
@@ -178,27 +165,3 @@ def area(positive: Tensor, scores: Tensor) -> Tensor:
     num_positive, num_negative = len(positive), len(scores) - len(positive)
     twice = (below + up_to).sum() - num_positive**2  # 2 U: pairs of two positive samples count once each
     return twice.double() / (2 * num_positive * num_negative)
-
-
-def average_precision(scores: Tensor, targets: Tensor) -> Tensor:
-    """Return the average precision of each label: the precision at each threshold, weighted by the gain in recall.
-
-    Args:
-        scores: float (N, K)
-        targets: int64 (N, K), 0 or 1.
-
-    Returns:
-        float64 (K,); NaN for a label that no sample has.
-    """
-    ranked, order = scores.sort(0, descending=True)
-    hits = targets.gather(0, order).cumsum(0).double()  # true positives if all samples up to this rank are predicted
-    precision = hits / torch.arange(1, len(scores) + 1, dtype=torch.float64)[:, None]
-    values = torch.full((scores.shape[1],), torch.nan, dtype=torch.float64)
-    for label in range(scores.shape[1]):
-        last = torch.ones(len(scores), dtype=torch.bool)
-        last[:-1] = ranked[1:, label] != ranked[:-1, label]  # the last rank of each threshold
-        at, recalled = precision[last, label], hits[last, label]
-        if recalled[-1] > 0:
-            gain = torch.diff(recalled, prepend=recalled.new_zeros(1)) / recalled[-1]
-            values[label] = (at * gain).sum()
-    return values

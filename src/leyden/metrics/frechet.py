@@ -202,10 +202,10 @@ def train_feature_net(net: nn.Module, data: InMemoryData) -> None:
     assert std is not None
     assert classes_in is not None
     inputs, targets = data.read(train=True)
-    transform = data.transform(inputs.device)
+    transform, dtype = data.transform(inputs.device), next(net.parameters()).dtype
 
     def pixels(raw: Tensor) -> Tensor:
-        return denormalise(transform(raw), mean, std)
+        return denormalise(transform(raw), mean, std).to(dtype)
 
     augment = data.augmentation(inputs, targets)
     fit_feature_net(net, TrainLoader(inputs, targets, BATCH_SIZE, pixels, augment=augment), classes_in)

@@ -4,6 +4,8 @@ If it is trained without one class (`data.exclude_class`), it reconstructs that 
 error of an image is then an anomaly score (Sakurada and Yairi, 2014).
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,7 @@ class Autoencoder(BaseModule):
         net: such as `leyden.nets.codec.Autoencoder`.
         optimizer, scheduler, objective: see `BaseModule`.
         anomaly: the class that was left out of the training, or None. ``test/auroc`` is then the area under the ROC
-            curve of `scores` for detecting this class: the fraction of pairs of an anomalous and a normal image
+            curve of the scores for detecting this class: the fraction of pairs of an anomalous and a normal image
             in which the anomalous one has the higher score. ``test/loss`` is that of the normal images.
     """
 
@@ -67,26 +69,20 @@ class Autoencoder(BaseModule):
         errors: Tensor = (reconstructions - to_pixels(self, images)).square()
         return errors.flatten(1).mean(1)
 
-    def scores(self, images: Tensor) -> Tensor:
-        """Return the anomaly score of each image, (B,), at least 0: its error divided by the variance of its pixels.
+    def named_outputs(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the anomaly scores (B,), see `relative`, and the reconstructions (B, C, H, W), 0 to 1."""
+        return {"scores": self.relative(self.difference(outputs, inputs), inputs), "reconstructions": outputs}
+
+    def predictions(self, named: Mapping[str, Tensor]) -> list[Prediction]:
+        """Return the anomaly score of each image, and its reconstruction."""
+        pairs = zip(named["scores"].tolist(), named["reconstructions"].float(), strict=True)
+        return [Prediction(score, image=image) for score, image in pairs]
+
+    def relative(self, errors: Tensor, images: Tensor) -> Tensor:
+        """Return errors (B,) of normalised images (B, C, H, W), divided by the variance of the pixels of each.
 
         The error alone is small for all images with little content: every 1 would count as a normal digit.
         """
-        return self.relative(self.errors(images), images)
-
-    def predictions(self, inputs: Tensor) -> list[Prediction]:
-        """Return the anomaly score of each image, see `scores`, and its reconstruction."""
-        scores, images = self.scores(inputs).tolist(), self(inputs).float()
-        return [Prediction(score, image=image) for score, image in zip(scores, images, strict=True)]
-
-    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Return the anomaly scores, (B,), and the reconstructions, (B, C, H, W), 0 to 1."""
-        reconstructions, pixels = self(inputs), to_pixels(self, inputs)
-        errors = (reconstructions - pixels).square().flatten(1).mean(1)
-        return {"scores": self.relative(errors, inputs), "reconstructions": reconstructions}
-
-    def relative(self, errors: Tensor, images: Tensor) -> Tensor:
-        """Return errors (B,) of normalised images (B, C, H, W), divided by the variance of the pixels of each."""
         return errors / to_pixels(self, images).flatten(1).var(1).clamp(min=1e-6)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

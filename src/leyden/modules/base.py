@@ -1,6 +1,6 @@
 """The base of all modules: a net, its optimizer and learning rate schedule, and the means of each training epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule
@@ -47,6 +47,7 @@ class BaseModule(LightningModule):
         super().__init__()
         self.net, self.optimizer, self.scheduler, self.objective = net, optimizer, scheduler, objective
         self.train_means = EpochMeanAccumulator(*train_metrics)
+        self.members = nn.ModuleList()  # of an ensemble, see `leyden.modules.members`
 
     @property
     def num_parameters(self) -> int:
@@ -66,20 +67,28 @@ class BaseModule(LightningModule):
         """
         prepare_net(self.net, data)
 
-    def predictions(self, inputs: Tensor) -> list[Prediction]:
-        """Return what the model predicts for a batch, as the loaders give it, (B, ...).
+    def named_outputs(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        """Convert what `forward` returns to what it means, for example probabilities: name → tensor (B, ...).
 
-        Raises:
-            UserError: the task predicts nothing.
+        Predictions, evaluations, plots and exported files use it. So it contains only operations on tensors, whose
+        shapes depend on B alone.
+
+        Args:
+            outputs: what `forward` returned for `inputs`.
+            inputs: a batch as the loaders give it, (B, ...).
         """
-        raise UserError(f"predict: does not apply to this run: {type(self).__name__} has no method `predictions`")
+        return {"outputs": outputs}
 
-    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Return what the model predicts for a batch (B, ...) as tensors by name, each (B, ...); exports return them.
+    def predict(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the named outputs for a batch, (B, ...)."""
+        return self.named_outputs(self(inputs), inputs)
 
-        Contains only operations on tensors, whose shapes depend on B alone.
+    def predictions(self, named: Mapping[str, Tensor]) -> list[Prediction]:
+        """Express `named_outputs` in the words and units of the data set: one prediction per sample.
+
+        By default, return the numbers.
         """
-        return {"outputs": self(inputs)}
+        return [Prediction(row.flatten().tolist()) for row in named["outputs"]]
 
     def use_classes(self, classes: Sequence[str] | None) -> None:
         """Use the class names, in the order of the labels; None if they are unknown. By default, do nothing."""
@@ -88,16 +97,13 @@ class BaseModule(LightningModule):
         """Return additional entries for report.json, as plain values. The names must be new. Called after the test."""
         return {}
 
+    def member_reports(self, seed: int) -> list[dict[str, Any]]:
+        """Return the seed and the metrics of each member of an ensemble, whose first seed is `seed`."""
+        return []
+
     def images(self) -> dict[str, Tensor]:
         """Return plots of the last validation by name, float (C, H, W), 0 to 1. Called on the first process."""
         return {}
-
-    def class_probabilities(self, outputs: Tensor) -> Tensor | None:
-        """Convert what `validation_step` returns to the probability of each class, (B, num_classes), for plots.
-
-        By default there are no classes: the result is None.
-        """
-        return None
 
     def labels_of(self, targets: Tensor) -> list[str] | None:
         """Return the label of each sample as text, for plots. By default the samples have none."""

@@ -1,7 +1,7 @@
 """Classification: one class per sample, with any net that returns logits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -19,6 +19,7 @@ from leyden.modules.mixing import check_alpha, mix
 from leyden.modules.predictions import Prediction, ranked
 from leyden.modules.supervised import SupervisedModule
 from leyden.modules.test_time import TestTime, mean_outputs
+from leyden.nets.ensemble import Combine, mean_probabilities
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
@@ -27,8 +28,9 @@ class Classifier(SupervisedModule):
 
     Logs ``train/loss`` and ``train/acc``, and for ``val`` and ``test`` the loss, the accuracy, and macro averages of
     precision, recall, F1 and AUROC over the classes that the split contains. The report has the confusion matrix of
-    the test set, whose rows are the true classes, and the classes that the test set lacks. Logged losses do not
-    contain the `l1` penalty. For mixed samples, ``train/acc`` counts the class with the larger weight as correct.
+    the test set, whose rows are the true classes, the AUROC of each class, and the classes that the test set lacks.
+    Logged losses do not contain the `l1` penalty. For mixed samples, ``train/acc`` counts the class with the larger
+    weight as correct.
 
     Args:
         net: float (B, ...) → logits (B, num_classes).
@@ -91,7 +93,6 @@ class Classifier(SupervisedModule):
         self.is_weighted = class_weights == "balanced"
         self.register_buffer("class_weights", torch.ones(num_classes), persistent=False)  # `use_facts` computes it
         self.class_names = [f"class {number}" for number in range(num_classes)]
-        self.announced: set[str] = set()  # splits whose absent classes were printed
 
     def use_facts(self, facts: DataFacts) -> None:
         self.use_classes(facts.classes)
@@ -155,18 +156,23 @@ class Classifier(SupervisedModule):
         super().on_test_epoch_end()
         self._announce_absent(self.test_metrics, "test")
 
-    def predictions(self, inputs: Tensor) -> list[Prediction]:
-        ranks = [ranked(row, self.class_names) for row in self(inputs).float().softmax(1).tolist()]
+    def named_outputs(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        return {"probabilities": outputs.float().softmax(1)}  # (B, K)
+
+    def predictions(self, named: Mapping[str, Tensor]) -> list[Prediction]:
+        ranks = [ranked(row, self.class_names) for row in named["probabilities"].tolist()]
         return [Prediction(*top[0], top) for top in ranks]
 
-    def class_probabilities(self, outputs: Tensor) -> Tensor:
-        return outputs.float().softmax(1)
+    def combiner(self) -> Combine:
+        return mean_probabilities
+
+    def ensemble_metrics(self, split: str) -> dict[str, Tensor]:
+        """Return the expected calibration error, see `leyden.metrics.calibration.Bins`."""
+        metrics = class_metrics(self.val_metrics if split == "val" else self.test_metrics)
+        return {f"{split}/ece": torch.tensor(metrics.calibration_error)}
 
     def labels_of(self, targets: Tensor) -> list[str]:
         return [self.class_names[number] for number in targets.tolist()]
-
-    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
-        return {"probabilities": self(inputs).softmax(1)}  # (B, K)
 
     def _announce_absent(self, metrics: MetricCollection, split: str) -> None:
         """Print the classes that a split does not contain, once per split."""
@@ -182,7 +188,8 @@ class Classifier(SupervisedModule):
     def report(self) -> dict[str, Any]:
         tested = class_metrics(self.test_metrics)
         assert tested.confusion is not None
-        return {"confusion": tested.confusion.tolist(), "absent_classes": self._absent(tested)}
+        per_class = {"auroc": tested.areas.tolist()}  # the others follow from the confusion matrix
+        return {"confusion": tested.confusion.tolist(), "absent_classes": self._absent(tested), "per_class": per_class}
 
 
 def balanced_weights(counts: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from leyden.modules.base import BaseModule
 from leyden.modules.classifier import Classifier
 from leyden.modules.gan import GAN
 from leyden.nets.codec import DCGAN
+from leyden.nets.ensemble import Ensemble
 from leyden.optim.muon import Muon, groups
 
 # targets → the tasks that learn to predict them
@@ -72,7 +73,7 @@ def trains_on_one_sample(net: nn.Module, shape: Sequence[int]) -> bool:
         if isinstance(net, DCGAN):
             net.discriminate(net(torch.empty(1, net.latent_size, device="meta")))
         else:
-            net(torch.empty(1, *shape, device="meta"))
+            net(torch.empty(net.num_members if isinstance(net, Ensemble) else 1, *shape, device="meta"))
     except ValueError as error:
         if "more than 1 value per channel" in str(error):
             return False

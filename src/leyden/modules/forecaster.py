@@ -1,6 +1,6 @@
 """Forecasting: predicts the next steps of a series, and compares the errors with those of naive forecasts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -135,12 +135,12 @@ class Forecaster(SupervisedModule):
             values[f"{prefix}rmse_vs_naive"] = values[f"{prefix}rmse"].cpu() / rmse
         return values
 
-    def predictions(self, inputs: Tensor) -> list[Prediction]:
-        """Return the next steps of each window, in the units of the series."""
-        return [Prediction(steps) for steps in self(inputs).tolist()]
+    def named_outputs(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        return {"steps": outputs}  # (B, num_outputs)
 
-    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
-        return {"steps": self(inputs)}  # (B, num_outputs)
+    def predictions(self, named: Mapping[str, Tensor]) -> list[Prediction]:
+        """Return the next steps of each window, in the units of the series."""
+        return [Prediction(steps) for steps in named["steps"].tolist()]
 
     def report(self) -> dict[str, Any]:
         season = 1 if self.naive_is_better else self.reference_season

@@ -164,7 +164,7 @@ class GAN(GenerativeModule):
 
     def images(self) -> dict[str, Tensor]:
         """Return samples, and interpolations between latents."""
-        latents = torch.randn(64, self.net.latent_size, generator=seeding.generator(0, "pictures")).to(self.device)
+        latents = self.random_latents(64, seeding.generator(0, "pictures"))
         return {
             "samples": plots.grid(self.decode(latents)),
             "interpolations": plots.interpolations(self.decode, latents[:16]),

@@ -8,11 +8,9 @@ from torch import Tensor, nn
 
 from leyden.data.datamodule import DataFacts, InMemoryData
 from leyden.data.loaders import Batch
-from leyden.errors import UserError
 from leyden.metrics.frechet import SampleQuality, train_feature_net
 from leyden.modules.base import BaseModule
 from leyden.modules.pixels import register_pixel_statistics, to_pixels, use_pixel_statistics
-from leyden.modules.predictions import Prediction
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
@@ -70,14 +68,17 @@ class GenerativeModule(BaseModule):
         Returns:
             float (num, C, H, W), 0 to 1; for a vae the mean of each pixel.
         """
-        return self.decode(torch.randn(num, self.latent_size, generator=generator).to(self.device))
+        return self.decode(self.random_latents(num, generator))
 
-    def predictions(self, inputs: Tensor) -> list[Prediction]:
-        raise UserError(
-            "predict: does not apply, because the model of this run generates images. Use scripts/sample.py"
-        )
+    def random_latents(self, num: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return (num, latent_size) from a standard normal distribution, with the device and type of the weights.
 
-    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
+        The arguments are those of `sample`.
+        """
+        weight = next(self.net.parameters())
+        return torch.randn(num, self.latent_size, generator=generator).to(weight)
+
+    def predict(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return images: latents (B, latent_size) from a standard normal distribution → (B, C, H, W), 0 to 1."""
         return {"images": self.decode(inputs)}
 

@@ -30,7 +30,7 @@ class Bernoulli(Likelihood):
     """
 
     def targets(self, pixels: Tensor, rng: torch.Generator | None) -> Tensor:
-        return (draw(torch.rand, pixels, rng) < pixels).float()
+        return (draw(torch.rand, pixels, rng) < pixels).to(pixels.dtype)
 
     def nll(self, logits: Tensor, targets: Tensor) -> Tensor:
         return binary_cross_entropy_with_logits(logits, targets, reduction="none").flatten(1).sum(1)

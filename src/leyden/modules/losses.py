@@ -10,6 +10,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, huber_loss, l1_loss, mse_loss, one_hot
 
+from leyden.nets.ensemble import Ensemble
+
 ClassLoss = Literal["cross_entropy", "focal", "mse"]
 RegressionLoss = Literal["mse", "mae", "huber"]
 
@@ -68,5 +70,6 @@ def regression_loss(outputs: Tensor, targets: Tensor, std: Tensor, loss: Regress
 
 def l1_norm(net: nn.Module) -> Tensor:
     """Return the sum of the absolute weights, (). Weights with one axis (biases, scales of norms) are left out."""
-    absolute = [weight.abs().sum() for weight in net.parameters() if weight.dim() > 1]
+    axes = 2 if isinstance(net, Ensemble) else 1  # of a bias; those of an ensemble are stacked
+    absolute = [weight.abs().sum() for weight in net.parameters() if weight.dim() > axes]
     return sum(absolute[1:], absolute[0])

@@ -1,19 +1,19 @@
 """Multi-label classification: any number of labels per sample, trained with binary cross-entropy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.utilities import dim_zero_cat
+from torchmetrics import MetricCollection
 
 from leyden.data.datamodule import DataFacts
 from leyden.data.loaders import Batch
-from leyden.metrics.classification import average_precision
+from leyden.metrics.label_metrics import LabelMetrics
 from leyden.modules.predictions import Prediction, ranked
 from leyden.modules.supervised import SupervisedModule
+from leyden.nets.ensemble import Combine, mean_label_probabilities
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 Thresholds = Literal["fixed", "f1"]
@@ -24,8 +24,8 @@ class Multilabel(SupervisedModule):
 
     Logs ``train/loss``, and for ``val`` and ``test`` the loss, exact match, macro F1 and mAP. Exact match is the
     fraction of samples with all labels correct. mAP is the mean over the labels of the average precision. Labels that
-    no sample of the split has are left out of both means; the report names those of the test set. The thresholds
-    are in the report and in the checkpoint.
+    no sample of the split has are left out of both means. The report names those of the test set, and has the scores of
+    each label, see `leyden.metrics.label_metrics.label_scores`. The thresholds are in the report and in the checkpoint.
 
     Args:
         net: float (B, ...) → logits (B, num_classes).
@@ -68,34 +68,25 @@ class Multilabel(SupervisedModule):
         """Return the mean loss over samples and labels, (), for targets int64 (B, num_classes), 0 or 1."""
         return binary_cross_entropy_with_logits(logits, targets.float())
 
-    def predict(self, inputs: Tensor) -> Tensor:
-        """Inputs, float (B, ...) → which labels are predicted, bool (B, num_classes)."""
-        logits: Tensor = self(inputs)
-        return logits.sigmoid() >= self.thresholds
+    def named_outputs(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the probability of each label, and whether it reaches the label's threshold, (B, num_classes) each."""
+        probabilities = outputs.sigmoid()
+        return {"probabilities": probabilities, "labels": probabilities >= self.thresholds}
 
-    def predictions(self, inputs: Tensor) -> list[Prediction]:
-        """Return the labels of each sample whose probability reaches their threshold."""
-        probabilities = self(inputs).sigmoid()  # (B, K)
-        chosen = (probabilities >= self.thresholds).tolist()
-        return [
-            Prediction(
-                [name for name, is_chosen in zip(self.class_names, row, strict=True) if is_chosen],
-                top=ranked(values, self.class_names),
-            )
-            for row, values in zip(chosen, probabilities.float().tolist(), strict=True)
-        ]
+    def predictions(self, named: Mapping[str, Tensor]) -> list[Prediction]:
+        """Return the predicted labels of each sample."""
+        rows = zip(named["labels"].tolist(), named["probabilities"].float().tolist(), strict=True)
+        return [Prediction(self._names(labels), top=ranked(values, self.class_names)) for labels, values in rows]
 
-    def class_probabilities(self, outputs: Tensor) -> Tensor:
-        return outputs.float().sigmoid()
+    def combiner(self) -> Combine:
+        return mean_label_probabilities
 
     def labels_of(self, targets: Tensor) -> list[str]:
-        rows = targets.tolist()
-        return [", ".join(name for name, on in zip(self.class_names, row, strict=True) if on) for row in rows]
+        return [", ".join(self._names(row)) for row in targets.tolist()]
 
-    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Return the probability of each label, and whether it reaches the label's threshold, (B, K) each."""
-        probabilities = self(inputs).sigmoid()
-        return {"probabilities": probabilities, "labels": probabilities >= self.thresholds}
+    def _names(self, row: Sequence[int]) -> list[str]:
+        """Return the names of the labels that are true, or 1, in a row."""
+        return [name for name, has_label in zip(self.class_names, row, strict=True) if has_label]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, targets = batch
@@ -130,60 +121,5 @@ class Multilabel(SupervisedModule):
         labels = self.test_metrics["labels"]
         assert isinstance(labels, LabelMetrics)
         absent = [self.class_names[number] for number in labels.absent]
-        return {"thresholds": self.thresholds.tolist(), "absent_classes": absent}
-
-
-class LabelMetrics(Metric):
-    """Exact match, macro F1 and mAP of a whole split. The averages are over the labels that at least one sample has.
-
-    Keeps all probabilities, since thresholds and average precision need all of them at once. Set `thresholds`,
-    (num_classes,), before `compute`; with None, `compute` chooses the best ones and sets them.
-    """
-
-    probabilities: list[Tensor]
-    targets: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.thresholds: Tensor | None = None
-        self.absent: list[int] = []  # labels without a sample in the last `compute`
-        self.add_state("probabilities", [], dist_reduce_fx="cat")
-        self.add_state("targets", [], dist_reduce_fx="cat")
-
-    def update(self, logits: Tensor, targets: Tensor) -> None:
-        self.probabilities.append(logits.sigmoid())
-        self.targets.append(targets)
-
-    def compute(self) -> dict[str, Tensor]:
-        probabilities, targets = dim_zero_cat(self.probabilities).cpu(), dim_zero_cat(self.targets).cpu()
-        if self.thresholds is None:
-            self.thresholds = best_thresholds(probabilities, targets)
-        predicted = (probabilities >= self.thresholds.cpu()).long()  # (N, K)
-        present = targets.sum(0) > 0
-        self.absent = (~present).nonzero().flatten().tolist()
-        f1 = 2 * (predicted * targets).sum(0) / (predicted.sum(0) + targets.sum(0)).clamp(min=1).double()
-        precision = average_precision(probabilities, targets)
-        exact = (predicted == targets).all(1).double().mean()
-        metrics = {"exact": exact, "f1": f1[present].mean(), "map": precision[present].mean()}
-        return {name: value.float() for name, value in metrics.items() if not value.isnan()}
-
-
-def best_thresholds(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """Return the threshold with the highest F1 of each label; 0.5 for a label that no sample has.
-
-    Args:
-        probabilities: float (N, num_classes).
-        targets: int64 (N, num_classes), 0 or 1.
-
-    Returns:
-        (num_classes,), the middle between the least probable sample above the threshold and the next one.
-    """
-    ranked, order = probabilities.sort(0, descending=True)
-    hits = targets.gather(0, order).cumsum(0)  # true positives if all samples up to this rank are predicted
-    predicted = torch.arange(1, len(ranked) + 1, device=ranked.device)[:, None]
-    f1 = 2 * hits / (predicted + hits[-1])
-    below = torch.cat([ranked[1:], ranked[-1:]])
-    f1[:-1][ranked[:-1] == below[:-1]] = 0  # no threshold separates two equal probabilities
-    best = f1.argmax(0, keepdim=True)
-    middle = (ranked.gather(0, best) + below.gather(0, best))[0] / 2
-    return torch.where(hits[-1] > 0, middle, 0.5)
+        scores = {name: values.tolist() for name, values in labels.per_label.items()}
+        return {"thresholds": self.thresholds.tolist(), "absent_classes": absent, "per_class": scores}

@@ -16,7 +16,7 @@ MAP_FRACTION = 0.01  # of the latents that may lie outside at each edge
 
 def grid(images: Tensor, columns: int = NUM_COLUMNS) -> Tensor:
     """Images (N, C, H, W), 0 to 1 → one image with all of them in a grid, separated by grey lines."""
-    image: Tensor = make_grid(images.cpu(), nrow=columns, padding=1, pad_value=0.5)
+    image: Tensor = make_grid(images.float().cpu(), nrow=columns, padding=1, pad_value=0.5)
     return image
 
 
@@ -36,7 +36,7 @@ def interpolations(decode: Callable[[Tensor], Tensor], latents: Tensor) -> Tenso
         latents: (2 R, latent_size) for R rows; with an odd number the last row ends at the first latent.
     """
     start, end = latents[0::2, None], latents.roll(-1, 0)[0::2, None]  # (R, 1, latent_size)
-    steps = torch.linspace(0, 1, NUM_COLUMNS, device=latents.device).view(1, -1, 1)
+    steps = torch.linspace(0, 1, NUM_COLUMNS, device=latents.device, dtype=latents.dtype).view(1, -1, 1)
     return grid(decode(torch.lerp(start, end, steps).flatten(0, 1)))
 
 

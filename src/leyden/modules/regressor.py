@@ -1,6 +1,6 @@
 """Regression with any net. It is trained on standardised targets, and predicts numbers in the units of the targets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection, R2Score
@@ -79,17 +79,12 @@ class Regressor(SupervisedModule):
         self.eval_means.add(len(targets), self.loss(outputs, targets))
         self.test_metrics.update(outputs, targets)
 
-    def predictions(self, inputs: Tensor) -> list[Prediction]:
+    def named_outputs(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        return {"numbers": outputs}  # (B, num_outputs)
+
+    def predictions(self, named: Mapping[str, Tensor]) -> list[Prediction]:
         """Return the predicted number of each sample, or its numbers, in the targets' units."""
-        return numbers(self(inputs))
-
-    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
-        return {"numbers": self(inputs)}  # (B, num_outputs)
-
-
-def numbers(outputs: Tensor) -> list[Prediction]:
-    """Outputs (B, num_outputs) → a number for each sample, or a list of them if there are several outputs."""
-    return [Prediction(row[0] if len(row) == 1 else row) for row in outputs.tolist()]
+        return [Prediction(row[0] if len(row) == 1 else row) for row in named["numbers"].tolist()]
 
 
 def copy_scaling(facts: DataFacts, scaling: Scaling) -> None:

@@ -1,6 +1,7 @@
 """Transcription: the text in an image, symbol by symbol, with any net that returns logits for each position."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torchmetrics import Metric, MetricCollection
 from leyden.data.loaders import Batch
 from leyden.modules.predictions import Prediction
 from leyden.modules.supervised import SupervisedModule
+from leyden.nets.ensemble import Combine, mean_symbol_probabilities
 from leyden.nets.seq2seq import Seq2Seq
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
@@ -86,23 +88,21 @@ class Transcriber(SupervisedModule):
         self.eval_means.add(len(targets), self.loss(taught, targets))
         metrics.update(logits, targets)
 
-    def predict(self, inputs: Tensor) -> Tensor:
-        """Inputs, float (B, ...) → int64 (B, L): the symbols of each text, its end symbol, then -1."""
-        logits: Tensor = self(inputs)
-        return most_likely(logits, self.num_symbols)
+    def combiner(self) -> Combine:
+        return partial(mean_symbol_probabilities, num_symbols=self.num_symbols)
 
     def use_classes(self, classes: Sequence[str] | None) -> None:
         if classes is not None:
             self.symbols = list(classes)
 
-    def predictions(self, inputs: Tensor) -> list[Prediction]:
-        """Return the text in each image; its probability is the product of those of its symbols, the end included."""
-        return self.texts(self(inputs))
+    def named_outputs(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the symbols of each text, int64 (B, L), its end symbol, then -1; and all probabilities, (B, L, V)."""
+        probabilities = outputs.float().view(-1, self.length, self.num_symbols).softmax(2)
+        return {"symbols": most_likely(outputs, self.num_symbols), "probabilities": probabilities}
 
-    def texts(self, logits: Tensor) -> list[Prediction]:
-        """Return the texts that logits (B, L · V) predict, see `predictions`."""
-        symbols = most_likely(logits, self.num_symbols)  # (B, L)
-        best = logits.float().view(len(logits), -1, self.num_symbols).softmax(2).amax(2)  # (B, L)
+    def predictions(self, named: Mapping[str, Tensor]) -> list[Prediction]:
+        """Return the text in each image; its probability is the product of those of its symbols, the end included."""
+        symbols, best = named["symbols"], named["probabilities"].amax(2)  # (B, L)
         likelihoods = best.where(symbols >= 0, 1.0).prod(1).tolist()
         texts = [self.text(row) for row in symbols.tolist()]
         return [Prediction(text, p, ((text, p),)) for text, p in zip(texts, likelihoods, strict=True)]
@@ -110,12 +110,6 @@ class Transcriber(SupervisedModule):
     def text(self, symbols: Sequence[int]) -> str:
         """Return the text of symbols, without its end symbol and the padding after it."""
         return "".join(self.symbols[symbol] for symbol in symbols if 0 <= symbol < self.num_symbols - 1)
-
-    def named_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Return the symbols, int64 (B, L), see `predict`, and the probabilities of all symbols, (B, L, V)."""
-        logits = self(inputs)
-        probabilities = logits.view(-1, self.length, self.num_symbols).softmax(2)
-        return {"symbols": most_likely(logits, self.num_symbols), "probabilities": probabilities}
 
 
 class TextMetrics(Metric):

@@ -110,7 +110,8 @@ class VAE(GenerativeModule):
         images, targets = batch
         if sum(len(latents) for _, latents, _ in self.seen) < plots.MAP_IMAGES:
             pixels = to_pixels(self, images)
-            self.seen.append((pixels, self.net.encode(pixels)[0], targets))
+            latents = self.net.encode(pixels)[0].to(pixels.dtype)  # `images` is called without autocast
+            self.seen.append((pixels, latents, targets))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.evaluate(batch, batch_idx)

@@ -14,8 +14,8 @@ MAX_TENSORS = 10_000  # weights of a net; several times as many as the deepest n
 COPIES = 4  # of each weight in a training: itself, its gradient, and two values that Adam keeps
 
 
-def check_memory(build: Callable[[], nn.Module]) -> None:
-    """Raise UserError if the net that `build` returns has too many layers, or if training it needs too much memory.
+def check_memory(build: Callable[[], nn.Module], number: int = 1) -> None:
+    """Raise UserError if the net that `build` returns has too many layers, or if `number` of them need too much memory.
 
     Builds the net on the meta device, where tensors have a shape but no values. Takes a few milliseconds for a small
     net, and leaves torch's generator as it was. A net whose constructor needs values cannot be checked this way.
@@ -27,12 +27,13 @@ def check_memory(build: Callable[[], nn.Module]) -> None:
         if "overflow" not in str(error).lower():
             return
         raise UserError("model: this net has more weights than can be counted. Choose smaller sizes") from error
-    num_bytes = COPIES * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    num_bytes = number * COPIES * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     available = available_memory()
     if num_bytes > available:
-        num_weights = sum(tensor.numel() for tensor in tensors)
+        num_weights = number * sum(tensor.numel() for tensor in tensors)
+        nets, them = ("this net has", "it") if number == 1 else (f"the {number} nets (ensemble) have", "them")
         raise UserError(
-            f"model: this net has {num_weights:,} weights. Training it needs at least {num_bytes / 1e9:,.1f} GB of "
+            f"model: {nets} {num_weights:,} weights. Training {them} needs at least {num_bytes / 1e9:,.1f} GB of "
             f"memory, but {available / 1e9:,.1f} GB are available. Choose smaller sizes"
         )
 

@@ -127,8 +127,12 @@ def print_report(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def metrics_table(report: Mapping[str, Any]) -> Table:
-    """Return a table: one row per split, one column per metric. The loss and the objective come first."""
-    metrics: Mapping[str, float] = report["metrics"]
+    """Return a table: one row per split, one column per metric. The loss and the objective come first.
+
+    Of an ensemble, a split has three rows: mean and standard deviation over the members, and the combined outputs.
+    """
+    is_ensemble = "members" in report
+    metrics: Mapping[str, float] = {_cell(name, is_ensemble): value for name, value in report["metrics"].items()}
     first = ("loss", report["objective"]["metric"].partition("/")[2])
     names = dict.fromkeys(name.partition("/")[2] for name in metrics)
     names = dict.fromkeys([*(name for name in first if name in names), *names])
@@ -141,6 +145,16 @@ def metrics_table(report: Mapping[str, Any]) -> Table:
         keys = [f"{split}/{name}" for name in names]
         table.add_row(split, *(_short(metrics[key]) if key in metrics else "" for key in keys))
     return table
+
+
+def _cell(name: str, is_ensemble: bool) -> str:
+    """Return row and column of a metric: ``val/acc``; of an ensemble also ``val ensemble/acc`` and ``val std/acc``."""
+    split, _, metric = name.partition("/")
+    if is_ensemble and metric.startswith("ensemble_"):
+        return f"{split} ensemble/{metric.removeprefix('ensemble_')}"
+    if is_ensemble and metric.endswith("_std"):
+        return f"{split} std/{metric.removesuffix('_std')}"
+    return name
 
 
 def _short(value: float) -> str:

@@ -163,6 +163,9 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def sync_directory(folder: Path) -> None:

@@ -2,8 +2,6 @@
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from leyden.sweep.retention import remove_checkpoints
 from leyden.sweep.runners import OUTPUT, Failure, Job, Runner
 from leyden.sweep.study import MAX_STARTS, ClaimedTrial, Study
 from leyden.sweep.summary import objectives, summarise
+from leyden.training.signals import handling
 
 # Intervals in seconds:
 POLL = 0.05  # between two looks at the jobs
@@ -71,7 +70,7 @@ class Sweep:
             TrialsFailedError: all trials have ended and at least one has failed.
         """
         already = self.study.finished() >= self.plan.n_trials
-        with self._signals(), SweepDisplay(self.plan, self.study) as display:
+        with handling(self._note), SweepDisplay(self.plan, self.study) as display:
             try:
                 while not self.signum and self._step(display):
                     pass
@@ -230,17 +229,7 @@ class Sweep:
             self.study.locks.check()
             self.checked = time.monotonic()
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Record SIGTERM, SIGHUP and Ctrl-C: the loop ends after its current step. A second signal ends the process."""
-
-        def note(signum: int, frame: object) -> None:
-            self.signum = signum
-            signal.signal(signum, signal.SIG_DFL)
-
-        before = {signum: signal.signal(signum, note) for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
+    def _note(self, signum: int, frame: object) -> None:
+        """Record a signal: the loop ends after its current step. A second one ends the process."""
+        self.signum = signum
+        signal.signal(signum, signal.SIG_DFL)

@@ -31,6 +31,15 @@ def choice_names(config: dict[str, str]) -> dict[str, str]:
     }
 
 
+def task_name(target: str) -> str:
+    """Return the choice of the group ``task`` that builds the class `target`, for example ``vae``.
+
+    The name of the class, if no choice or several build it.
+    """
+    names = candidates("task", target)
+    return names[0] if len(names) == 1 else target.rpartition(".")[2]
+
+
 def measured_keys(config: dict[str, str]) -> set[str]:
     """Return the keys whose values the run measured on its training split, so that they differ between seeds."""
     sections = [

@@ -8,18 +8,14 @@ from torch import Tensor
 from leyden.data.datamodule import printable
 from leyden.errors import UserError
 from leyden.metrics.calibration import NUM_BINS, Bins, bins, fit_temperature
-from leyden.metrics.classification import average_precision, class_auroc, confusion_matrix, label_auroc, per_class
+from leyden.metrics.classification import class_auroc, confusion_matrix, per_class
+from leyden.metrics.label_metrics import label_scores
 from leyden.modules.classifier import Classifier
 from leyden.modules.multilabel import Multilabel
-from leyden.tools.class_plots import (
-    plot_confusion,
-    plot_precision_recall,
-    plot_reliability,
-    plot_roc,
-    top_confusions,
-)
+from leyden.tools.class_plots import plot_confusion, plot_reliability, top_confusions
 from leyden.tools.evaluation_report import Report, images_of
 from leyden.tools.figures import image_grid, short
+from leyden.tools.threshold_plots import plot_precision_recall, plot_roc
 
 NUM_ERRORS = 25  # images of the most confident errors
 LONG = 14  # characters of a class name above an image
@@ -31,7 +27,7 @@ def classification(report: Report) -> None:
     assert isinstance(module, Classifier)
     assert found.outputs is not None
     names, labels = [printable(name) for name in module.class_names], found.targets
-    probabilities, predicted = found.outputs.float().softmax(1), found.outputs.argmax(1)
+    probabilities, predicted = report.named_outputs()["probabilities"], found.outputs.argmax(1)
     confidence = probabilities.gather(1, predicted[:, None])[:, 0]
     confusion = confusion_matrix(predicted, labels, len(names))
     report.entries["confusions"] = top_confusions(confusion, names)
@@ -104,11 +100,10 @@ def multilabel(report: Report) -> None:
     """Write tables and plots of a task with several labels."""
     module, found = report.evaluator.module, report.found
     assert isinstance(module, Multilabel)
-    assert found.outputs is not None
     names, targets = [printable(name) for name in module.class_names], found.targets > 0
-    probabilities, thresholds = found.outputs.sigmoid(), module.thresholds.cpu()
-    predicted = probabilities >= thresholds
-    report.write_csv(*label_table(names, predicted, targets, probabilities, thresholds))
+    named = report.named_outputs()
+    probabilities, predicted = named["probabilities"], named["labels"]
+    report.write_csv(*label_table(names, predicted, targets, probabilities, module.thresholds.cpu()))
     columns = [[" ".join(label_names(names, row)) for row in values] for values in (targets, predicted)]
     report.write_predictions(("target", "prediction"), columns)
     report.draw("roc.png", plot_roc, probabilities, targets, names, report.title)
@@ -142,15 +137,11 @@ def label_table(
         probabilities: float (N, K)
         thresholds: float (K,)
     """
-    hits, chosen, support = (values.sum(0).double() for values in (predicted & targets, predicted, targets))
-    precision, recall = hits / chosen.clamp(min=1), hits / support.clamp(min=1)
-    f1 = 2 * hits / (chosen + support).clamp(min=1)
-    numbers = [values.tolist() for values in (precision, recall, f1, support.long())]
-    areas = without_nan(label_auroc(probabilities, targets))
-    ranked = without_nan(average_precision(probabilities, targets.long()))
-    rows = [list(row) for row in zip(names, *numbers, areas, ranked, thresholds.tolist(), strict=True)]
-    header = ["label", "precision", "recall", "f1", "support", "auroc", "average_precision", "threshold"]
-    return "classes.csv", header, rows
+    scores = label_scores(predicted, targets, probabilities)
+    columns = ["precision", "recall", "f1", "support", "auroc", "average_precision"]
+    values = [without_nan(scores[name]) for name in columns]
+    rows = [list(row) for row in zip(names, *values, thresholds.tolist(), strict=True)]
+    return "classes.csv", ["label", *columns, "threshold"], rows
 
 
 def write_errors(report: Report, wrong: Tensor, confidence: Tensor, captions: list[str], meaning: str) -> None:

@@ -9,16 +9,10 @@ from typing import Any
 from leyden.config.rules import metric_mode
 from leyden.config.suggest import nearest
 from leyden.errors import UserError
-from leyden.tools.choices import choice_names, measured_keys
-from leyden.tools.comparison_table import NONE
+from leyden.tools.choices import choice_names
+from leyden.tools.configurations import configuration, differing, setting, value
 from leyden.tools.read_runs import REPLICATES, Run, printable
 
-# Where files are and what is recorded: no part of the configuration.
-NOT_CONFIGURATION = (
-    "paths.", "name", "resume", "tensorboard", "logger.", "plugins", "checkpoint.",
-    "data.root", "data.path", "data.cache", "data.verify", "data.download", "data.mirrors",
-)  # fmt: skip
-USER_FILES = ("data.path", "data.cache")  # a data set with one of these keys reads files of the user
 MIN_PAIRS = 3  # a paired test over fewer seeds says nothing
 
 
@@ -32,10 +26,11 @@ def ranked(runs: Iterable[Run], metric: str, mode: str | None = None, by: Sequen
         by: the runs of a group have the same values of these keys; if there are none, the same configuration.
 
     Raises:
-        UserError: no run has the metric, or one of the keys.
+        UserError: the runs have different tasks, or no run has the metric, or one of the keys.
     """
     groups: dict[Any, dict[Any, Run]] = defaultdict(dict)
     listed_runs = list(runs)
+    require_one_task(listed_runs)
     require_keys(listed_runs, by)
     for run in listed_runs:
         own = configuration(run)
@@ -51,6 +46,17 @@ def ranked(runs: Iterable[Run], metric: str, mode: str | None = None, by: Sequen
         return (1 if mode == "min" else -1) * (worst if average is None else average)
 
     return sorted(listed, key=score)
+
+
+def require_one_task(runs: Sequence[Run]) -> None:
+    """Raise UserError if the runs have different tasks: a metric such as ``val/loss`` then has different meanings."""
+    tasks = [value(choice_names(run.config), "task") for run in runs]
+    for run, task in zip(runs, tasks, strict=True):
+        if task != tasks[0]:
+            raise UserError(
+                f"{run.folder}: has task={task}, but {runs[0].folder} has task={tasks[0]}. Only runs of one task can "
+                "be compared"
+            )
 
 
 def require_metric(groups: Iterable[Iterable[Run]], metric: str) -> None:
@@ -69,53 +75,11 @@ def require_keys(runs: Sequence[Run], keys: Iterable[str]) -> None:
             raise UserError(f"--by: no run has {printable(key)}{nearest(key, sorted(known))}")
 
 
-def setting(run: Run, own: dict[str, str], key: str) -> str:
-    """Return the value of `key` in the configuration of `run`, `own`, or else in its config (for example ``seed``)."""
-    return own[key] if key in own else value(run.config, key)
-
-
 def default_metrics(runs: Sequence[Run]) -> list[str]:
     """Return the objective of the first run, and the same metric on the test split if a run has it."""
     objective = runs[0].report["objective"]["metric"]
     on_test = objective.replace("val/", "test/")
     return [objective, *([on_test] if any(run.metric(on_test) is not None for run in runs) else [])]
-
-
-def configuration(run: Run) -> dict[str, str]:
-    """Return what the run trained: the config without seed, fold, locations and measured values.
-
-    A choice such as ``model=gru`` replaces the name of its class. For files of the user, the fingerprint of
-    the data is included: the same config may have been used with other files.
-    """
-    names = choice_names(run.config)
-    ignored = {*REPLICATES, *measured_keys(run.config), *(f"{group}._target_" for group in names)}
-    kept = {k: v for k, v in run.config.items() if k not in ignored and not k.startswith(NOT_CONFIGURATION)}
-    if any(value(run.config, key) not in (NONE, "None") for key in USER_FILES):
-        kept["data.fingerprint"] = printable(str(run.report.get("fingerprint", "")))[:8]
-    return {**names, **kept}
-
-
-def differing(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """Return the keys in which configurations differ, without the keys that follow from a choice.
-
-    If a cnn is compared with an mlp, ``model`` differs; ``model.channels`` only follows from it.
-    """
-    configs = [configuration(group[0]) for group in groups]
-    keys = [key for key in dict.fromkeys(k for c in configs for k in c) if len({value(c, key) for c in configs}) > 1]
-
-    def follows(key: str) -> bool:
-        choice = key.partition(".")[0]
-        if key == choice or choice not in keys:
-            return False
-        pairs = {(value(config, choice), value(config, key)) for config in configs}
-        return len(pairs) == len({value(config, choice) for config in configs})
-
-    return [key for key in keys if not follows(key)]
-
-
-def value(config: dict[str, str], key: str) -> str:
-    """Return the value of `key`, or a dash if the config does not have it."""
-    return config.get(key, NONE)
 
 
 def table(

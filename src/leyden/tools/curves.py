@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from leyden.errors import UserError
-from leyden.tools.compare import configuration, differing, setting
 from leyden.tools.comparison_table import short
+from leyden.tools.configurations import configuration, differing, setting
 from leyden.tools.read_runs import Run, printable
 
 MAX_CURVES = 8

@@ -14,8 +14,9 @@ from leyden.modules.regressor import Regressor
 from leyden.modules.transcriber import Transcriber
 from leyden.records.run_folder import refuse_link
 from leyden.tools import class_reports, image_reports, number_reports
+from leyden.tools.evaluated import Evaluated
 from leyden.tools.evaluation_report import Report
-from leyden.tools.evaluator import Evaluated, Evaluator
+from leyden.tools.evaluator import Evaluator
 
 
 def write_evaluation(evaluator: Evaluator, found: Evaluated) -> Report:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from leyden.data.datamodule import printable
+from leyden.tools.evaluated import Evaluated
 from leyden.tools.evaluation_report import Report
-from leyden.tools.evaluator import Evaluated, Evaluator
+from leyden.tools.evaluator import Evaluator
 
 
 def print_report(evaluator: Evaluator, found: Evaluated, report: Report | None) -> None:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from leyden.data.datamodule import printable
 from leyden.records.run_folder import write_text
-from leyden.tools.evaluator import Evaluated, Evaluator
+from leyden.tools.evaluated import Evaluated
+from leyden.tools.evaluator import Evaluator
 
 
 @dataclass(eq=False)
@@ -41,6 +42,13 @@ class Report:
         """The beginning of each heading, for example "mnist-cnn on test (10,000 samples)"."""
         samples = f"{len(self.found.targets):,} samples"
         return f"{printable(str(self.evaluator.config.name))} on {printable(self.found.name)} ({samples})"
+
+    def named_outputs(self) -> dict[str, Tensor]:
+        """Return what the outputs of all samples mean, on the CPU; see `BaseModule.named_outputs`."""
+        module, outputs = self.evaluator.module, self.found.outputs
+        assert outputs is not None
+        named = module.named_outputs(outputs.to(module.device), self.found.inputs)
+        return {name: values.cpu() for name, values in named.items()}
 
     def draw(self, name: str, plot: Callable[..., None], *arguments: Any, **options: Any) -> None:
         """Call `plot` with the path of the file `name`."""

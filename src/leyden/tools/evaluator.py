@@ -1,24 +1,20 @@
-"""Run the evaluation of a trained run and keep the outputs of the model."""
+"""Run the evaluation of a trained run."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from leyden.config.builders import section
 from leyden.config.instantiate import instantiate
-from leyden.config.stored import harmless, loaded_config
+from leyden.config.stored import harmless, loaded_config, naming_config
 from leyden.data.datamodule import InMemoryData
 from leyden.data.loaders import Batch, EvalLoader
 from leyden.errors import UserError
-from leyden.modules.autoencoder import Autoencoder
-from leyden.modules.base import BaseModule
 from leyden.modules.generative import GenerativeModule
+from leyden.tools.evaluated import Evaluated, joined, recorded
 from leyden.tools.evaluation_trainer import one_device_trainer
 from leyden.tools.load import load_module
 from leyden.tools.other_data import folder_name, read_other
@@ -27,30 +23,6 @@ from leyden.training.trainer import silence_lightning
 
 if TYPE_CHECKING:
     from leyden.tools.evaluate import Split
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluated:
-    """What the evaluation of a split gives. All tensors are on the CPU, in the order of the samples.
-
-    Args:
-        name: ``val``, ``test`` or the name of other data.
-        metrics: name → value, as in the report.
-        inputs: as the data set reads them, for example uint8 images (N, C, H, W).
-        targets: (N, ...)
-        outputs: what the module returns for the inputs, (N, ...); the anomaly scores, (N,), of an autoencoder; None
-            for a vae or a gan.
-        sources: the name of each sample of other data, for example its file; empty for a split of the run.
-        broken: a message for each file of other data that could not be read.
-    """
-
-    name: str
-    metrics: dict[str, float]
-    inputs: Tensor
-    targets: Tensor
-    outputs: Tensor | None
-    sources: tuple[str, ...] = ()
-    broken: tuple[str, ...] = field(default=(), repr=False)
 
 
 class Evaluator:
@@ -75,9 +47,10 @@ class Evaluator:
         self.config = loaded_config(self.folder)
         self.trainer = one_device_trainer(accelerator, section(self.config, "trainer"))
         spec = with_locations(section(self.config, "data"), root=data_root, path=data_path)
-        self.data = self._unread_data(spec)
         self.elsewhere = bool(data_root or data_path)
-        self.module = load_module(self.folder, self.config)
+        with naming_config(self.folder):
+            self.data = self._unread_data(spec)
+            self.module = load_module(self.folder, self.config)
         self.module.use_classes(self.data.class_names())
         self._is_ready = False
 
@@ -119,7 +92,7 @@ class Evaluator:
         Raises:
             UserError: the data does not fit the run or cannot be read.
         """
-        other = read_other(self.data, self.module, path, self.config.data.get("column"))
+        other = read_other(self.data, self.module, path, self.config)
         if isinstance(self.module, GenerativeModule):
             self.module.classes_in = self.data.facts().classes_in
         with recorded(self.module) as outputs:
@@ -159,28 +132,6 @@ class Evaluator:
             self.module.classes_in = self.data.facts().classes_in
         warn_if_changed(self.folder, self.data, elsewhere=self.elsewhere)
         self._is_ready = True
-
-
-@contextmanager
-def recorded(module: BaseModule) -> Iterator[list[Tensor]]:
-    """Add the outputs of each batch that `module` computes to a list, on the CPU. Of an autoencoder, the scores."""
-    found: list[Tensor] = []
-
-    def keep(_: nn.Module, arguments: tuple[Tensor], output: Tensor) -> None:
-        if isinstance(module, Autoencoder):  # its images would need four times the memory of the data set
-            output = module.relative(module.difference(output, arguments[0]), arguments[0])
-        found.append(output.detach().to(torch.float64 if output.dtype is torch.float64 else torch.float32).cpu())
-
-    handle = module.register_forward_hook(keep)
-    try:
-        yield found
-    finally:
-        handle.remove()
-
-
-def joined(outputs: list[Tensor], num: int) -> Tensor | None:
-    """Return the outputs of all batches, (num, ...), or None if the task has not one output per sample."""
-    return torch.cat(outputs) if sum(len(batch) for batch in outputs) == num else None
 
 
 def warn_if_changed(run: Path, data: InMemoryData, *, elsewhere: bool) -> None:

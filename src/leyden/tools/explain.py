@@ -1,25 +1,16 @@
 """Explain predictions for images: which pixels does the model use?
 
-    integrated gradients (Sundararajan et al., 2017)   how much each pixel adds to the score of the prediction
-    Grad-CAM (Selvaraju et al., 2017)                  where the last convolution finds what speaks for the prediction
-    occlusion (Zeiler and Fergus, 2014)                how much the score falls if a square is covered
-    attention                                          which patches a transformer combines (rollout, Abnar and
-                                                       Zuidema, 2020), or reads for each symbol of a text
-
-The first three are computed by captum, an optional package. In grey images pixels are compared with
-black, and in colour images with the mean colour of the training images.
+The methods are in `leyden.tools.pixel_attribution` and `leyden.tools.attention_maps`. In grey images pixels are
+compared with black, and in colour images with the mean colour of the training images.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
-from leyden.errors import UserError
 from leyden.modules.autoencoder import Autoencoder
 from leyden.modules.classifier import Classifier
 from leyden.modules.multilabel import Multilabel
@@ -27,16 +18,15 @@ from leyden.modules.pixels import to_pixels
 from leyden.modules.predictions import Prediction
 from leyden.modules.regressor import Regressor
 from leyden.modules.transcriber import Transcriber
+from leyden.nets.ensemble import Ensemble
 from leyden.nets.seq2seq import Seq2Seq
-from leyden.nets.transformer import Tokens, Transformer
+from leyden.nets.transformer import Transformer
+from leyden.tools.attention_maps import attention_maps
+from leyden.tools.explained_score import explained_score
+from leyden.tools.pixel_attribution import grad_cam, integrated_gradients, last_convolution, occlusion, require_captum
 from leyden.tools.trained_model import TrainedModel
 
-STEPS = 50  # of the integral
-WINDOWS = 8  # covered squares next to each other along the shorter side; they overlap by one half
-CHUNK = 32  # covered images that are computed together
 IN_PLACE = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.Hardswish, nn.ELU)
-
-Score = Callable[[Tensor], Tensor]  # images (N, C, H, W) → the number that is explained, (N,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +58,10 @@ class Explainer:
     """
 
     def __init__(self, model: TrainedModel) -> None:
-        if model.data.input_kind != "image":
-            raise UserError(f"{model.folder}: explain does not apply, because the run has no images as inputs")
+        check_explains(model)
         self.model, self.module, self.net = model, model.module, model.net
         if not isinstance(self.module, Classifier | Multilabel | Transcriber | Regressor | Autoencoder):
-            kind = type(self.module).__name__
-            raise UserError(f"{model.folder}: explain does not apply, because a {kind} predicts nothing for an image")
+            raise model.does_not_apply("explain", "because Leyden does not know which of its outputs is the prediction")
         if next(self.module.parameters()).dtype in (torch.bfloat16, torch.float16):
             self.module.float()
         for layer in self.net.modules():
@@ -82,7 +70,8 @@ class Explainer:
         if not isinstance(self.module, Autoencoder):
             require_captum()
         self.attends = isinstance(self.net, Transformer | Seq2Seq)
-        self.last_convolution = None if self.attends else self._last_convolution()
+        is_single = not self.attends and not isinstance(self.net, Ensemble)
+        self.last_convolution = last_convolution(self.model) if is_single else None
 
     def notes(self) -> list[str]:
         """Return a line for each method that does not apply to the net, and why."""
@@ -91,6 +80,8 @@ class Explainer:
         lines = []
         if self.attends:
             lines.append("Grad-CAM: does not apply, because the net has no convolution after its patches")
+        elif isinstance(self.net, Ensemble):
+            lines.append("Grad-CAM: does not apply to an ensemble, in which each net has its own convolutions")
         elif self.last_convolution is None:
             lines.append(f"Grad-CAM: does not apply, because the net ({type(self.net).__name__}) has no convolution")
         if not self.attends:
@@ -102,34 +93,18 @@ class Explainer:
         inputs = self.model.batch([sample])  # (1, C, H, W)
         image = sample.float() / 255
         with torch.no_grad():
-            (prediction,) = self.module.predictions(inputs)
+            (prediction,) = self.module.predictions(self.module.predict(inputs))
         if isinstance(self.module, Autoencoder):
             return Explanation(prediction, "anomaly score", image, {"squared error": self._errors(inputs)})
-        score, what = self.score(inputs)
+        score, what = explained_score(self.model, inputs)
         maps = {
-            "integrated gradients": self._integrated_gradients(inputs, score),
-            "Grad-CAM": self._grad_cam(inputs, score),
-            "occlusion": self._occlusion(inputs, score),
-            **self._attention(inputs),
+            "integrated gradients": integrated_gradients(score, inputs, self._baseline(inputs)),
+            **({"Grad-CAM": grad_cam(score, inputs, self.last_convolution)} if self.last_convolution else {}),
+            "occlusion": occlusion(score, inputs, self._baseline(inputs)),
+            **attention_maps(self.module, inputs),
         }
-        found = {name: values.detach().float().cpu() for name, values in maps.items() if values is not None}
+        found = {name: values.detach().float().cpu() for name, values in maps.items()}
         return Explanation(prediction, what, image, found)
-
-    def score(self, inputs: Tensor) -> tuple[Score, str]:
-        """Return the function of images that is explained for `inputs`, (1, C, H, W), and its name."""
-        module = self.module
-        with torch.no_grad():
-            outputs = module(inputs)[0]
-        if isinstance(module, Transcriber):
-            symbols = module.predict(inputs)  # (1, L)
-            likelihood = partial(log_likelihood, module, symbols=symbols)
-            return likelihood, "probability of the text"
-        if not isinstance(module, Classifier | Multilabel):
-            return lambda images: module(images)[:, 0], "the first predicted number"
-        best = int(outputs.argmax())
-        kind = "class" if isinstance(module, Classifier) else "label"
-        name = module.class_names[best] if self.model.classes is None else f"{kind} {module.class_names[best]}"
-        return lambda images: module(images)[:, best], f"score of {name}"
 
     def _baseline(self, inputs: Tensor) -> Tensor:
         """Return the image that shows nothing, (1, C, H, W): black, or the mean colour for colour images."""
@@ -138,109 +113,18 @@ class Explainer:
         black = torch.zeros(inputs.shape, dtype=torch.uint8, device=inputs.device)
         return self.model.data.transform(inputs.device)(black).to(inputs.dtype)
 
-    def _integrated_gradients(self, inputs: Tensor, score: Score) -> Tensor:
-        from captum.attr import IntegratedGradients
-
-        method = IntegratedGradients(score)
-        found: Tensor = method.attribute(inputs, self._baseline(inputs), n_steps=STEPS, internal_batch_size=STEPS)
-        return found[0].sum(0)
-
-    def _grad_cam(self, inputs: Tensor, score: Score) -> Tensor | None:
-        from captum.attr import LayerGradCam
-
-        if self.last_convolution is None:
-            return None
-        method = LayerGradCam(score, self.last_convolution)
-        found: Tensor = method.attribute(inputs.clone().requires_grad_(), relu_attributions=True)  # (1, 1, h, w)
-        return interpolate(found, inputs.shape[2:], mode="bilinear")[0, 0]
-
-    def _occlusion(self, inputs: Tensor, score: Score) -> Tensor:
-        from captum.attr import Occlusion
-
-        side = max(2, round(min(inputs.shape[2:]) / WINDOWS * 2))
-        window, stride = (inputs.shape[1], side, side), (inputs.shape[1], max(1, side // 2), max(1, side // 2))
-        with torch.no_grad():
-            found: Tensor = Occlusion(score).attribute(
-                inputs, window, strides=stride, baselines=self._baseline(inputs), perturbations_per_eval=CHUNK
-            )
-        mean: Tensor = found[0].mean(0)
-        return mean
-
-    def _attention(self, inputs: Tensor) -> dict[str, Tensor]:
-        if isinstance(self.net, Transformer):
-            weights = rollout(self.net.attention(inputs)[:, 0])
-            row = weights.mean(0) if self.net.class_token is None else weights[0, 1:]
-            return {"attention": patches_to_pixels(row, self.net.tokens, inputs)}
-        if not isinstance(self.net, Seq2Seq) or not isinstance(self.module, Transcriber):
-            return {}
-        symbols = self.module.predict(inputs)
-        weights = self.net.attention(inputs, symbols)[:, 0].mean((0, 1))  # (L, S)
-        tokens = self.net.encoder[0]
-        assert isinstance(tokens, Tokens)
-        num = int((symbols[0] >= 0).sum())
-        return {f"attention, symbol {n + 1}": patches_to_pixels(weights[n], tokens, inputs) for n in range(num)}
-
     def _errors(self, inputs: Tensor) -> Tensor:
         with torch.no_grad():
             errors: Tensor = (self.module(inputs) - to_pixels(self.module, inputs)).square()
         return errors[0].mean(0).float().cpu()
 
-    @torch.no_grad()
-    def _last_convolution(self) -> nn.Module | None:
-        """Return the convolution that is computed last, of those whose output has more than one position."""
-        found: list[nn.Module] = []
 
-        def add(layer: nn.Module, _: Any, output: Tensor) -> None:
-            if output.dim() == 4 and output.shape[2] * output.shape[3] > 1:
-                found.append(layer)
-
-        handles = [layer.register_forward_hook(add) for layer in self.net.modules() if isinstance(layer, nn.Conv2d)]
-        self.module(self.model.batch([torch.zeros(tuple(self.model.data.shape), dtype=torch.uint8)]))
-        for handle in handles:
-            handle.remove()
-        return found[-1] if found else None
-
-
-def require_captum() -> None:
-    """Raise UserError unless captum is installed."""
-    try:
-        import captum.attr  # noqa: F401
-    except ImportError as error:
-        raise UserError('explain: needs captum: pip install -e ".[explain]"') from error
-
-
-def log_likelihood(module: Transcriber, images: Tensor, symbols: Tensor) -> Tensor:
-    """Return the log-likelihood of one text given each image, (B,): images (B, C, H, W), symbols int64 (1, L)."""
-    symbols = symbols.expand(len(images), -1)
-    logits = module.net(images, symbols) if module.teacher_forcing else module.net(images)
-    likelihoods = logits.view(*symbols.shape, -1).log_softmax(2)  # (B, L, V)
-    chosen: Tensor = likelihoods.gather(2, symbols.clamp(min=0)[..., None])[..., 0]
-    return chosen.where(symbols >= 0, 0.0).sum(1)
-
-
-def rollout(weights: Tensor) -> Tensor:
-    """Combine the attention of all layers, with the residuals (Abnar and Zuidema, 2020).
-
-    Args:
-        weights: (layers, H, T, T), rows sum to 1.
-
-    Returns:
-        (T, T), how much each token of the last layer contains of each token of the first; rows sum to 1.
-    """
-    identity = torch.eye(weights.shape[-1], device=weights.device, dtype=weights.dtype)
-    combined = identity
-    for layer in weights.mean(1):
-        combined = (layer + identity) / 2 @ combined
-    return combined
-
-
-def patches_to_pixels(weights: Tensor, tokens: Tokens, inputs: Tensor) -> Tensor:
-    """Return the weight of the patch of each pixel, (H, W): weights (patches,), inputs (1, C, H, W)."""
-    height, width = inputs.shape[2:]
-    rows, columns = tokens.grid
-    side = (height + tokens.padding[3]) // rows
-    grid = weights.view(rows, columns)
-    return grid.repeat_interleave(side, 0).repeat_interleave(side, 1)[:height, :width]
+def check_explains(model: TrainedModel) -> None:
+    """Raise UserError unless the model predicts something for an image."""
+    if model.generates:
+        raise model.does_not_apply("explain", "which predicts nothing for an image")
+    if model.data.input_kind != "image":
+        raise model.does_not_apply("explain", "because the inputs of this run are no images")
 
 
 def explain(model: TrainedModel, inputs: Any) -> Iterator[Explanation]:

@@ -12,9 +12,9 @@ from rich.progress import track
 from leyden.data.datamodule import printable
 from leyden.errors import UserError
 from leyden.records.run_folder import refuse_link
+from leyden.tools.csv_inputs import Input
 from leyden.tools.explain import Explainer, Explanation
 from leyden.tools.explanation_plots import MAX_ROWS, plot_explanation, plot_overview
-from leyden.tools.predict import Input
 
 
 @dataclass
@@ -30,7 +30,7 @@ def write_explanations(explainer: Explainer, inputs: Sequence[Input], folder: Pa
 
     Args:
         explainer: explains the predictions of a run.
-        inputs: the images, see `leyden.tools.predict.find_inputs`.
+        inputs: the images, see `leyden.tools.input_files.find_inputs`.
         folder: the folder to write to. It is created if necessary.
 
     Raises:

@@ -10,13 +10,11 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch import Tensor
 
-import leyden
 from leyden.config.stored import loaded_config
-from leyden.data.tables import TableData
 from leyden.errors import UserError
-from leyden.modules.multilabel import Multilabel
 from leyden.records.run_folder import partial_path, writing
 from leyden.tools.export_check import TOLERANCE, differences, find_samples
+from leyden.tools.export_description import description, notes
 from leyden.tools.export_formats import (
     FORMATS,
     Format,
@@ -28,23 +26,12 @@ from leyden.tools.export_formats import (
     write_onnx,
     write_torch,
 )
-from leyden.tools.exported_program import Port, Program, input_port, output_ports
+from leyden.tools.exported_program import Program
 from leyden.tools.load import load
 from leyden.tools.safetensors_file import safetensors_bytes
 from leyden.tools.trained_model import TrainedModel
 
 Reader = Callable[[Path], Callable[[Tensor], Outputs]]
-
-MEANINGS = {  # of the outputs, see `BaseModule.named_outputs`
-    "probabilities": "probabilities, 0 to 1",
-    "labels": "whether the probability of a label reaches its threshold",
-    "symbols": "number of the symbol at each position; the last symbol of the alphabet ends the text, then follows -1",
-    "numbers": "predicted numbers, in the units of the targets",
-    "steps": "the next steps of the series, in its unit",
-    "scores": "anomaly score, at least 0; higher means more unusual",
-    "reconstructions": "reconstructed pixels, 0 to 1",
-    "images": "generated pixels, 0 to 1",
-}
 
 
 @dataclass(frozen=True)
@@ -162,18 +149,12 @@ def write_checked(
     """
     about = description(model, chosen)
     content, read = build(model, chosen, about)
-    partial = partial_path(path)
-    try:
-        with writing(path) as file:
-            file.write(content)
-            file.flush()
-            with exporting(chosen.name):
-                found = differences(model, batch, read(partial))
-            check_differences(found, path)
-    except UserError:
-        if partial.is_file():
-            partial.unlink()
-        raise
+    with writing(path) as file:
+        file.write(content)
+        file.flush()
+        with exporting(chosen.name):
+            found = differences(model, batch, read(partial_path(path)))
+        check_differences(found, path)
     return found, about
 
 
@@ -196,39 +177,3 @@ def check_differences(found: dict[str, float], path: Path) -> None:
                 f"{path}: is not written, because its {name} differ from those of the run by {difference:.2g}, which "
                 f"is more than {TOLERANCE:g}. Another --format may be exact"
             )
-
-
-def description(model: TrainedModel, chosen: Format) -> dict[str, Any]:
-    """Return what an exported file says about itself, as plain values. It names no folder of this machine."""
-    if chosen.name != "safetensors":
-        model.module.float()
-    features = model.data.feature_names() if isinstance(model.data, TableData) else None
-    labels = model.module if isinstance(model.module, Multilabel) else None
-    return {
-        "leyden": leyden.__version__,
-        "format": chosen.name,
-        "name": model.config.name,
-        "task": type(model.module).__name__,
-        "net": type(model.net).__name__,
-        "input": as_plain(input_port(model)),
-        "outputs": [{**as_plain(port), "meaning": MEANINGS.get(port.name, "")} for port in output_ports(model)],
-        "classes": list(model.classes) if model.classes else None,
-        "features": list(features) if features else None,
-        "thresholds": labels.thresholds.tolist() if labels else None,
-    }
-
-
-def as_plain(port: Port) -> dict[str, Any]:
-    """Return an input or output as plain values; ``N`` is the size of a batch."""
-    return {"name": port.name, "dtype": port.dtype, "shape": ["N", *port.shape]}
-
-
-def notes(model: TrainedModel, chosen: Format) -> tuple[str, ...]:
-    """Return what the user should know about the file."""
-    found = []
-    precision = str(model.config.trainer.precision)
-    if chosen.name != "safetensors" and not precision.startswith("32"):
-        found.append(f"the run was trained with trainer.precision={precision}; the file computes in float32")
-    if chosen.name == "torch":
-        found.append("torch.export.load can execute code that is in a file: load .pt2 files only of people you trust")
-    return tuple(found)

@@ -33,7 +33,7 @@ class Port:
 
 
 class Program(nn.Module):
-    """From a raw batch to named outputs, see `BaseModule.named_outputs`.
+    """From a raw batch to named outputs, see `BaseModule.predict`.
 
     The input is uint8 images (N, C, H, W) of the size of the run, raw rows float32 (N, F), or windows float32
     (N, window, 1). A model that generates images takes latents float32 (N, latent_size).
@@ -50,7 +50,7 @@ class Program(nn.Module):
         self.outputs = output_ports(model)
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
-        return self.module.named_outputs(self.transform(inputs))
+        return self.module.predict(self.transform(inputs))
 
 
 class Preprocessing(nn.Module):
@@ -94,8 +94,8 @@ def output_ports(model: TrainedModel) -> tuple[Port, ...]:
 def module_outputs(model: TrainedModel, raw: Tensor) -> dict[str, Tensor]:
     """Return what the module of a run predicts for a raw batch (B, ...), which is prepared as its loaders do it."""
     if isinstance(model.module, GenerativeModule):
-        return model.module.named_outputs(raw.to(next(model.module.parameters()).dtype))
-    return model.module.named_outputs(model.batch(list(raw)))
+        return model.module.predict(raw.to(next(model.module.parameters()).dtype))
+    return model.module.predict(model.batch(list(raw)))
 
 
 def type_name(tensor: Tensor) -> str:
@@ -137,10 +137,17 @@ def used_tensors(exported: ExportedProgram) -> set[str]:
 
 
 def unused_modules(program: nn.Module, used: set[str]) -> list[str]:
-    """Return the names of the largest submodules with weights of which none is in `used`."""
+    """Return the names of the submodules whose weights and buffers are all unused.
+
+    A submodule without weights and buffers is not returned, and neither is one inside a submodule that is returned.
+
+    Args:
+        program: the program, for example a `Program`.
+        used: names of the weights and buffers that are used.
+    """
     found: list[str] = []
     for name, module in program.named_modules():
-        # Not those of its state dict, whose names a hook can change.
+        # Not from `state_dict`: a hook can change the names in it.
         names = {f"{name}.{tensor}" for tensor, _ in (*module.named_parameters(), *module.named_buffers())}
         inside = any(name.startswith(f"{outer}.") for outer in found)
         if name and names and not inside and names.isdisjoint(used):

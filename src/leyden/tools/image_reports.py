@@ -12,11 +12,12 @@ from leyden.modules.pixels import to_pixels
 from leyden.modules.transcriber import Transcriber
 from leyden.modules.vae import VAE
 from leyden.seeding import generator
-from leyden.tools.class_plots import plot_precision_recall, plot_reliability, plot_roc
+from leyden.tools.class_plots import plot_reliability
 from leyden.tools.class_reports import write_errors
 from leyden.tools.evaluation_report import Report
 from leyden.tools.figures import image_grid, short
 from leyden.tools.number_plots import plot_anomaly_scores
+from leyden.tools.threshold_plots import plot_precision_recall, plot_roc
 
 NUM_SAMPLES = 64
 NUM_WORST = 15  # reconstructions
@@ -26,8 +27,7 @@ def transcription(report: Report) -> None:
     """Write tables and plots of a transcription: a text counts as correct if all its symbols are."""
     module, found = report.evaluator.module, report.found
     assert isinstance(module, Transcriber)
-    assert found.outputs is not None
-    readings = module.texts(found.outputs)
+    readings = module.predictions(report.named_outputs())
     predicted = [printable(str(reading.prediction)) for reading in readings]
     texts = [printable(module.text(row)) for row in found.targets.tolist()]
     confidence = torch.tensor([reading.probability for reading in readings])

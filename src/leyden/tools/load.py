@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from leyden.tools.trained_model import TrainedModel
 
 
-def load(run_folder: str | Path, plugins: Sequence[str | Path] = ()) -> "TrainedModel":
+def load(run_folder: str | Path, plugins: Sequence[str | Path] = (), member: int | None = None) -> "TrainedModel":
     """Return the trained model of a run with its preprocessing. It accepts raw inputs. The data set is not needed.
 
         >>> model = leyden.load("logs/runs/mnist-cnn/2026-11-22_12-00-00-1a2b3c4d")
@@ -26,12 +26,14 @@ def load(run_folder: str | Path, plugins: Sequence[str | Path] = ()) -> "Trained
             come from a stranger. Nothing in it is executed, and only classes of Leyden itself and of `plugins` are
             built.
         plugins: folders with your own code that the run used.
+        member: number of one net of an ensemble, from 0. None: the ensemble, which combines the outputs of all.
 
     Raises:
-        UserError: the folder is incomplete or damaged, or its checkpoint does not fit its config.
+        UserError: the folder is incomplete or damaged, its checkpoint does not fit its config, or there is no
+            such member.
     """
     from leyden.config.plugins import load_folder
-    from leyden.config.stored import loaded_config
+    from leyden.config.stored import loaded_config, naming_config
     from leyden.tools.safetensors_file import load_safetensors
     from leyden.tools.trained_model import TrainedModel
 
@@ -39,9 +41,12 @@ def load(run_folder: str | Path, plugins: Sequence[str | Path] = ()) -> "Trained
         load_folder(Path(plugin))
     folder = Path(run_folder).expanduser()
     if folder.suffix == ".safetensors" and not folder.is_dir():
-        return load_safetensors(folder)
-    cfg = loaded_config(folder)
-    return TrainedModel(folder, cfg, load_module(folder, cfg))
+        model = load_safetensors(folder)
+    else:
+        cfg = loaded_config(folder)
+        with naming_config(folder):
+            model = TrainedModel(folder, cfg, load_module(folder, cfg))
+    return model if member is None else model.member(member)
 
 
 def load_module(folder: Path, cfg: "DictConfig") -> "BaseModule":

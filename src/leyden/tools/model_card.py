@@ -86,8 +86,8 @@ def interface(model: TrainedModel) -> str:
     lines = [f"{table(['', 'name, type and shape; N is the size of a batch'], rows)}", preparation(model)]
     if model.classes:
         lines.append(f"Classes in the order of their numbers: {listed(model.classes)}.")
-    if isinstance(model.data, TableData) and (features := model.data.feature_names()):
-        lines.append(f"Features in their order: {listed(features)}.")
+    if isinstance(model.data, TableData) and (inputs := model.data.input_names()):
+        lines.append(f"Inputs in their order: {listed(inputs)}.")
     if isinstance(model.module, Multilabel):
         lines.append(f"Thresholds of the labels: {', '.join(f'{t:.4g}' for t in model.module.thresholds.tolist())}.")
     if isinstance(model.module, Transcriber):

@@ -5,27 +5,28 @@ a CSV file with the columns of the features and of the targets, in their own uni
 of which every window is evaluated.
 """
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor
 
 from leyden.data.datamodule import InMemoryData, printable
 from leyden.data.image_files.decode import decode_all
 from leyden.data.image_files.listing import EXTENSIONS, list_images, subfolders
 from leyden.data.loaders import Batch
-from leyden.data.series import Series, read_column
-from leyden.data.tables import TableData, number
+from leyden.data.series import Series
+from leyden.data.tables import TableData
 from leyden.errors import UserError
 from leyden.modules.autoencoder import Autoencoder
 from leyden.modules.base import BaseModule
 from leyden.modules.classifier import Classifier
 from leyden.modules.generative import GenerativeModule
-from leyden.tools.predict import rows
+from leyden.tools.choices import task_name
+from leyden.tools.csv_inputs import rows, series
 
 RESERVED = ("val", "test")  # names of the run's own splits
 MAX_LISTED = 300  # characters of names in an error
@@ -46,14 +47,14 @@ class OtherData:
     broken: tuple[str, ...] = ()
 
 
-def read_other(data: InMemoryData, module: BaseModule, path: Path, column: str | None = None) -> OtherData:
+def read_other(data: InMemoryData, module: BaseModule, path: Path, cfg: DictConfig) -> OtherData:
     """Read the data at `path` in the form that a run needs.
 
     Args:
         data: the data set of the run. It need not have read anything.
         module: the module of the run.
         path: a folder or a file, see the module's docstring.
-        column: the column of a series.
+        cfg: the config of the run.
 
     Raises:
         UserError: the data does not fit the run or cannot be read.
@@ -66,10 +67,11 @@ def read_other(data: InMemoryData, module: BaseModule, path: Path, column: str |
     if isinstance(data, TableData):
         return read_table(path, data)
     if isinstance(data, Series):
-        return read_series(path, data, column)
+        return read_series(path, data, cfg.data.get("column"))
+    task = task_name(str(cfg.task["_target_"]))
     raise UserError(
-        f"--data: does not apply to this run ({type(module).__name__} on {type(data).__name__}); it applies to images "
-        "with one class each, tables and series"
+        f"--data: does not apply to task={task} on {type(data).__name__}. It applies to images with one class each, to "
+        "tables and to series"
     )
 
 
@@ -95,8 +97,11 @@ def read_images(folder: Path, classes: Sequence[str], shape: Sequence[int]) -> O
     except UserError as error:  # it names the config key, which the user of this function does not have
         raise UserError(str(error).replace("data.root:", "--data:", 1)) from error
     kept = [position for position in range(len(files)) if position not in broken]
+    if not files:
+        raise UserError(f"--data: {folder} contains no images; they end in {', '.join(EXTENSIONS)}")
     if not kept:
-        raise UserError(f"--data: {folder} contains no images that can be read; they end in {', '.join(EXTENSIONS)}")
+        example = f"{printable(files[0].path)} ({broken[0]})"
+        raise UserError(f"--data: {folder} contains no image that can be read; the first is {example}")
     labels = torch.tensor([files[position].label for position in kept])
     sources = tuple(files[position].path for position in kept)
     messages = tuple(f"{files[position].path}: cannot be read ({reason})" for position, reason in broken.items())
@@ -111,16 +116,16 @@ def read_table(path: Path, data: TableData) -> OtherData:
     """
     samples, targets, sources = [], [], []
     columns: list[str] = []
-    for row in rows(path):
+    for row in rows(path, data):
+        if row.error:
+            raise UserError(f"--data: {row.error}")
         columns = columns or target_columns(path, list(row.value), data)
         try:
             samples.append(data.encode(row.value))
-            targets.append(torch.tensor([_target(row.value[name], name) for name in columns]))
+            targets.append(data.encode_targets(row.value, columns))
         except UserError as error:
             raise UserError(f"--data: {row.name}: {str(error).removeprefix('row: ')}") from error
         sources.append(row.name)
-    if not samples:
-        raise UserError(f"--data: {path} has no rows")
     return OtherData((torch.stack(samples), torch.stack(targets)), tuple(sources))
 
 
@@ -130,12 +135,11 @@ def target_columns(path: Path, columns: Sequence[str], data: TableData) -> list[
     If there are more than needed and one target is needed, it is the column ``target``.
 
     Raises:
-        UserError: a feature is missing, or it is not clear which columns are the targets.
+        UserError: it is not clear which columns are the targets.
     """
-    features = data.feature_names() or tuple(f"feature {number}" for number in range(data.shape[0]))
-    if missing := [name for name in features if name not in columns]:
-        raise UserError(f"--data: {path} has no column {missing[0]}; the features are {listed(features)}")
-    others = [name for name in columns if isinstance(name, str) and name not in features]
+    if known := [name for name in data.target_names() if name in columns]:
+        return known
+    others = [name for name in columns if name not in data.columns()]
     if len(others) == data.num_targets:
         return others
     if data.num_targets == 1 and "target" in others:
@@ -145,23 +149,16 @@ def target_columns(path: Path, columns: Sequence[str], data: TableData) -> list[
     raise UserError(f"--data: {path} has {found} next to the features; it must have {wanted}")
 
 
-def _target(value: object, name: str) -> float:
-    found = number(value, name)
-    if math.isnan(found):
-        raise UserError(f"{name} is missing, but every row needs a target")
-    return found
-
-
 def read_series(path: Path, data: Series, column: str | None) -> OtherData:
     """Cut the column of a CSV file into all its windows, each with the steps that follow it.
 
     Raises:
         UserError: the file has no such column, or too few steps.
     """
-    try:
-        steps = read_column(path, column)
-    except UserError as error:
-        raise UserError(f"--data: {str(error).partition(': ')[2]}") from error
+    found = series(path, column)
+    if found.error:
+        raise UserError(f"--data: {found.error}")
+    steps: Tensor = found.value
     least = data.window + data.horizon
     if len(steps) < least:
         raise UserError(f"--data: {path} has {len(steps)} steps, at least {least} are needed (window and horizon)")

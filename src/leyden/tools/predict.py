@@ -1,7 +1,5 @@
-"""Predict files of any number: images, or rows and series in CSV files. Few of them are in memory at the same time."""
+"""Predict any number of inputs. Few of them are in memory at the same time."""
 
-import csv
-import glob
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -9,28 +7,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import Tensor
 
-from leyden.data.image_files.listing import EXTENSIONS
-from leyden.data.series import read_column
 from leyden.errors import UserError
 from leyden.modules.predictions import Prediction
+from leyden.tools.csv_inputs import Input
 from leyden.tools.trained_model import BATCH_SIZE, TrainedModel
 
 CHUNK = 32  # inputs per task of a thread
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Input:
-    """One input: its name in the output, and the value that `InMemoryData.encode` takes."""
-
-    name: str
-    value: Any
 
 
 @dataclass(frozen=True)
@@ -47,7 +35,7 @@ def predict(model: TrainedModel, inputs: Iterable[Input], batch_size: int = BATC
 
     Args:
         model: a loaded model, see `leyden.load`.
-        inputs: see `find_inputs`.
+        inputs: see `leyden.tools.input_files.find_inputs`.
         batch_size: samples that are computed together.
 
     Yields:
@@ -95,68 +83,6 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 def _sample_or_error(encode: Callable[[Any], Tensor], item: Input) -> Tensor | str:
     try:
-        return encode(item.value)
+        return item.error or encode(item.value)
     except UserError as error:
         return str(error)
-
-
-def find_inputs(model: TrainedModel, arguments: Sequence[str]) -> Iterator[Input]:
-    """Return the inputs that the arguments name, for the kind of data that the model was trained on.
-
-    Args:
-        model: a loaded model.
-        arguments: files, folders or glob patterns. Images: each file, and all images in a folder at any depth. Tables:
-            each row of a CSV file. Series: each CSV file; its last steps are the window.
-
-    Raises:
-        UserError: an argument names no file.
-    """
-    kind = model.data.input_kind
-    if kind is None:
-        model.data.encode(None)  # raises the error that explains it
-    extensions = EXTENSIONS if kind == "image" else (".csv",)
-    paths = [path for argument in arguments for path in files(argument, extensions)]
-    if kind == "row":
-        return (row for path in paths for row in rows(path))
-    if kind == "series":
-        return (Input(str(path), read_column(path, model.config.data.column)) for path in paths)
-    return (Input(str(path), path) for path in paths)
-
-
-def files(argument: str, extensions: Sequence[str]) -> list[Path]:
-    """Return the files that an argument names: a file, a folder or a glob pattern.
-
-    Raises:
-        UserError: there is none.
-    """
-    path = Path(argument).expanduser()
-    if path.is_dir():
-        found = sorted(
-            Path(parent, name)
-            for parent, _, names in os.walk(path)
-            for name in names
-            if name.lower().endswith(tuple(extensions)) and not name.startswith(".")
-        )
-        if not found:
-            raise UserError(f"{path}: contains no files that end in {', '.join(extensions)}")
-        return found
-    if path.exists():
-        return [path]
-    if found := sorted(Path(match) for match in glob.glob(str(path), recursive=True)):  # noqa: PTH207 (absolute too)
-        return [match for match in found if match.is_file()]
-    raise UserError(f"{path}: does not exist")
-
-
-def rows(path: Path) -> Iterator[Input]:
-    """Yield the rows of a CSV file as mappings of column names to texts, named by their line.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            for row in reader:
-                yield Input(f"{path}:{reader.line_num}", row)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error

@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TextIO
 
 from leyden.data.datamodule import printable
@@ -51,11 +52,20 @@ def words(prediction: Prediction, separator: str) -> str:
     return separator.join(f"{value:.6g}" if isinstance(value, float) else value for value in listed) or "(none)"
 
 
-def report_errors(results: Iterable[Result], failed: list[str]) -> Iterator[Result]:
-    """Yield all results. Print a line on stderr for each broken input, and add its name to `failed`."""
-    for result in results:
-        if result.prediction is None:
-            failed.append(result.name)
-            message = result.error if result.name in result.error else f"{result.name}: {result.error}"
-            print(f"error: {printable(message)}", file=sys.stderr)
-        yield result
+@dataclass
+class Counts:
+    """How many inputs were predicted, and how many are broken."""
+
+    predicted: int = 0
+    broken: int = 0
+
+    def count(self, results: Iterable[Result]) -> Iterator[Result]:
+        """Yield all results and count them. Print a line on stderr for each broken input."""
+        for result in results:
+            if result.prediction is None:
+                self.broken += 1
+                message = result.error if result.name in result.error else f"{result.name}: {result.error}"
+                print(f"error: {printable(message)}", file=sys.stderr)
+            else:
+                self.predicted += 1
+            yield result

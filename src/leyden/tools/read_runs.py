@@ -1,7 +1,7 @@
 """Read finished runs for a comparison. The folders may come from somebody else, and may be damaged."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,15 @@ class Run:
         return float(value) if value is not None and math.isfinite(value) else None
 
 
-def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """Return the finished runs in and below `folders`, and one line for each run that is left out."""
+def find_runs(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """Return the finished runs in and below `folders`, and one line for each run that is left out.
+
+    Raises:
+        UserError: a folder does not exist.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: {'is a file, must be a folder' if folder.exists() else 'does not exist'}")
     paths = sorted({path.resolve() for folder in folders for path in folder.glob("**/report.json")})
     runs, left_out = [], []
     for path in paths:

@@ -41,7 +41,8 @@ def page(folder: Path) -> str:
     elif (folder / "config.yaml").exists():
         title, sections = run_page(folder)
     else:
-        reason = "has neither config.yaml nor sweep.json" if folder.is_dir() else "does not exist"
+        there = "has neither config.yaml nor sweep.json" if folder.is_dir() else "is a file"
+        reason = there if folder.exists() else "does not exist"
         raise UserError(f"{folder}: is neither a run folder nor the folder of a sweep (it {reason})")
     return assemble(title, sections)
 

@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor, nn
 
-from leyden.config.builders import build_data
+from leyden.config.builders import build_data, trained_module
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
 from leyden.modules.generative import GenerativeModule
+from leyden.modules.members import member_state
 from leyden.modules.predictions import Prediction
 from leyden.seeding import generator
+from leyden.tools.choices import task_name
 
 BATCH_SIZE = 256  # samples; larger batches are not faster on a CPU
 DIMENSIONS = {"image": 3, "row": 1, "series": 1}  # of an array that is one input
@@ -50,9 +52,49 @@ class TrainedModel:
         return self.module.net
 
     @property
+    def members(self) -> tuple["TrainedModel", ...]:
+        """The nets of an ensemble, each as a model of its own with a copy of its weights. Empty for a single net."""
+        return tuple(self.member(number) for number in range(len(self.module.members)))
+
+    def member(self, number: int) -> "TrainedModel":
+        """Return one net of an ensemble, see `members`.
+
+        Raises:
+            UserError: there is no such member.
+        """
+        num = len(self.module.members)
+        if not 0 <= number < num:
+            allowed = f"must be between 0 and {num - 1}" if num else "but this run trained a single net (ensemble=1)"
+            raise UserError(f"member: got {number}, {allowed}")
+        own = {"ensemble": 1, "seed": self.config.seed + number}
+        cfg = OmegaConf.merge(self.config, own)
+        assert isinstance(cfg, DictConfig)
+        module = trained_module(cfg, {"state_dict": member_state(self.module.state_dict(), number)}, self.folder)
+        return TrainedModel(self.folder, cfg, module.to(self.device))
+
+    @property
     def classes(self) -> tuple[str, ...] | None:
         """The names of the classes in the order of their labels, or None if the data set has no names."""
         return self.data.class_names()
+
+    @property
+    def task(self) -> str:
+        """The choice of the group ``task``, for example ``classification``."""
+        return task_name(str(self.config.task["_target_"]))
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model generates images instead of predicting something."""
+        return isinstance(self.module, GenerativeModule)
+
+    def does_not_apply(self, tool: str, reason: str) -> UserError:
+        """Return the error for a tool that has no use for the task of this run."""
+        return UserError(f"{tool}: does not apply to task={self.task}, {reason}")
+
+    def check_predicts(self) -> None:
+        """Raise UserError if the model predicts nothing."""
+        if self.generates:
+            raise self.does_not_apply("predict", "which generates images. Use sample instead")
 
     @property
     def device(self) -> torch.device:
@@ -124,10 +166,15 @@ class TrainedModel:
 
     @torch.no_grad()
     def predict_samples(self, samples: list[Tensor]) -> list[Prediction]:
-        """Return the predictions for one batch of encoded samples, see `InMemoryData.encode`."""
+        """Return the predictions for one batch of encoded samples, see `InMemoryData.encode`.
+
+        Raises:
+            UserError: the model predicts nothing.
+        """
+        self.check_predicts()
         batch = self.batch(samples)
         with self._precision():
-            return self.module.predictions(batch)
+            return self.module.predictions(self.module.predict(batch))
 
     def sample(self, num: int, seed: int = 0) -> Tensor:
         """Generate `num` new images, float (num, C, H, W), 0 to 1. The same seed gives the same images.
@@ -136,9 +183,7 @@ class TrainedModel:
             UserError: the model does not generate images.
         """
         if not isinstance(self.module, GenerativeModule):
-            raise UserError(
-                f"{self.folder}: the model of this run does not generate images. Use model=vae or model=gan"
-            )
+            raise self.does_not_apply("sample", "which generates no images. Use a run of model=vae or model=gan")
         return self.module.sample(num, generator(seed, "samples"))
 
     def items(self, inputs: Any) -> list[Any]:

@@ -4,11 +4,13 @@ During the training they are noted, and the run stops at the next state that can
 `leyden.training.checkpoints`. At any other time there is nothing to save: the command line prints one line and ends.
 """
 
+import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any, NoReturn
@@ -22,6 +24,7 @@ BLOCKED = 2.0  # seconds that the main thread has to handle a signal
 
 _replaced: dict[int, Any] = {}
 _now: tuple[str, Path | None] = ("", None)
+_noted = -math.inf  # when a handler of `replace_handlers` was last called, in seconds
 
 
 def exit_on_signals() -> None:
@@ -43,9 +46,10 @@ def _exit_if_blocked(received: int) -> NoReturn:
     """Wait for signals. End the process if the main thread does not handle one in time."""
     while True:
         (signum,) = os.read(received, 1)
-        if signum in SIGNALS and signal.getsignal(signum) is _exit:  # not one that the training handles
+        if signum in SIGNALS and signal.getsignal(signum) is _exit:
             time.sleep(BLOCKED)
-            _exit(signum, None)
+            if time.monotonic() > _noted + BLOCKED + 1:  # otherwise another handler was there, and has noted it
+                _exit(signum, None)
 
 
 def _exit(signum: int, frame: object) -> NoReturn:
@@ -62,8 +66,14 @@ def announce(when: str, folder: Path | None) -> None:
 
 def replace_handlers(handler: Callable[[int, object], None]) -> None:
     """Call `handler` for each signal, until `restore_handlers`."""
+
+    def noting(signum: int, frame: object) -> None:
+        global _noted
+        _noted = time.monotonic()
+        handler(signum, frame)
+
     for signum in SIGNALS:
-        previous = signal.signal(signum, handler)
+        previous = signal.signal(signum, noting)
         _replaced.setdefault(signum, previous)
 
 
@@ -72,6 +82,16 @@ def restore_handlers() -> None:
     for signum, handler in _replaced.items():
         signal.signal(signum, handler)
     _replaced.clear()
+
+
+@contextmanager
+def handling(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Call `handler` for each signal inside of the ``with`` statement."""
+    replace_handlers(handler)
+    try:
+        yield
+    finally:
+        restore_handlers()
 
 
 def stop_message(signum: int, when: str, folder: Path | None) -> str:

@@ -89,21 +89,17 @@ def build_training(
         UserError: this machine does not have such a device, or a value does not fit another.
     """
     check_combinations(module, data, cfg.trainer.compile)
-    profiler = build_profiler(cfg.trainer.profiler, folder)
-    trainer = bare_trainer(section(cfg, "trainer"), module, profiler)
+    trainer = bare_trainer(section(cfg, "trainer"), module, build_profiler(cfg.trainer.profiler, folder))
     position = ResumePosition(data.batch_size)
     first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
     data.position = position.position
     guard = DivergenceGuard()
-    objective, every_n_steps = cfg.objective, cfg.checkpoint.every_n_steps
-    checkpoints = Checkpoints(folder, objective.metric, objective.mode, every_n_steps, guard, data.train_on_all)
+    checkpoints = _checkpoints(cfg, folder, guard, data)
     average, restore = averaging_callbacks(section(cfg, "averaging"), module)
     trainer.callbacks = [  # type: ignore[attr-defined]
         *_early_callbacks(cfg, data),
         *trainer.callbacks,  # type: ignore[attr-defined]
-        guard,
-        position,
-        *average,
+        *(guard, position, *average),
         *(StepCurves(position), ImageLogger(folder, data, position), ValidationPlots(data, position, checkpoints)),
         *freeze_callbacks(module, trainer.world_size),
         *build_callbacks(section(cfg, "callbacks")),
@@ -113,6 +109,11 @@ def build_training(
     ]
     trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
     return Training(trainer, checkpoints, position, pruner)
+
+
+def _checkpoints(cfg: DictConfig, folder: Path, guard: DivergenceGuard, data: InMemoryData) -> Checkpoints:
+    objective, every_n_steps = cfg.objective, cfg.checkpoint.every_n_steps
+    return Checkpoints(folder, objective.metric, objective.mode, every_n_steps, guard, data.train_on_all)
 
 
 def _early_callbacks(cfg: DictConfig, data: InMemoryData) -> list[Callback]:

@@ -13,6 +13,7 @@ from leyden.data.images import denormalise
 from leyden.metrics.classification import confusion_matrix
 from leyden.modules.base import BaseModule
 from leyden.modules.class_images import ConfidentErrors, confusion_plot, error_plot
+from leyden.nets.ensemble import Ensemble
 from leyden.records.loggers import TensorBoard, tensorboards
 from leyden.training.callbacks import ResumePosition, better
 from leyden.training.checkpoints import Checkpoints
@@ -56,7 +57,8 @@ class ValidationPlots(Callback):
             logger.log_layout(layout)
             if logger.graph:
                 inputs, _ = next(iter(self.data.val_dataloader()))
-                logger.log_net(pl_module.net, inputs[:1])
+                net = pl_module.net
+                logger.log_net(net.single(0) if isinstance(net, Ensemble) else net, inputs[:1])
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.probabilities, self.targets, self.errors = [], [], ConfidentErrors()
@@ -73,10 +75,11 @@ class ValidationPlots(Callback):
         if not self.every or trainer.global_rank or not isinstance(outputs, Tensor):
             return
         assert isinstance(pl_module, BaseModule)
-        probabilities = pl_module.class_probabilities(outputs)
-        if probabilities is None:
-            return
         inputs, targets = batch
+        named = pl_module.named_outputs(outputs, inputs)
+        if "probabilities" not in named:
+            return
+        probabilities = named["probabilities"].float()
         self.probabilities.append(probabilities)
         self.targets.append(targets)
         if targets.dim() == 1 and self.data.input_kind == "image":

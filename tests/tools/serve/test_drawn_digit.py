@@ -1,7 +1,6 @@
 """A drawn digit becomes an image like those of its data set."""
 
 import io
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from leyden.tools.serve.drawn_digit import (
     pen,
     prepare_drawing,
 )
-from leyden.tools.trained_model import TrainedModel
+from tests.tools.conftest import Models
 
 
 def canvas(top: int, left: int, height: int, width: int) -> np.ndarray:
@@ -76,13 +75,13 @@ def test_which_data_sets_can_be_drawn() -> None:
     assert not can_draw(build_data(compose("data=cifar10", "model=mlp")))
 
 
-def test_drawings_are_prepared_for_the_data_set(model: Callable[[str], TrainedModel]) -> None:
+def test_drawings_are_prepared_for_the_data_set(model_of: Models) -> None:
     buffer = io.BytesIO()
     Image.fromarray(canvas(100, 100, 60, 20)).save(buffer, format="png")
-    pixels = prepare_drawing(buffer.getvalue(), model("image").data)
+    pixels = prepare_drawing(buffer.getvalue(), model_of("classification").data)
     assert pixels.shape == (28, 28)
     assert extent(pixels)[:2] == (0, 27)
-    strings = model("text").data
+    strings = model_of("transcription").data
     assert prepare_drawing(buffer.getvalue(), strings).shape == tuple(strings.shape[1:])
     empty = io.BytesIO()
     Image.new("L", (280, 280)).save(empty, format="png")

@@ -19,11 +19,10 @@ from leyden.errors import UserError
 from leyden.tools.serve import http_server, request_handler
 from leyden.tools.serve.http_server import ModelServer, serve_until_stopped
 from leyden.tools.serve.served_model import ServedModel
-from leyden.tools.trained_model import TrainedModel
 from scripts import serve
+from tests.tools.conftest import Models
 from tests.tools.serve.client import Client, serving
-
-Clients = Callable[[str], Client]
+from tests.tools.serve.conftest import Clients
 
 
 def png(pixels: np.ndarray | None = None) -> bytes:
@@ -33,17 +32,17 @@ def png(pixels: np.ndarray | None = None) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_prediction_is_that_of_the_model(client: Clients, model: Callable[[str], TrainedModel]) -> None:
-    answer = client("image").image(png())
-    (expected,) = model("image").predict([png()])
+def test_a_prediction_is_that_of_the_model(client: Clients, model_of: Models) -> None:
+    answer = client("classification").image(png())
+    (expected,) = model_of("classification").predict([png()])
     assert answer.status == 200
     assert answer.values == {"input": "image", **expected.as_dict(5)}
-    top = client("image").image(png(), "/predict?top=10").values["top"]
+    top = client("classification").image(png(), "/predict?top=10").values["top"]
     assert [name for name, _ in top] == [name for name, _ in expected.top]
 
 
 def test_the_page_needs_nothing_else_and_allows_nothing_else(client: Clients) -> None:
-    answer = client("image").get("/")
+    answer = client("classification").get("/")
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     policy = answer.headers["Content-Security-Policy"]
@@ -59,7 +58,11 @@ def test_the_page_needs_nothing_else_and_allows_nothing_else(client: Clients) ->
 
 
 def test_every_answer_has_the_headers_of_security(client: Clients) -> None:
-    for answer in (client("image").get("/"), client("image").get("/info"), client("image").get("/missing")):
+    for answer in (
+        client("classification").get("/"),
+        client("classification").get("/info"),
+        client("classification").get("/missing"),
+    ):
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["Referrer-Policy"] == "no-referrer"
@@ -68,7 +71,7 @@ def test_every_answer_has_the_headers_of_security(client: Clients) -> None:
 
 
 def test_wrong_paths_and_methods(client: Clients) -> None:
-    images = client("image")
+    images = client("classification")
     for path in ("/etc/passwd", "/../../config.yaml", "/page.js", "/predict/", "/%2e%2e/config.yaml"):
         assert images.get(path).error[0] == 404
         assert images.image(png(), path).error[0] == 404
@@ -85,14 +88,14 @@ def test_wrong_paths_and_methods(client: Clients) -> None:
     "host", ["evil.example:{}", "127.0.0.1", "127.0.0.1:1", "10.0.0.1:{}", "", "localhost.evil:{}"]
 )
 def test_other_hosts_are_rejected(client: Clients, host: str) -> None:
-    images = client("image")
+    images = client("classification")
     host = host.format(images.server.port)
     for answer in (images.get("/", Host=host), images.image(png(), Host=host)):
         assert answer.error == (400, "Host: is not a name of this server")
 
 
 def test_the_names_of_this_machine_are_accepted(client: Clients) -> None:
-    images = client("image")
+    images = client("classification")
     for name in ("127.0.0.1", "localhost", "LocalHost", "[::1]"):
         assert images.get("/info", Host=f"{name}:{images.server.port}").status == 200
     port = images.server.port
@@ -102,7 +105,7 @@ def test_the_names_of_this_machine_are_accepted(client: Clients) -> None:
 
 
 def test_posts_from_other_sites_are_rejected(client: Clients) -> None:
-    images = client("image")
+    images = client("classification")
     port = images.server.port
     for origin in ("http://evil.example", f"http://evil.example:{port}", "null", f"https://localhost:{port}"):
         assert images.image(png(), Origin=origin).error == (400, "Origin: is another site")
@@ -110,7 +113,7 @@ def test_posts_from_other_sites_are_rejected(client: Clients) -> None:
 
 
 def test_content_types(client: Clients) -> None:
-    images, rows = client("image"), client("row")
+    images, rows = client("classification"), client("regression")
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "image/"):
         assert images.image(png(), Content_Type=kind).error[0] == 415
     assert images.request("POST", "/predict", png()).error[0] == 415
@@ -120,7 +123,7 @@ def test_content_types(client: Clients) -> None:
 
 
 def test_the_length_is_required_and_bounded(client: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = client("image")
+    images = client("classification")
     start = f"POST /predict HTTP/1.1\r\nHost: localhost:{images.server.port}\r\nContent-Type: image/png\r\n"
     for header, status in (
         ("", 411),
@@ -141,7 +144,7 @@ def test_the_length_is_required_and_bounded(client: Clients, monkeypatch: pytest
 
 
 def test_requests_that_are_not_http(client: Clients) -> None:
-    images = client("image")
+    images = client("classification")
     assert b'{"error"' in images.raw(b"\x16\x03\x01\x02\x00\x01\x00 nonsense here and there\r\n\r\n")
     assert images.raw(b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 414 ")
     many = b"".join(b"X-%d: 1\r\n" % number for number in range(200))
@@ -149,7 +152,7 @@ def test_requests_that_are_not_http(client: Clients) -> None:
 
 
 def test_images_that_cannot_be_read(client: Clients) -> None:
-    images = client("image")
+    images = client("classification")
     header = b"IHDR" + (8000).to_bytes(4, "big") * 2 + b"\x08\0\0\0\0"
     huge = b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + zlib.crc32(header).to_bytes(4, "big") + b"\0\0\0\0IDAT" + bytes(4)
     for payload in (b"", b"no image", png()[:60], huge):
@@ -166,11 +169,11 @@ def test_images_that_cannot_be_read(client: Clients) -> None:
     assert images.image(png(), "/predict?" + "&".join(f"a{number}=1" for number in range(20))).error[0] == 400
 
 
-def test_rows(client: Clients, model: Callable[[str], TrainedModel]) -> None:
-    rows = client("row")
+def test_rows(client: Clients, model_of: Models) -> None:
+    rows = client("regression")
     names = rows.get("/info").values["features"]
     row = {name: float(number) for number, name in enumerate(names)}
-    (expected,) = model("row").predict([row])
+    (expected,) = model_of("regression").predict([row])
     assert rows.json({"row": row}).values == {"input": "row", **expected.as_dict()}
     assert rows.json({"row": list(row.values())}).values["prediction"] == expected.prediction
     assert rows.json({"row": {**row, names[0]: ""}}).status == 200  # missing, filled by the median
@@ -182,38 +185,40 @@ def test_rows(client: Clients, model: Callable[[str], TrainedModel]) -> None:
     assert rows.json({"row": row}, "/explain").error[0] == 400
 
 
-def test_series(client: Clients, model: Callable[[str], TrainedModel]) -> None:
-    series = client("series")
+def test_series(client: Clients, model_of: Models) -> None:
+    series = client("forecasting")
     window = series.get("/info").values["shape"][0]
     steps = [float(np.sin(step)) for step in range(window + 3)]
-    (expected,) = model("series").predict([steps])
+    (expected,) = model_of("forecasting").predict([steps])
     assert series.json({"series": steps}).values["prediction"] == expected.prediction
     assert series.json({"series": steps[:2]}).error[1].startswith("series: has 2 steps")
     assert series.json({"series": ["a"] * window}).error[0] == 400
 
 
 def test_samples(client: Clients) -> None:
-    vae, images = client("vae"), client("image")
+    vae, images = client("vae"), client("classification")
     answer = vae.json({"num": 5, "seed": 3}, "/sample").values
     assert answer == vae.json({"num": 5, "seed": 3}, "/sample").values
     assert answer != vae.json({"num": 5, "seed": 4}, "/sample").values
     for values in ({"num": 0}, {"num": 65}, {"num": "5"}, {"seed": -1}, {"seed": 2**63}, {"num": True}):
         assert vae.json(values, "/sample").error[0] == 400
-    assert vae.image(png()).error[1] == "predict: does not apply, because this model generates images"
+    assert (
+        vae.image(png()).error[1] == "predict: does not apply to task=vae, which generates images. Use sample instead"
+    )
     assert images.json({}, "/sample").error[0] == 400
 
 
 def test_defects_stay_in_the_terminal(
     client: Clients, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = client("image")
+    images = client("classification")
     monkeypatch.setattr(ServedModel, "predict", lambda *_: 1 / 0)
     assert images.image(png()).error == (500, "the server failed; its terminal shows the reason")
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_few_requests_are_in_work_at_the_same_time(client: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = client("image")
+    images = client("classification")
     entered, release = threading.Semaphore(0), threading.Event()
 
     def slow(*_: object) -> dict[str, object]:
@@ -239,7 +244,7 @@ def test_few_requests_are_in_work_at_the_same_time(client: Clients, monkeypatch:
 
 def test_few_connections_are_open_at_the_same_time(client: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "MAX_CONNECTIONS", 2)
-    images = client("image")
+    images = client("classification")
     idle = [socket.create_connection(("127.0.0.1", images.server.port)) for _ in range(2)]
     time.sleep(0.1)
     assert images.get("/info").error[0] == 503
@@ -251,7 +256,7 @@ def test_few_connections_are_open_at_the_same_time(client: Clients, monkeypatch:
 
 def test_slow_clients_are_disconnected(client: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_handler, "SECONDS", 0.3)
-    images = client("image")
+    images = client("classification")
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", images.server.port), timeout=20) as connection:
         connection.sendall(b"GET /info HTTP/1.1\r\n")
@@ -271,8 +276,8 @@ def test_slow_clients_are_disconnected(client: Clients, monkeypatch: pytest.Monk
     assert images.get("/info").status == 200
 
 
-def test_a_busy_port_and_a_wrong_host(model: Callable[[str], TrainedModel]) -> None:
-    served = ServedModel(model("image"))
+def test_a_busy_port_and_a_wrong_host(model_of: Models) -> None:
+    served = ServedModel(model_of("classification"))
     first = ModelServer(served, port=0)
     try:
         with pytest.raises(UserError, match=rf"^--port: {first.port} is used by another program. Use --port 0"):
@@ -286,8 +291,8 @@ def test_a_busy_port_and_a_wrong_host(model: Callable[[str], TrainedModel]) -> N
         ModelServer(served, port=70000)
 
 
-def test_an_open_server_knows_addresses_but_no_foreign_names(model: Callable[[str], TrainedModel]) -> None:
-    server = serving(ModelServer(ServedModel(model("image")), "0.0.0.0", 0))
+def test_an_open_server_knows_addresses_but_no_foreign_names(model_of: Models) -> None:
+    server = serving(ModelServer(ServedModel(model_of("classification")), "0.0.0.0", 0))
     try:
         assert server.is_open
         images = Client(server)
@@ -305,7 +310,7 @@ def arguments(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_and_releases_the_port(
-    model: Callable[[str], TrainedModel],
+    model_of: Models,
     signum: signal.Signals,
     arguments: Callable[..., None],
     capsys: pytest.CaptureFixture[str],
@@ -322,7 +327,7 @@ def test_a_signal_stops_it_and_releases_the_port(
         serve_until_stopped(server, then)
 
     monkeypatch.setattr(http_server, "serve_until_stopped", stop)
-    arguments(str(model("image").folder), "--port", "0")
+    arguments(str(model_of("classification").folder), "--port", "0")
     handler = signal.getsignal(signum)
     assert serve.main() == 0
     assert signal.getsignal(signum) is handler

@@ -46,6 +46,8 @@ MAX_PIXELS = 50_000_000  # of an image, after the reduction of a JPEG; decoding 
 # Of files with more bytes or images with more pixels, one is decoded at a time, which limits the memory.
 LARGE_BYTES, LARGE_PIXELS = 20_000_000, 10_000_000
 Image.init()  # registers the formats
+# Pillow's own limits are higher. Its warning would be a second message about an image that is rejected.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Those that this Pillow reads, without EPS: Pillow would run another program for it.
 FORMATS: list[str] = [
     name for name in ("AVIF", "BMP", "DIB", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP") if name in Image.OPEN
@@ -101,6 +103,8 @@ def _opened(payload: bytes, side: int) -> Image.Image:
         image.draft(None, (side, side))
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} that are read")
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"more than the {MAX_PIXELS:,} pixels that are read") from error
     except UnidentifiedImageError as error:
         raise ValueError("not an image of a known format") from error
     except Exception as error:  # Pillow's readers raise errors of many types on damaged files
@@ -251,11 +255,7 @@ def decode_all(files: Sequence[ImageFile], shape: Sequence[int]) -> tuple[Pixels
     images = allocate((len(files), *shape))
     broken: dict[int, str] = {}
     chunks = [range(start, min(start + CHUNK, len(files))) for start in range(0, len(files), CHUNK)]
-    with (
-        # Pillow warns about images above a size that is larger than MAX_PIXELS.
-        warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-        closing(_in_threads(partial(_decode_chunk, files, images), chunks)) as done,
-    ):
+    with closing(_in_threads(partial(_decode_chunk, files, images), chunks)) as done:
         for wrong in progress(f"decoding {len(files):,} images", done, len(chunks)):
             broken |= wrong
     return images, dict(sorted(broken.items()))

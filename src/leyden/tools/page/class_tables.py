@@ -4,12 +4,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from leyden.tools.page.elements import Child, Html, cell, el, join, number, scrollable, section, table
+from leyden.tools.page.elements import Child, Html, cell, el, is_number, join, number, scrollable, section, table
 from leyden.tools.page.files import get
 
 MAX_MATRIX = 40  # classes; a larger matrix cannot be read
 MAX_CLASSES = 1_000
 MAX_CONFUSIONS = 10
+LABEL_SCORES = {  # entry of a report → heading
+    "support": "n", "precision": "precision", "recall": "recall", "f1": "F1", "auroc": "AUROC",
+    "average_precision": "average precision", "threshold": "threshold",
+}  # fmt: skip
 FRACTIONS = ("acc", "exact")  # metrics that are the fraction of the samples that are right
 SPLITS = {"val": "validation", "test": "test"}
 Z = 1.959964  # of a 95% interval
@@ -66,8 +70,24 @@ def confusion_matrix(report: Mapping[str, Any]) -> list[list[int]] | None:
     return rows
 
 
-def class_table(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Html:
-    """Return precision, recall and F1 of each class, and the class that it is most often confused with."""
+def per_class(report: Mapping[str, Any], num: int) -> dict[str, list[float | None]]:
+    """Return name → value of each class, or None, of the scores in a report that have a value for all `num` classes."""
+    found = get(report, "per_class", kind=dict) or {}
+    return {
+        name: [one if is_number(one) else None for one in values]
+        for name, values in found.items()
+        if isinstance(values, list) and len(values) == num
+    }
+
+
+def class_table(matrix: Sequence[Sequence[int]], names: Sequence[str], areas: Sequence[float | None] | None) -> Html:
+    """Return precision, recall, F1 and AUROC of each class, and the class that it is most often confused with.
+
+    Args:
+        matrix: the confusion matrix, rows are the true classes.
+        names: names of the classes.
+        areas: AUROC of each class, if the report has them.
+    """
     predicted = [sum(column) for column in zip(*matrix, strict=True)]
     rows: list[list[Child]] = []
     for index, row in enumerate(matrix):
@@ -77,9 +97,31 @@ def class_table(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Html:
         f1 = 2 * right / (total + predicted[index]) if total + predicted[index] else None
         wrong = max((count, -other) for other, count in enumerate(row) if other != index) if len(row) > 1 else (0, 0)
         confused = f"{names[-wrong[1]]} ({wrong[0]:,})" if wrong[0] else "–"
-        rows.append([names[index], total, *map(fixed, (precision, recall, f1)), confused])
-    header = ["class", "n", "precision", "recall", "F1", "most often confused with"]
+        area = [fixed(areas[index])] if areas else []
+        rows.append([names[index], total, *map(fixed, (precision, recall, f1)), *area, confused])
+    header = ["class", "n", "precision", "recall", "F1", *(["AUROC"] if areas else []), "most often confused with"]
     return table("Classes on the test set", header, rows, sortable=True)
+
+
+def label_table(report: Mapping[str, Any], names: Sequence[str] | None) -> Html:
+    """Return what the report has about each label, with its threshold; empty if it has no thresholds.
+
+    Args:
+        report: a checked report.
+        names: names of the labels, if they are known.
+    """
+    thresholds = get(report, "thresholds", kind=list)
+    if not thresholds or not all(is_number(one) for one in thresholds):
+        return Html("")
+    num = len(thresholds)
+    labels = names if names and len(names) == num else [str(index) for index in range(num)]
+    scores = {**per_class(report, num), "threshold": thresholds}
+    shown = [name for name in LABEL_SCORES if name in scores]
+    columns = [scores[name] if name == "support" else map(fixed, scores[name]) for name in shown]
+    rows = [[label, *cells] for label, *cells in zip(labels[:MAX_CLASSES], *columns, strict=False)]
+    header = ["label", *(LABEL_SCORES[name] for name in shown)]
+    caption = "Labels on the test set; a label is predicted if its probability reaches its threshold"
+    return table(caption, header, rows, sortable=True)
 
 
 def fixed(value: float | None) -> Child:
@@ -124,7 +166,7 @@ def confusions(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Html:
 
 
 def classes_section(report: Mapping[str, Any] | None, names: list[str] | None) -> Html:
-    """Return the metrics per class, the confusion matrix and the thresholds of labels."""
+    """Return the metrics per class and the confusion matrix, or the metrics per label."""
     if not report:
         return Html("")
     absent = get(report, "absent_classes", kind=list)
@@ -132,12 +174,8 @@ def classes_section(report: Mapping[str, Any] | None, names: list[str] | None) -
     content: list[Child] = [el("p", note) if note else None]
     if matrix := confusion_matrix(report):
         classes = names if names and len(names) == len(matrix) else [str(index) for index in range(len(matrix))]
-        content += [class_table(matrix, classes), matrix_table(matrix, classes), confusions(matrix, classes)]
-    thresholds = get(report, "thresholds", kind=list)
-    if thresholds and all(isinstance(one, int | float) for one in thresholds[:1000]):
-        labels = names if names and len(names) == len(thresholds) else [str(i) for i in range(len(thresholds))]
-        rows: list[list[Child]] = [[label, float(one)] for label, one in zip(labels, thresholds[:1000], strict=False)]
-        content.append(
-            table("A label is predicted if its probability is above its threshold", ["label", "threshold"], rows)
-        )
+        areas = per_class(report, len(matrix)).get("auroc")
+        content += [class_table(matrix, classes, areas), matrix_table(matrix, classes), confusions(matrix, classes)]
+    else:
+        content.append(label_table(report, names))
     return section("Classes", *content, id_="classes") if any(content) else Html("")

@@ -11,7 +11,7 @@ from leyden.records.run_folder import best_checkpoint, read_config
 from leyden.tools.page.class_tables import classes_section, metrics_table
 from leyden.tools.page.config_sections import config_section, data_text, environment_section, use_section
 from leyden.tools.page.curves_section import curves_section
-from leyden.tools.page.elements import Child, Html, clean, definitions, details, el, number, section
+from leyden.tools.page.elements import Child, Html, clean, definitions, details, el, number, section, table
 from leyden.tools.page.embedded_images import images_section
 from leyden.tools.page.files import get, read_bytes, read_curves, read_object
 from leyden.tools.read_runs import NEEDED, check_report, flat
@@ -28,6 +28,7 @@ PLACED = {
     "name", "state", "objective", "metrics", "confusion", "absent_classes", "parameters", "epochs", "max_epochs",
     "steps", "ended_by", "early_stopping", "seconds", "images_per_second", "device", "processes", "precision",
     "deterministic", "loop", "seed", "data", "command", "versions", "git", "fingerprint", "last_command", "thresholds",
+    "members", "per_class",
 }  # fmt: skip
 
 
@@ -139,7 +140,16 @@ def results_section(config: Mapping[str, Any], report: Mapping[str, Any] | None)
     others = [(key, short_value(value)) for key, value in report.items() if key not in PLACED]
     facts = definitions([("data", data_text(report)), *others])
     columns = el("div", el("div", metrics_table(report, sizes)), el("div", facts), class_="columns")
-    return section("Results", columns, id_="results")
+    return section("Results", columns, members_table(report), id_="results")
+
+
+def members_table(report: Mapping[str, Any]) -> Html:
+    """Return the test metrics of each net of an ensemble; empty for a single net."""
+    listed = get(report, "members", kind=list) or []
+    rows = [(get(member, "seed", kind=int), get(member, "metrics", kind=dict) or {}) for member in listed]
+    names = [str(name) for name in rows[0][1] if str(name).startswith("test/")] if rows else []
+    cells = [[seed, *(get(metrics, name, kind=(int, float)) for name in names)] for seed, metrics in rows]
+    return table("The nets of the ensemble", ["seed", *names], cells, sortable=True) if cells else Html("")
 
 
 def samples(config: Mapping[str, Any], report: Mapping[str, Any], split: str) -> int | None:

@@ -70,8 +70,6 @@ def _number(query: dict[str, str], name: str, default: int) -> int:
 
 def _item(served: ServedModel, options: dict[str, str], kind: str, body: bytes) -> Any:
     """Return the raw input in a body."""
-    if served.generates:
-        raise RequestError(HTTPStatus.BAD_REQUEST, "predict: does not apply, because this model generates images")
     wanted = served.model.data.input_kind
     if wanted == "image":
         if kind == "application/json":

@@ -7,7 +7,6 @@ docs/tools.md for the endpoints and for the reasons not to use a web framework.
 import errno
 import ipaddress
 import os
-import signal
 import socket
 import sys
 import threading
@@ -20,6 +19,7 @@ from leyden.errors import UserError
 from leyden.tools.serve.page import Page
 from leyden.tools.serve.request_handler import BUSY, RequestHandler
 from leyden.tools.serve.served_model import ServedModel
+from leyden.training.signals import handling
 
 LOCAL = "127.0.0.1"
 LOOPBACK = (LOCAL, "localhost", "::1")
@@ -142,16 +142,14 @@ def serve_until_stopped(server: ModelServer, started: Callable[[], None]) -> Non
         started: called when the server answers.
     """
     stopped = threading.Event()
-    previous = {signum: signal.signal(signum, lambda *_: stopped.set()) for signum in (signal.SIGINT, signal.SIGTERM)}
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
     try:
-        thread.start()
-        started()
-        while not stopped.wait(1.0):  # with a limit, because Windows does not interrupt an endless wait
-            pass
+        with handling(lambda signum, frame: stopped.set()):
+            thread.start()
+            started()
+            while not stopped.wait(1.0):  # with a limit, because Windows does not interrupt an endless wait
+                pass
     finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
         server.shutdown()
         server.server_close()
         thread.join()

@@ -7,35 +7,29 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from leyden.modules.base import BaseModule
-from leyden.modules.transcriber import Transcriber
+from leyden.tools.explained_score import explained_score
+from leyden.tools.trained_model import TrainedModel
 
 MIN_SIDE = 224  # pixels; smaller images are enlarged
 RED = (1.0, 0.25, 0.1)
 CLIPPED = 0.99  # quantile of the gradients that is drawn at full strength
 
 
-def saliency(module: BaseModule, inputs: Tensor) -> Tensor:
-    """Return how much each pixel influences the score of the prediction, (B, H, W), 0 to 1.
+def saliency(model: TrainedModel, inputs: Tensor) -> Tensor:
+    """Return how much each pixel influences the score of the prediction, (H, W), 0 to 1.
 
     Args:
-        module: a module in eval mode that maps images to scores (B, K).
-        inputs: normalised images (B, C, H, W).
+        model: a loaded run.
+        inputs: the normalised image, (1, C, H, W).
     """
+    score, _ = explained_score(model, inputs)
     images = inputs.detach().clone().requires_grad_(True)
     # cuDNN has no backward pass for recurrent nets in eval mode.
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-        (gradients,) = torch.autograd.grad(score(module, module(images)).sum(), images)
-    strengths = gradients.float().abs().amax(1)  # (B, H, W)
-    largest = strengths.flatten(1).quantile(CLIPPED, 1).clamp(min=1e-12)
-    return (strengths / largest[:, None, None]).clamp(max=1)
-
-
-def score(module: BaseModule, outputs: Tensor) -> Tensor:
-    """Outputs of the net → the score of the prediction, (B,): the largest logit; of a text, of each symbol."""
-    if isinstance(module, Transcriber):
-        return outputs.view(len(outputs), -1, module.num_symbols).amax(2).sum(1)
-    return outputs.flatten(1).amax(1)
+        (gradients,) = torch.autograd.grad(score(images).sum(), images)
+    strengths = gradients[0].float().abs().amax(0)  # (H, W)
+    largest = strengths.flatten().quantile(CLIPPED).clamp(min=1e-12)
+    return (strengths / largest).clamp(max=1)
 
 
 def overlay(image: Tensor, strengths: Tensor) -> Tensor:

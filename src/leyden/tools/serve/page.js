@@ -31,9 +31,15 @@ function percent(probability) {
   return (100 * probability).toFixed(1) + " %";
 }
 
+// Screen readers wait with announcements of the result while it is busy.
+function setBusy(isBusy) {
+  byId("result").setAttribute("aria-busy", String(isBusy));
+}
+
 // Ask the model about `body`, and for an image also for an explanation.
 async function ask(body, type, query = "", past = null) {
   const number = ++newest;
+  setBusy(true);
   try {
     const answer = await post("/predict?top=10" + query, body, type);
     if (number !== newest) return;
@@ -45,6 +51,8 @@ async function ask(body, type, query = "", past = null) {
     }
   } catch (error) {
     if (number === newest) showError(error);
+  } finally {
+    if (number === newest) setBusy(false);
   }
 }
 
@@ -130,6 +138,7 @@ function setUpDrawing() {
   const end = () => {
     if (last === null) return;
     last = null;
+    setBusy(true);
     canvas.toBlob((blob) => ask(blob, "image/png", "&drawing=1"), "image/png");
   };
   pen.strokeStyle = "#fff";
@@ -152,6 +161,7 @@ function setUpDrawing() {
     newest += 1;
     clear();
     reset();
+    setBusy(false);
   });
   byId("draw").hidden = false;
 }
@@ -174,7 +184,7 @@ function setUpUpload() {
 
 function setUpRow() {
   const inputs = info.features.map((name, number) => {
-    const input = element("input", { type: "number", step: "any", id: "feature-" + number, required: !info.optional });
+    const input = fieldOf(name, { id: "feature-" + number, required: !info.optional });
     byId("fields").append(element("span", {}, element("label", { htmlFor: input.id, textContent: name }), input));
     return input;
   });
@@ -185,6 +195,14 @@ function setUpRow() {
     ask(JSON.stringify({ row }), "application/json");
   });
   byId("row").hidden = false;
+}
+
+/** The field for a feature: a list of its categories, or a number. */
+function fieldOf(name, attributes) {
+  const categories = info.categories[name];
+  if (!categories) return element("input", { type: "number", step: "any", ...attributes });
+  const options = ["", ...categories].map((category) => element("option", { value: category, textContent: category }));
+  return element("select", { ...attributes, required: false }, ...options);
 }
 
 function setUpSeries() {

@@ -15,10 +15,10 @@ import leyden
 from leyden.data.series import Series
 from leyden.data.tables import TableData
 from leyden.errors import UserError
-from leyden.modules.generative import GenerativeModule
 from leyden.modules.plots import grid
 from leyden.records.json_files import read_report
 from leyden.records.report import finite
+from leyden.tools.explain import check_explains
 from leyden.tools.serve.drawn_digit import can_draw, pen, prepare_drawing
 from leyden.tools.serve.input_gradient import enlarged, overlay, saliency
 from leyden.tools.trained_model import TrainedModel
@@ -40,25 +40,21 @@ class ServedModel:
         report = read_report(model.folder) or {}
         self.metrics: dict[str, Any] = report.get("metrics", {})
 
-    @property
-    def generates(self) -> bool:
-        """Whether the model generates images instead of predicting something."""
-        return isinstance(self.model.module, GenerativeModule)
-
     def info(self) -> dict[str, Any]:
         """Return what a client needs to know: the task, the kind of input, class names, metrics."""
         model, data = self.model, self.model.data
-        draws = not self.generates and data.input_kind == "image" and can_draw(data)
+        draws = not model.generates and data.input_kind == "image" and can_draw(data)
         return {
             "name": str(model.config.name),
             "task": str(model.config.task["_target_"]).rpartition(".")[2],
-            "input": None if self.generates else data.input_kind,
-            "generates": self.generates,
+            "input": None if model.generates else data.input_kind,
+            "generates": model.generates,
             "draws": draws,
             "pen": pen(data) if draws else None,
             "shape": list(data.shape),
             "classes": list(model.classes) if model.classes else None,
             "features": list(data.columns()) if isinstance(data, TableData) else None,
+            "categories": data.categories() if isinstance(data, TableData) else {},
             "optional": isinstance(data, TableData) and data.impute,
             "horizon": data.horizon if isinstance(data, Series) else None,
             "parameters": model.module.num_parameters,
@@ -78,6 +74,7 @@ class ServedModel:
         """
         if not 1 <= top <= MAX_TOP:
             raise UserError(f"top: got {top}, must be between 1 and {MAX_TOP}")
+        self.model.check_predicts()
         sample = self.model.data.encode(item)
         with self.lock:
             (found,) = self.model.predict_samples([sample])
@@ -102,8 +99,7 @@ class ServedModel:
             UserError: the input is not an image, or does not fit the data set.
         """
         model = self.model
-        if model.data.input_kind != "image" or self.generates:
-            raise UserError("explain: applies only to models that predict something for an image")
+        check_explains(model)
         sample = model.data.encode(item)
         pixels = sample.float() / 255
         images = [described("Input", "The image as the model receives it.", enlarged(pixels))]
@@ -112,7 +108,7 @@ class ServedModel:
             if found.image is not None:
                 text = "What the model makes of it. Large differences mean that the image is unusual."
                 return {"images": [*images, described("Reconstruction", text, enlarged(found.image.cpu()))]}
-            strengths = saliency(model.module, model.batch([sample]))[0].cpu()
+            strengths = saliency(model, model.batch([sample])).cpu()
         text = "Red pixels have the largest influence on this prediction (gradient of its score)."
         return {"images": [*images, described("Influence", text, overlay(pixels, strengths))]}
 

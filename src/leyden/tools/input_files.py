@@ -1,0 +1,61 @@
+"""Find the inputs that a command names: image files, rows of CSV files, or series in CSV files."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from leyden.data.image_files.listing import EXTENSIONS
+from leyden.errors import UserError
+from leyden.tools.csv_inputs import Input, rows, series
+from leyden.tools.trained_model import TrainedModel
+
+
+def find_inputs(model: TrainedModel, arguments: Sequence[str]) -> Iterator[Input]:
+    """Return the inputs that the arguments name, for the kind of data that the model was trained on.
+
+    Args:
+        model: a loaded model.
+        arguments: files, folders or glob patterns. Images: each file, and all images in a folder at any depth. Tables:
+            each row of a CSV file. Series: each CSV file; its last steps are the window.
+
+    Raises:
+        UserError: an argument names no file.
+    """
+    if not arguments:
+        raise UserError("INPUT: the list of inputs is empty")
+    kind = model.data.input_kind
+    if kind is None:
+        model.data.encode(None)  # raises the error that explains it
+    extensions = EXTENSIONS if kind == "image" else (".csv",)
+    paths = [path for argument in arguments for path in files(argument, extensions)]
+    if kind == "row":
+        return (row for path in paths for row in rows(path, model.data))
+    if kind == "series":
+        return (series(path, model.config.data.get("column")) for path in paths)
+    return (Input(str(path), path) for path in paths)
+
+
+def files(argument: str, extensions: Sequence[str]) -> list[Path]:
+    """Return the files that an argument names: a file, a folder or a glob pattern.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(argument).expanduser()
+    if path.is_dir():
+        found = sorted(
+            Path(parent, name)
+            for parent, _, names in os.walk(path)
+            for name in names
+            if name.lower().endswith(tuple(extensions)) and not name.startswith(".")
+        )
+        if not found:
+            raise UserError(f"{path}: contains no files that end in {', '.join(extensions)}")
+        return found
+    if path.exists():
+        return [path]
+    matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207 (absolute too)
+    if found := [match for match in matches if match.is_file()]:
+        return found
+    raise UserError(f"{path}: {'matches no file' if glob.has_magic(str(path)) else 'does not exist'}")
