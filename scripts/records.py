@@ -13,6 +13,7 @@ Examples:
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,10 +30,13 @@ from leyden.optim import trained_weights
 from leyden.records.run_folder import write_text
 from leyden.seeding import seed_all
 from leyden.training.transfer import Freeze
-from scripts.plain_airbench import PlainLoop
-from scripts.results import Report, report, write_header
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT)]
+
+from scripts.plain_airbench import PlainLoop  # noqa: E402
+from scripts.results import Report, report, write_header  # noqa: E402
+
 DOCUMENT = ROOT / "docs" / "records.md"
 BEGIN, END = "<!-- written by scripts/records.py -->", "<!-- end -->"
 SIDE = 3_072  # of the matrices for the peak
