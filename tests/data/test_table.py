@@ -145,6 +145,9 @@ class TestSplits:
         assert data.test[1].tolist() == [1, 0]
         assert data.count_test() == 2
         assert data.sizes()["train"] + data.sizes()["val"] == 100
+        before = data.fingerprint()
+        write(tmp_path, "y,x,target\n5,1,b\n6,3,a\n", "test.csv")
+        assert data.fingerprint() != before, "a changed test set is noticed"
 
 
 @pytest.mark.parametrize(

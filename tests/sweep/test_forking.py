@@ -1,7 +1,9 @@
 """Runs as forked processes: as separate as those of new interpreters, and with the same results."""
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import torch
 
 from leyden.records.checkpoint_file import read_checkpoint
 from leyden.records.run_folder import last_checkpoint
+from leyden.sweep.fork_server import Server
 from leyden.sweep.forking import AVAILABLE, ForkedRun, ForkServer
 from scripts.check_sweeps import output_of, wait_for
 from tests.conftest import ROOT
@@ -72,6 +75,19 @@ def test_the_server_has_one_thread_and_no_run_is_left(fork_server: ForkServer) -
     """A fork copies only the thread that calls it, so the locks of others would stay locked for ever."""
     assert len(list(Path(f"/proc/{fork_server.process.pid}/task").iterdir())) == 1
     assert fork_server.runs == {}
+
+
+def test_a_run_can_be_killed_before_it_has_a_session() -> None:
+    """As in the first moment after the fork."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        server = Server(theirs)
+        server.runs[process.pid] = 7
+        server.stop(7, signal.SIGKILL)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        server.report_ended()
+        assert json.loads(ours.recv(100)) == {"ended": 7, "code": -signal.SIGKILL}
+        assert server.runs == {}
 
 
 def test_its_runs_end_with_a_server_that_is_killed(tmp_path: Path) -> None:

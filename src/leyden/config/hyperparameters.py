@@ -30,7 +30,7 @@ def set_hyperparameters(cfg: DictConfig, overrides: Iterable[str]) -> dict[str, 
         try:
             (override,) = OverridesParser.create().parse_overrides([text])
         except (HydraException, ValueError):
-            continue
+            continue  # a damaged or hostile folder; what cannot be read is no hyperparameter
         key = override.key_or_group
         if override.is_delete() or key.partition(".")[0] in NO_HYPERPARAMETERS:
             continue

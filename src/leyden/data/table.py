@@ -135,8 +135,12 @@ class Table(TableData):
         return int(self._test_mask().sum())
 
     def fingerprint(self) -> str:
-        """Return a hash of the rows of the training file and of the choice of columns."""
-        return content_hash(dict(self.schema), list(self.classes), self.target, self.raw.names, self.raw.rows)
+        """Return a hash of the rows of all files and of the choice of columns."""
+        tables = [self.raw]
+        if self.test_path is not None:
+            tables.append(read_raw(self.test_path, self.header, "data.test_path"))
+        content = [(table.names, table.rows) for table in tables]
+        return content_hash(dict(self.schema), list(self.classes), self.target, content)
 
     def _encoded(self, table: RawTable, key: str) -> Batch:
         """Return the rows of a file as inputs, float32 (N, F), NaN where a value is missing, and targets."""

@@ -29,7 +29,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-MESSAGE_BYTES = 1 << 17
+MESSAGE_BYTES = 1 << 18  # more than the system sends in one packet, so none is cut off
 FILES = 16  # the most that a run inherits
 
 # All that a run imports. Most of it is imported late, by what leyden.run calls.
@@ -101,16 +101,27 @@ class Server:
     def stop(self, number: int, signum: int) -> None:
         """Send a signal to a run; SIGKILL also to all processes that it has started."""
         for process in [process for process, run in self.runs.items() if run == number]:
-            (os.killpg if signum == signal.SIGKILL else os.kill)(process, signum)
+            if signum == signal.SIGKILL:
+                kill_all(process)
+            else:
+                os.kill(process, signum)
 
     def report_ended(self) -> None:
         """Report which runs have ended. What they started is killed before the system can use the process id again."""
         for process, number in list(self.runs.items()):
             if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                os.killpg(process, signal.SIGKILL)
+                kill_all(process)
                 code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
                 del self.runs[process]
                 self.channel.send(json.dumps({"ended": number, "code": code}).encode())
+
+
+def kill_all(process: int) -> None:
+    """Kill a forked process that has not been waited for yet, and all processes that it has started."""
+    try:
+        os.killpg(process, signal.SIGKILL)
+    except ProcessLookupError:  # it has no session of its own yet, and thus has started nothing
+        os.kill(process, signal.SIGKILL)
 
 
 def become(request: dict[str, Any], files: list[int]) -> list[str]:

@@ -100,7 +100,7 @@ class ModelServer(ThreadingHTTPServer):
             try:
                 request.sendall(BUSY)
             except OSError:
-                pass
+                pass  # the client has gone, so nobody waits for the answer
             finally:
                 self.shutdown_request(request)
             return

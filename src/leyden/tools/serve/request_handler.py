@@ -195,7 +195,7 @@ class RequestHandler(BaseHTTPRequestHandler):
             while received < 2 * MAX_BODY and (size := reader.readinto(buffer)):
                 received += size
         except OSError:
-            pass
+            pass  # the client has closed the connection itself
 
     def version_string(self) -> str:
         """Return the header Server, without the version of Python."""
