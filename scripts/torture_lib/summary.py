@@ -100,7 +100,8 @@ def combine(paths: list[Path]) -> tuple[list[Part], dict[str, str]]:
         for name, values in found.pop("parts").items():
             if name in parts:
                 raise ValueError(f"{path}: another file has the part {name}, too")
-            parts[name] = Part(**{**values, "counts": Counter(values["counts"]), "commit": found["commit"]})
+            commit = values["commit"] or found["commit"]  # a combined result has one for each part
+            parts[name] = Part(**{**values, "counts": Counter(values["counts"]), "commit": commit})
         if about and found["versions"] != about["versions"]:
             raise ValueError(f"{path}: its versions are {found['versions']}, before they are {about['versions']}")
         about = max(about, found, key=lambda one: one.get("date", ""))

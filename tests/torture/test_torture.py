@@ -224,6 +224,10 @@ def test_parts_of_different_commits_name_them(tmp_path: Path) -> None:
     assert "- kills (commit abc): " in text
     assert "- fuzz (commit def): " in text
     assert f"Last full run: {ABOUT['date']}; " in text
+    write_json(tmp_path / "both.json", parts, about)
+    write_json(tmp_path / "races.json", [Part("races")], {**ABOUT, "commit": "ghi"})
+    again, _ = combine([tmp_path / "both.json", tmp_path / "races.json"])
+    assert [part.commit for part in again] == ["abc", "def", "ghi"]
 
 
 def test_the_script_explains_itself() -> None:
