@@ -41,6 +41,7 @@ class RunSettings:
 
     seed: int
     ensemble: int
+    ensemble_lr: Sequence[float]
     ensemble_order: Literal["own", "shared"]
     name: str
     resume: str | None
@@ -51,6 +52,12 @@ class RunSettings:
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, f"seed: got {self.seed}, must be at least 0 and below 2**63")
         require(self.ensemble >= 1, f"ensemble: got {self.ensemble}, must be at least 1 (1: a single net)")
+        if self.ensemble_lr:
+            num = len(self.ensemble_lr)
+            require(num == self.ensemble, f"ensemble_lr: got {num} learning rates for ensemble={self.ensemble}")
+            require(self.ensemble > 1, "ensemble_lr: needs ensemble above 1; for a single net, use optimizer.lr")
+            positive = all(0 < rate < math.inf for rate in self.ensemble_lr)
+            require(positive, f"ensemble_lr: got {list(self.ensemble_lr)}, every learning rate must be above 0")
         plain = self.name.isprintable() and not re.search(r"[/\\]|^\.*$|^\s|\s$", self.name)
         require(plain, f"name: got {self.name!r}, must be the name of a folder, without a path")
 

@@ -28,6 +28,7 @@ TENSORBOARD = {"tensorboard": {"_target_": "leyden.records.loggers.TensorBoard"}
 ADDED: Mapping[str, Any] = {
     "plugins": [],
     "ensemble": 1,
+    "ensemble_lr": [],
     "ensemble_order": "own",
     "augment": True,  # its effect on data.shift and data.flip is stored there
     "init_from": None,

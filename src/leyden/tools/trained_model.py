@@ -66,7 +66,9 @@ class TrainedModel:
         if not 0 <= number < num:
             allowed = f"must be between 0 and {num - 1}" if num else "but this run trained a single net (ensemble=1)"
             raise UserError(f"member: got {number}, {allowed}")
-        own = {"ensemble": 1, "seed": self.config.seed + number}
+        own: dict[str, Any] = {"ensemble": 1, "ensemble_lr": [], "seed": self.config.seed + number}
+        if self.config.ensemble_lr:
+            own["optimizer"] = {"lr": self.config.ensemble_lr[number]}
         cfg = OmegaConf.merge(self.config, own)
         assert isinstance(cfg, DictConfig)
         module = trained_module(cfg, {"state_dict": member_state(self.module.state_dict(), number)}, self.folder)

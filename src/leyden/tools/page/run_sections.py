@@ -146,10 +146,14 @@ def results_section(config: Mapping[str, Any], report: Mapping[str, Any] | None)
 def members_table(report: Mapping[str, Any]) -> Html:
     """Return the test metrics of each net of an ensemble; empty for a single net."""
     listed = get(report, "members", kind=list) or []
-    rows = [(get(member, "seed", kind=int), get(member, "metrics", kind=dict) or {}) for member in listed]
-    names = [str(name) for name in rows[0][1] if str(name).startswith("test/")] if rows else []
-    cells = [[seed, *(get(metrics, name, kind=(int, float)) for name in names)] for seed, metrics in rows]
-    return table("The nets of the ensemble", ["seed", *names], cells, sortable=True) if cells else Html("")
+    metrics = [get(member, "metrics", kind=dict) or {} for member in listed]
+    settings = [name for name in ("seed", "lr") if listed and get(listed[0], name, kind=(int, float)) is not None]
+    names = [str(name) for name in metrics[0] if str(name).startswith("test/")] if metrics else []
+    cells = [
+        [get(source, name, kind=(int, float)) for source, keys in ((member, settings), (found, names)) for name in keys]
+        for member, found in zip(listed, metrics, strict=True)
+    ]
+    return table("The nets of the ensemble", [*settings, *names], cells, sortable=True) if cells else Html("")
 
 
 def samples(config: Mapping[str, Any], report: Mapping[str, Any], split: str) -> int | None:
