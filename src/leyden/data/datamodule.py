@@ -177,6 +177,23 @@ class InMemoryData(LightningDataModule, ABC):
         """Return the arguments that `setup` measured on the training set, so that the run's config stores them."""
         return {}
 
+    def files_of_run(self) -> dict[str, str]:
+        """Return name → text of the files that the run folder gets because the config is not the place for them.
+
+        An example is the vocabulary of a tokenizer. Call it after ``setup("fit")`` or `use_files_of_run`.
+        """
+        return {}
+
+    def use_files_of_run(self, read: Callable[[str], str]) -> None:
+        """Take what `files_of_run` returned from a run folder instead of from the data. By default there is nothing.
+
+        Args:
+            read: the name of a file → its text. It raises UserError if the file is missing.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+
     def facts(self) -> DataFacts:
         """Return what a module needs to know about the data. Call it after ``setup("fit")``."""
         assert self.train is not None

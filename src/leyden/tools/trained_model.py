@@ -18,6 +18,7 @@ from leyden.modules.base import BaseModule
 from leyden.modules.generative import GenerativeModule
 from leyden.modules.members import member_state
 from leyden.modules.predictions import Prediction
+from leyden.records.run_folder import read_text
 from leyden.seeding import generator
 from leyden.tools.choices import task_name
 
@@ -36,11 +37,19 @@ class TrainedModel:
 
     Args:
         folder, config, module: see the attributes.
+        read: name of a file of the run folder → its text. None: it is read from `folder`.
+
+    Raises:
+        UserError: a file of the run folder that the data set needs is missing or damaged.
     """
 
-    def __init__(self, folder: Path, config: DictConfig, module: BaseModule) -> None:
+    def __init__(
+        self, folder: Path, config: DictConfig, module: BaseModule, read: Callable[[str], str] | None = None
+    ) -> None:
         self.folder, self.config, self.module = folder, config, module
         self.data = build_data(config)
+        self._read = read or (lambda name: read_text(folder / name))
+        self.data.use_files_of_run(self._read)
         module.use_classes(self.data.class_names())
 
     def __repr__(self) -> str:
@@ -70,7 +79,7 @@ class TrainedModel:
         cfg = OmegaConf.merge(self.config, own)
         assert isinstance(cfg, DictConfig)
         module = trained_module(cfg, {"state_dict": member_state(self.module.state_dict(), number)}, self.folder)
-        return TrainedModel(self.folder, cfg, module.to(self.device))
+        return TrainedModel(self.folder, cfg, module.to(self.device), self._read)
 
     @property
     def classes(self) -> tuple[str, ...] | None:
