@@ -146,6 +146,18 @@ class RunningText(InMemoryData):
         shown, whole = self.vocabulary.decode(before), self.vocabulary.decode([*before, *ids])
         return prompt + whole.removeprefix(shown) if whole.startswith(shown) else whole
 
+    def windows(self, before: Sequence[int], text: str) -> Batch:
+        """Return inputs and targets (N, T) in which each token of a text is a target once; the rest is padding.
+
+        Args:
+            before: the id of the token before the text.
+            text: the text.
+        """
+        ids = self._encoded(text)
+        ids = torch.cat((ids.new_tensor(before), ids))
+        padded = torch.nn.functional.pad(ids, (0, (1 - len(ids)) % self.block), value=PADDING)
+        return padded[:-1].view(-1, self.block), padded[1:].view(-1, self.block).long()
+
     def transform(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         return torch.Tensor.long
 
@@ -170,10 +182,11 @@ class RunningText(InMemoryData):
         val = test - round(test * self.val_fraction)
         end = test if self.train_on_all else val
         first = end - round(end * self.limit)
-        for key, start, stop in (("limit", first, end), ("val_fraction", val, test), ("test_fraction", test, len(text))):
+        parts = {"limit": (first, end), "val_fraction": (val, test), "test_fraction": (test, len(text))}
+        for key, (start, stop) in parts.items():
             if start >= stop:
-                value = getattr(self, key)
-                raise UserError(f"data.{key}: {value} of a text of {len(text):,} characters leaves nothing for its part")
+                value, num = getattr(self, key), len(text)
+                raise UserError(f"data.{key}: {value} of a text of {num:,} characters leaves an empty part")
         return first, val, test
 
     def _training_windows(self, text: str) -> Batch:
@@ -190,12 +203,11 @@ class RunningText(InMemoryData):
         return ids[: num * size].view(num, size), ids[1 : num * size + 1].view(num, size)
 
     def _whole_part(self, split: str, text: str, start: int, stop: int) -> Batch:
-        """Return windows (N, T) in which each token of a part is a target once, and note its characters per token."""
-        ids, size = self._encoded(text[start:stop]), self.block
-        self.ratios[split] = (stop - start) / len(ids)
-        before = self._encoded(text[max(0, start - CONTEXT) : start])[-1:]  # the first input
-        padded = torch.cat((before, ids, ids.new_full((-len(ids) % size,), PADDING)))
-        return padded[:-1].view(-1, size), padded[1:].view(-1, size).long()
+        """Return the windows of a part of the text, see `windows`, and note its number of characters per token."""
+        before = self._encoded(text[max(0, start - CONTEXT) : start])[-1:].tolist()
+        inputs, targets = self.windows(before, text[start:stop])
+        self.ratios[split] = (stop - start) / int((targets != PADDING).sum())
+        return inputs, targets
 
     def _encoded(self, text: str) -> Tensor:
         """Return the token ids of a text, int16 or int32 (tokens,)."""

@@ -95,13 +95,14 @@ def read_utf8(path: Path, key: str, limit: int = GB) -> str:
         UserError: the file cannot be read, has another encoding, or contains NUL characters; the message names a line.
     """
     content = read_bytes(path, key, limit)
-    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    name, codec = ("UTF-16", "utf-16") if is_utf16 else ("UTF-8", "utf-8-sig")
     try:
-        text = content.decode(encoding)
+        text = content.decode(codec)
     except UnicodeDecodeError as error:
-        line = 1 + len(content[: error.start].decode(encoding, errors="ignore").splitlines()[:-1])
+        line = 1 + content[: error.start].decode(codec, errors="ignore").count("\n")
         raise UserError(
-            f"{key}: line {line} of {path} is not {encoding[:6].upper().rstrip('-')} ({error.reason}); save the file in UTF-8"
+            f"{key}: line {line} of {path} is not {name} ({error.reason}); save the file in UTF-8"
         ) from error
     if (start := text.find("\0")) >= 0:
         raise UserError(f"{key}: line {1 + text.count(chr(10), 0, start)} of {path} contains a NUL character")

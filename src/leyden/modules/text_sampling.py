@@ -1,6 +1,6 @@
 """Continue a text token by token with a language model: temperature, top-k and top-p (Holtzman et al., 2020).
 
-    B  texts          S  tokens of the prompts          V  vocabulary
+B  texts          S  tokens of the prompts          V  vocabulary
 """
 
 from dataclasses import dataclass
@@ -54,9 +54,7 @@ class Sampling:
 
 
 @torch.no_grad()
-def continued(
-    net: GPT, prompts: Tensor, num: int, sampling: Sampling, rng: torch.Generator, allowed: Tensor
-) -> Tensor:
+def continued(net: GPT, prompts: Tensor, num: int, sampling: Sampling, rng: torch.Generator, allowed: Tensor) -> Tensor:
     """Return `num` new tokens after each prompt, int64 (B, num).
 
     The net sees at most its `max_tokens` last tokens. If they are full, the older half is dropped, because the
@@ -79,5 +77,3 @@ def continued(
         drawn = torch.multinomial(chances, 1, generator=rng).to(ids.device)  # (B, 1)
         ids = torch.cat((ids, drawn), dim=1)
     return ids[:, prompts.shape[1] :]
-
-

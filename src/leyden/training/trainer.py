@@ -37,6 +37,7 @@ from leyden.training.image_logger import ImageLogger
 from leyden.training.launcher import external_launcher
 from leyden.training.step_curves import StepCurves
 from leyden.training.terminal import PlainProgress, ProgressBar
+from leyden.training.text_logger import TextLogger
 from leyden.training.transfer import freeze_callbacks
 from leyden.training.validation_plots import ValidationPlots
 
@@ -100,7 +101,8 @@ def build_training(
         *_early_callbacks(cfg, data),
         *trainer.callbacks,  # type: ignore[attr-defined]
         *(guard, position, *average),
-        *(StepCurves(position), ImageLogger(folder, data, position), ValidationPlots(data, position, checkpoints)),
+        *(StepCurves(position), ImageLogger(folder, data, position), TextLogger(folder, data, position)),
+        ValidationPlots(data, position, checkpoints),
         *freeze_callbacks(module, trainer.world_size),
         *build_callbacks(section(cfg, "callbacks")),
         *_optional_callbacks(trainer, pruner),

@@ -1,0 +1,79 @@
+"""Texts that a trained language model writes, and how likely it finds a text."""
+
+import math
+
+import torch
+
+from leyden.data.characters import RunningText
+from leyden.data.tokens import PADDING
+from leyden.errors import UserError
+from leyden.modules.language_model import LanguageModel
+from leyden.modules.text_sampling import Sampling
+
+MAX_NEW_TOKENS = 1_000_000
+MAX_TEXTS = 10_000
+BATCH_SIZE = 64  # windows
+
+
+def written_texts(
+    module: LanguageModel,
+    data: RunningText,
+    *,
+    prompt: str,
+    num: int,
+    max_new_tokens: int,
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    seed: int,
+) -> list[str]:
+    """Return `num` continuations of a prompt, each with the prompt.
+
+    Args:
+        module: the trained module.
+        data: the data set of its run, with its tokenizer.
+        prompt: a text; "": the beginning of a line.
+        num: number of texts.
+        max_new_tokens: number of tokens after the prompt.
+        temperature, top_k, top_p: see `Sampling`; None: as the config of the run says.
+        seed: the same seed gives the same texts.
+
+    Raises:
+        UserError: a value is out of its range.
+    """
+    if not isinstance(prompt, str):
+        raise UserError(f"prompt: got {type(prompt).__name__}, must be a text")
+    for name, value, most in (("num", num, MAX_TEXTS), ("max_new_tokens", max_new_tokens, MAX_NEW_TOKENS)):
+        if not 1 <= value <= most:
+            raise UserError(f"{name}: got {value}, must be between 1 and {most:,}")
+    own = module.sampling
+    try:
+        sampling = Sampling(
+            own.temperature if temperature is None else temperature,
+            own.top_k if top_k is None else top_k,
+            own.top_p if top_p is None else top_p,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    rows = module.continued(data.prompt(prompt), num, max_new_tokens, sampling, seed)
+    return [data.continued(prompt, row) for row in rows]
+
+
+@torch.no_grad()
+def bits_per_character(module: LanguageModel, data: RunningText, text: str) -> float:
+    """Return minus the log-likelihood of a text in bits, divided by its number of characters.
+
+    It is computed in windows that do not overlap, as for the test split. The first token is predicted from the
+    beginning of a line.
+
+    Raises:
+        UserError: the text is empty.
+    """
+    if not isinstance(text, str) or not text:
+        raise UserError("text: must be a text with at least one character")
+    device, nats = module.device, 0.0
+    inputs, targets = data.windows(data.prompt("")[-1:], text)
+    for part, goal in zip(torch.split(inputs, BATCH_SIZE), torch.split(targets, BATCH_SIZE), strict=True):
+        num = int((goal != PADDING).sum())
+        nats += num * float(module.loss(module(part.long().to(device)), goal.to(device)))
+    return nats / math.log(2) / len(text)
