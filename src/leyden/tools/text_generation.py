@@ -1,6 +1,8 @@
 """Texts that a trained language model writes, and how likely it finds a text."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -16,16 +18,7 @@ BATCH_SIZE = 64  # windows
 
 
 def written_texts(
-    module: LanguageModel,
-    data: RunningText,
-    *,
-    prompt: str,
-    num: int,
-    max_new_tokens: int,
-    temperature: float | None,
-    top_k: int | None,
-    top_p: float | None,
-    seed: int,
+    module: LanguageModel, data: RunningText, prompt: str, num: int, max_new_tokens: int, sampling: Sampling, seed: int
 ) -> list[str]:
     """Return `num` continuations of a prompt, each with the prompt.
 
@@ -35,7 +28,7 @@ def written_texts(
         prompt: a text; "": the beginning of a line.
         num: number of texts.
         max_new_tokens: number of tokens after the prompt.
-        temperature, top_k, top_p: see `Sampling`; None: as the config of the run says.
+        sampling: how they are drawn, see `chosen_sampling`.
         seed: the same seed gives the same texts.
 
     Raises:
@@ -46,17 +39,21 @@ def written_texts(
     for name, value, most in (("num", num, MAX_TEXTS), ("max_new_tokens", max_new_tokens, MAX_NEW_TOKENS)):
         if not 1 <= value <= most:
             raise UserError(f"{name}: got {value}, must be between 1 and {most:,}")
-    own = module.sampling
-    try:
-        sampling = Sampling(
-            own.temperature if temperature is None else temperature,
-            own.top_k if top_k is None else top_k,
-            own.top_p if top_p is None else top_p,
-        )
-    except ValueError as error:
-        raise UserError(str(error)) from error
     rows = module.continued(data.prompt(prompt), num, max_new_tokens, sampling, seed)
     return [data.continued(prompt, row) for row in rows]
+
+
+def chosen_sampling(own: Sampling, temperature: float | None, top_k: int | None, top_p: float | None) -> Sampling:
+    """Return how tokens are drawn: each value that is not None replaces that of `own`.
+
+    Raises:
+        UserError: a value is out of its range.
+    """
+    given: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    try:
+        return replace(own, **{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 @torch.no_grad()

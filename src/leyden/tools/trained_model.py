@@ -23,7 +23,7 @@ from leyden.modules.predictions import Prediction
 from leyden.records.run_folder import read_text
 from leyden.seeding import generator
 from leyden.tools.choices import task_name
-from leyden.tools.text_generation import bits_per_character, written_texts
+from leyden.tools.text_generation import bits_per_character, chosen_sampling, written_texts
 
 NEW_TOKENS = 500  # of a text that is generated
 BATCH_SIZE = 256  # samples; larger batches are not faster on a CPU
@@ -246,18 +246,9 @@ class TrainedModel:
     ) -> list[str]:
         """Return `num` texts that begin with `prompt`; see `generate`."""
         module, data = self._language("generate")
+        sampling = chosen_sampling(module.sampling, temperature, top_k, top_p)
         with self._precision():
-            return written_texts(
-                module,
-                data,
-                prompt=prompt,
-                num=num,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                top_k=top_k,
-                top_p=top_p,
-                seed=seed,
-            )
+            return written_texts(module, data, prompt, num, max_new_tokens, sampling, seed)
 
     def bits_per_character(self, text: str) -> float:
         """Return how many bits a character of `text` has under a language model: less is more likely.
