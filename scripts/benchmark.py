@@ -282,7 +282,7 @@ class PlainGPT(PlainLoop):
         assert data.train is not None
         self.text = data.train[0].flatten().long()
         self.num, self.block = data.train[0].shape
-        self.batch = cfg.data.batch_size
+        self.batch: int = cfg.data.batch_size
 
     def train(self, epochs: int) -> float:
         """Train; return the windows per second."""
