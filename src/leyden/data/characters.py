@@ -166,7 +166,8 @@ class RunningText(InMemoryData):
 
     def describe(self) -> str:
         assert self.vocabulary is not None
-        sizes = ", ".join(f"{num:,} {split}" for split, num in self.sizes().items())
+        # The number of test windows is known only after the test part was encoded, at the end.
+        sizes = ", ".join(f"{num:,} {split}" for split, num in self.sizes().items() if split != "test")
         kind = "tokens" if self.tokenizer == "bpe" else self.tokenizer
         return f"{self.vocabulary.size - self.vocabulary.first:,} {kind}, windows of {self.block}: {sizes}"
 
