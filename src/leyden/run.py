@@ -22,7 +22,17 @@ from leyden.records.json_files import read_origin, read_report
 from leyden.records.loggers import TensorBoard
 from leyden.records.processes import end_with, is_first_process
 from leyden.records.report import write_origin
-from leyden.records.run_folder import FOLDER_VARIABLE, create, lock, new_path, parent, save_config, unlock
+from leyden.records.run_folder import (
+    FOLDER_VARIABLE,
+    create,
+    lock,
+    new_path,
+    parent,
+    read_text,
+    save_config,
+    unlock,
+    write_text,
+)
 from leyden.seeding import seed_all
 from leyden.training.callbacks import ConfigWriter
 from leyden.training.fast_loop import use_fast_loop
@@ -65,8 +75,7 @@ def run(cfg: DictConfig, folder: Path | None = None, pruner: Pruner | None = Non
         if checkpoint:
             check_progress(folder, training.position.epoch, cfg)
         initialise_weights(module, cfg, path, checkpoint)
-        data.prepare_data()
-        data.setup("fit")
+        _read_data(data, cfg, folder if checkpoint else None)
         check_limits(cfg.trainer, data)
         for part in (module, *module.members):
             part.use_facts(data.facts())
@@ -104,6 +113,14 @@ def resume(folder: str | Path, overrides: Iterable[str] = ()) -> float:
     if is_first_process():
         lock(folder)
     return run(cfg, folder)
+
+
+def _read_data(data: InMemoryData, cfg: DictConfig, resumed: Path | None) -> None:
+    """Read the training set. The tokens are those of the run that the weights come from, if there is one."""
+    if folder := resumed or (cfg.init_from and Path(cfg.init_from).expanduser()):
+        data.use_files_of_run(lambda name: read_text(folder / name))
+    data.prepare_data()
+    data.setup("fit")
 
 
 def _new_folder(cfg: DictConfig) -> Path:
@@ -149,6 +166,9 @@ def _begin(
             os.environ[FOLDER_VARIABLE] = str(folder)
         if not (folder / "origin.json").exists():
             write_origin(folder, data.fingerprint(), given_overrides())
+        for name, text in data.files_of_run().items():
+            if not (folder / name).exists():
+                write_text(folder / name, text)
         if not (folder / "config.yaml").exists():
             save_config(folder, cfg)
     announce("before the first step", folder)

@@ -9,7 +9,17 @@ import pytest
 
 from leyden.errors import UserError
 from leyden.records import run_folder
-from leyden.records.run_folder import check_folder, create, lock, new_path, read_config, unlock, write_text, writing
+from leyden.records.run_folder import (
+    check_folder,
+    create,
+    lock,
+    new_path,
+    read_config,
+    read_text,
+    unlock,
+    write_text,
+    writing,
+)
 
 
 @pytest.fixture
@@ -157,3 +167,16 @@ class TestStrangers:
     def test_numbers_without_a_dot_are_numbers_as_in_hydra(self, folder: Path) -> None:
         (folder / "config.yaml").write_text("lr: 1e-3\nname: '1e-3'\n")
         assert read_config(folder) == {"lr": 0.001, "name": "1e-3"}
+
+
+def test_a_text_of_a_run_folder_is_read_without_following_links(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "words.json").write_text("café", encoding="utf-8")
+    (folder / "link.json").symlink_to(folder / "words.json")
+    (folder / "latin.json").write_bytes(b"caf\xe9")
+    assert read_text(folder / "words.json") == "café"
+    for name, problem in (("link", "real file"), ("none", "does not exist"), ("latin", "cannot be read")):
+        with pytest.raises(UserError, match=f"{name}.json: .*{problem}"):
+            read_text(folder / f"{name}.json")
+    monkeypatch.setattr(run_folder, "MAX_TEXT_BYTES", 3)
+    with pytest.raises(UserError, match=r"words\.json: is larger than"):
+        read_text(folder / "words.json")

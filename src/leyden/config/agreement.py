@@ -10,6 +10,7 @@ from leyden.errors import UserError
 EQUAL = (
     ("model.in_shape", "data.shape", 0),
     ("task.in_shape", "data.shape", 0),
+    ("model.vocab_size", "data.vocab_size", 0),
     ("task.num_classes", "data.num_classes", 0),
     ("task.num_outputs", "data.num_targets", 0),
     ("task.num_outputs", "data.horizon", 0),

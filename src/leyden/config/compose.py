@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,26 @@ from leyden.errors import UserError
 MAX_VALUES = 5_000  # of an override: reading them takes a second
 CONF = Path(__file__).resolve().parents[3] / "conf"
 
-# For YAML files: ${class_folders:PATH}, ${count:LIST}, ${sum:A,B}, ${product:A,B}, ${metric_mode:METRIC}, and those of
-# conf/data/table.yaml.
+
+def by_value(key: str, values: Mapping[str, Any], *, _root_: DictConfig) -> Any:
+    """Return the entry of `values` for the value of the config key `key`.
+
+    Raises:
+        UserError: there is none.
+    """
+    value = OmegaConf.select(_root_, key)
+    if value not in values:
+        raise UserError(f"{key}: got {value}{nearest(str(value), list(values))}; allowed are {', '.join(values)}")
+    return values[value]
+
+
+# For YAML files: ${class_folders:PATH}, ${count:LIST}, ${sum:A,B}, ${product:A,B}, ${by_value:KEY,TABLE},
+# ${metric_mode:METRIC}, and those of conf/data/table.yaml.
 OmegaConf.register_new_resolver("class_folders", class_names, replace=True)
 OmegaConf.register_new_resolver("count", len, replace=True)
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)
 OmegaConf.register_new_resolver("product", lambda *numbers: math.prod(numbers), replace=True)
+OmegaConf.register_new_resolver("by_value", by_value, replace=True)
 OmegaConf.register_new_resolver("metric_mode", metric_mode, replace=True)
 OmegaConf.register_new_resolver("table_features", features_of, replace=True)
 OmegaConf.register_new_resolver("table_classes", classes_of, replace=True)

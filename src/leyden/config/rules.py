@@ -21,7 +21,9 @@ MAX_DEVICES = 1024  # of one machine
 Fraction = int | float  # an int is a number of batches, a float a fraction of all
 
 # Metrics that are better if they are smaller. All others are better if they are larger.
-SMALLER_IS_BETTER = re.compile(r"(^|_)(loss|error|mse|rmse|mae|nll|kl|bpd|bpc|fcd|fid|perplexity|ece|vs_naive)(_|$)")
+SMALLER_IS_BETTER = re.compile(
+    r"(^|_)(loss|error|mse|rmse|mae|nll|kl|bpd|bpc|fcd|fid|perplexity|ppl|ece|vs_naive)(_|$)"
+)
 
 
 def metric_mode(metric: Any) -> Mode:

@@ -22,7 +22,7 @@ from leyden.data.loaders import Augment, Batch, EvalLoader, TrainLoader, start_o
 from leyden.data.scaling import Scaling
 from leyden.errors import UserError
 
-TargetKind = Literal["class", "labels", "symbols", "numbers"]
+TargetKind = Literal["class", "labels", "symbols", "numbers", "next"]
 
 MANY = 12  # classes; of more, not every name is printed
 
@@ -38,6 +38,9 @@ class DataFacts:
         classes_in: targets → which classes each sample shows, int64 (B, num_classes), 0 or 1. Images only.
         classes: the names of the classes.
         class_counts: number of training samples of each class. Images with one class each only.
+        num_tokens: number of token ids that a text can have. Language modelling only.
+        characters_per_token: split → characters of its original text per token; called after the split was read.
+            Language modelling only.
     """
 
     mean: tuple[float, ...] | None = None
@@ -46,6 +49,8 @@ class DataFacts:
     classes_in: Callable[[Tensor], Tensor] | None = None
     classes: tuple[str, ...] | None = None
     class_counts: tuple[int, ...] | None = None
+    num_tokens: int | None = None
+    characters_per_token: Callable[[str], float] | None = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -67,8 +72,8 @@ class InMemoryData(LightningDataModule, ABC):
         limit: fraction of the training set to use. The validation split is taken from this fraction.
     """
 
-    # What one input is, for the tools that read files: an image file, a row of a CSV file, or a series in one.
-    input_kind: ClassVar[Literal["image", "row", "series"] | None] = None
+    # What one input is, for the tools that read files: an image file, a row of a CSV file, a series in one, or a text.
+    input_kind: ClassVar[Literal["image", "row", "series", "text"] | None] = None
 
     # What the targets are; a task for other targets is rejected. None: not checked.
     target_kind: ClassVar[TargetKind | None] = None
@@ -171,6 +176,23 @@ class InMemoryData(LightningDataModule, ABC):
     def measured(self) -> dict[str, Any]:
         """Return the arguments that `setup` measured on the training set, so that the run's config stores them."""
         return {}
+
+    def files_of_run(self) -> dict[str, str]:
+        """Return name → text of the files that the run folder gets because the config is not the place for them.
+
+        An example is the vocabulary of a tokenizer. Call it after ``setup("fit")`` or `use_files_of_run`.
+        """
+        return {}
+
+    def use_files_of_run(self, read: Callable[[str], str]) -> None:
+        """Take what `files_of_run` returned from a run folder instead of from the data. By default there is nothing.
+
+        Args:
+            read: the name of a file → its text. It raises UserError if the file is missing.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
 
     def facts(self) -> DataFacts:
         """Return what a module needs to know about the data. Call it after ``setup("fit")``."""

@@ -2,6 +2,7 @@
 
     config.yaml   report.json   metrics.csv   events.out.tfevents.*   origin.json
     checkpoints/best.ckpt   checkpoints/last.ckpt   checkpoints/previous.ckpt
+    tokenizer.json (if the data are texts)
     uncommitted.diff (if the clone differed from its commit)
 
 A run folder may come from a stranger. So nothing here follows a link out of the folder, resolves an interpolation
@@ -31,6 +32,7 @@ FOLDER_VARIABLE = "LEYDEN_RUN_FOLDER"
 
 LOCK = ".running.lock"
 MAX_CONFIG_BYTES = 1 << 20
+MAX_TEXT_BYTES = 1 << 26
 
 _held: dict[Path, FileLock] = {}
 
@@ -177,6 +179,25 @@ def sync_directory(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file of a run folder, which may come from a stranger.
+
+    Raises:
+        UserError: it does not exist, is a link or no file, is larger than `MAX_TEXT_BYTES`, or is not UTF-8.
+    """
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"{path}: must be a real file, not a link, a folder or a special file")
+        if status.st_size > MAX_TEXT_BYTES:
+            raise UserError(f"{path}: is larger than {MAX_TEXT_BYTES >> 20} MB, so it was not written by Leyden")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: does not exist, but the model of this run needs it") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({one_line(error)})") from error
 
 
 def write_text(path: Path, text: str) -> None:

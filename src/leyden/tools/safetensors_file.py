@@ -2,11 +2,13 @@
 
 One file, not a folder with a config.json: it cannot lose its config, and it replaces an older one completely or not
 at all. The metadata entry ``leyden`` is a JSON object with the description that all exports have, ``config`` (the text
-of config.yaml) and ``checksum`` (of names, types, shapes and values, because the format has none).
+of config.yaml), ``files`` (name → text of the other files of the run folder that the model needs) and ``checksum`` (of
+names, types, shapes and values, because the format has none).
 """
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,20 @@ def load_safetensors(path: Path) -> TrainedModel:
     """
     state, about = read_safetensors(path)
     cfg = without_observers(parse_config(str(about["config"]), path), path)
-    return TrainedModel(path, cfg, trained_module(cfg, {"state_dict": state}, path))
+    return TrainedModel(path, cfg, trained_module(cfg, {"state_dict": state}, path), partial(read_file, about, path))
+
+
+def read_file(about: Mapping[str, Any], path: Path, name: str) -> str:
+    """Return the text of a file of the run folder, which the description of the file at `path` contains.
+
+    Raises:
+        UserError: it does not contain it.
+    """
+    files = about.get("files")
+    text = files.get(name) if isinstance(files, dict) else None
+    if not isinstance(text, str):
+        raise UserError(f"{path}: is damaged (its metadata has no {name}, which the model needs)")
+    return text
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

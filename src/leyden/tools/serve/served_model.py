@@ -123,7 +123,7 @@ class ServedModel:
         if not 0 <= seed < 2**63:
             raise UserError(f"seed: got {seed}, must be at least 0 and below 2**63")
         with self.lock:
-            images = self.model.sample(num, seed).float().cpu()
+            images = self.model.sample_images(num, seed).float().cpu()
         text = f"{num} generated image{'s' * (num > 1)}, seed {seed}."
         return {"images": [described("Samples", text, enlarged(grid(images, max(1, round(math.sqrt(num))))))]}
 
