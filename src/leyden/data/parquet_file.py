@@ -79,9 +79,7 @@ def _texts(column: Any, where: str) -> list[str]:
         types.is_string_view, types.is_date, types.is_time, types.is_decimal,
     )  # fmt: skip
     if not any(holds(kind) for holds in plain):
-        raise UserError(
-            f"{where} has the type {kind}; a table has numbers, texts, booleans and dates. Remove the column"
-        )
+        raise UserError(f"{where} has the type {kind}, must have numbers, texts, booleans or dates. Remove it")
     return [_text(value) for value in column.to_pylist()]
 
 

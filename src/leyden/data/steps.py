@@ -56,9 +56,11 @@ class Steps:
 
     def series(self) -> list["Steps"]:
         """Return each series by itself."""
-        parts = (tensor.split(self.lengths) for tensor in (self.values, self.times, self.follows))
-        named = zip(self.names, self.lengths, *parts, strict=True)
-        return [Steps(*tensors, (name,), (length,)) for name, length, *tensors in named]
+        parts = [torch.split(tensor, list(self.lengths)) for tensor in (self.values, self.times, self.follows)]
+        return [
+            Steps(values, times, follows, (name,), (len(values),))
+            for name, values, times, follows in zip(self.names, *parts, strict=True)
+        ]
 
 
 def single(values: Tensor) -> Steps:

@@ -1,5 +1,6 @@
 """From the texts of a table to the inputs and targets of a net, and the statistics that standardise the inputs."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -59,7 +60,7 @@ def spelling(value: Any, known: Sequence[str]) -> str:
     if value is None or value != value:  # NaN
         return ""
     if isinstance(value, Real) and not isinstance(value, bool) and value == value // 1:
-        whole = str(int(value))
+        whole = str(math.floor(value))
         return f"{whole}.0" if f"{whole}.0" in known else whole
     text = str(value).strip()
     return "" if text.lower() in MISSING else text
