@@ -95,9 +95,8 @@ class Series(InMemoryData):
             check_regular(path, "data.path", MAX_BYTES)
 
     def read(self, train: bool) -> Batch:
-        starts = self._starts(train)
-        if not train:
-            self._num_test = len(starts)
+        starts, of_test = self._starts(train), self._starts(train=False)  # a test set without windows is found early
+        self._num_test = len(of_test)
         return self.steps.windows(starts, self.window, self.horizon)
 
     def _starts(self, train: bool) -> Tensor:
