@@ -16,10 +16,10 @@ from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
 from leyden.config.implied import with_task
 from leyden.config.plugins import conf_folders, load_plugins
 from leyden.config.quoting import is_other_type, quote_paths
-from leyden.config.rules import REPLACED, check_config, metric_mode
+from leyden.config.rules import ELSEWHERE, REPLACED, check_config, metric_mode
 from leyden.config.suggest import dotted, nearest
 from leyden.data.image_files.listing import class_names
-from leyden.data.table_file import classes_of, features_of, width_of
+from leyden.data.table_columns import category_sizes_of, classes_of, features_of, width_of
 from leyden.errors import UserError
 
 MAX_VALUES = 5_000  # of an override: reading them takes a second
@@ -49,6 +49,7 @@ OmegaConf.register_new_resolver("metric_mode", metric_mode, replace=True)
 OmegaConf.register_new_resolver("table_features", features_of, replace=True)
 OmegaConf.register_new_resolver("table_classes", classes_of, replace=True)
 OmegaConf.register_new_resolver("table_width", width_of, replace=True)
+OmegaConf.register_new_resolver("table_category_sizes", category_sizes_of, replace=True)
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -215,6 +216,8 @@ def unknown_key(key: str, overrides: Iterable[str]) -> str:
     """Return the line for a key that does not exist. It names the nearest key that exists."""
     if key.startswith("trainer.") and (name := key.partition(".")[2]) in REPLACED:
         return f"{key}: cannot be set; {REPLACED[name]}"
+    if key in ELSEWHERE:
+        return f"{key}: {ELSEWHERE[key]}"
     keys = list(all_keys(overrides))
     parent, _, name = key.rpartition(".")
     siblings = [other.rpartition(".")[2] for other in keys if other.rpartition(".")[0] == parent]

@@ -285,6 +285,13 @@ def check_section(kind: Callable[..., Any], values: Any, key: str) -> Any:
         return kind(**arguments)
 
 
+# Keys that users look for in the wrong data set → what to use instead.
+FORECASTING = (
+    "belongs to data=series. To forecast a column of a table with a column of times, use data=series data.path=FILE "
+    "data.column=COLUMN data.time=COLUMN, and data.group=COLUMN for several series"
+)
+ELSEWHERE = {"data.time": FORECASTING, "data.group": FORECASTING, "data.series": FORECASTING}
+
 # Keys that may differ when a run is resumed. Each changes when the run ends, or where it finds and writes its files.
 RESUMABLE = (
     "trainer.max_epochs",
@@ -299,6 +306,7 @@ RESUMABLE = (
     "data.root",
     "data.cache",
     "data.path",
+    "data.test_path",
     "data.mirrors",
     "data.verify",
     "data.download",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from leyden.data.table import Table
 from leyden.modules.forecaster import Forecaster
 from leyden.modules.generative import GenerativeModule
 from leyden.modules.language_model import LanguageModel
@@ -59,7 +60,14 @@ def example(model: TrainedModel) -> str:
         return f"range({model.data.shape[0]})"
     if model.data.input_kind == "text":
         return json.dumps(TEXT)
-    return str(row(model))
+    return str(table_row(model.data) if isinstance(model.data, Table) else row(model))
+
+
+def table_row(data: Table) -> dict[str, float | str]:
+    """Return a row of a table: of numbers the mean of the training split, of categories the first one."""
+    assert data.statistics is not None
+    means = dict(zip(data.input_names(), data.statistics["mean"], strict=True))
+    return {name: found[0] if found else float(f"{means[name]:.4g}") for name, found in data.schema.items()}
 
 
 def row(model: TrainedModel) -> list[float]:

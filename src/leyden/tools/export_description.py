@@ -27,6 +27,7 @@ def description(model: TrainedModel, chosen: Format) -> dict[str, Any]:
     if chosen.name != "safetensors":
         model.module.float()
     features = model.data.input_names() if isinstance(model.data, TableData) else None
+    codes = model.data.codes() if isinstance(model.data, TableData) else {}
     labels = model.module if isinstance(model.module, Multilabel) else None
     return {
         "leyden": leyden.__version__,
@@ -38,6 +39,7 @@ def description(model: TrainedModel, chosen: Format) -> dict[str, Any]:
         "outputs": [{**as_plain(port), "meaning": MEANINGS.get(port.name, "")} for port in output_ports(model)],
         "classes": list(model.classes) if model.classes else None,
         "features": list(features) if features else None,
+        "codes": codes or None,
         "thresholds": labels.thresholds.tolist() if labels else None,
     }
 

@@ -1,12 +1,14 @@
-"""Find the inputs that a command names: image files, rows of CSV files, series in CSV files, or texts."""
+"""Find the inputs that a command names: images, rows of tables, series in CSV and Parquet files, or texts."""
 
 import glob
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from leyden.data import parquet_file
 from leyden.data.file_access import read_utf8
 from leyden.data.image_files.listing import EXTENSIONS
+from leyden.data.series import Series
 from leyden.errors import UserError
 from leyden.tools.csv_inputs import Input, rows, series
 from leyden.tools.trained_model import TrainedModel
@@ -18,8 +20,8 @@ def find_inputs(model: TrainedModel, arguments: Sequence[str]) -> Iterator[Input
     Args:
         model: a loaded model.
         arguments: files, folders or glob patterns. Images: each file, and all images in a folder at any depth. Tables:
-            each row of a CSV file. Series: each CSV file; its last steps are the window. Texts: the text itself, or a
-            text file.
+            each row of a CSV or Parquet file. Series: each series in such a file; its last steps are the window. Texts:
+            the text itself, or a text file.
 
     Raises:
         UserError: an argument names no file.
@@ -31,12 +33,12 @@ def find_inputs(model: TrainedModel, arguments: Sequence[str]) -> Iterator[Input
         model.data.encode(None)  # raises the error that explains it
     if kind == "text":
         return (text_input(argument) for argument in arguments)
-    extensions = EXTENSIONS if kind == "image" else (".csv",)
+    extensions = EXTENSIONS if kind == "image" else (".csv", *parquet_file.EXTENSIONS)
     paths = [path for argument in arguments for path in files(argument, extensions)]
     if kind == "row":
         return (row for path in paths for row in rows(path, model.data))
-    if kind == "series":
-        return (series(path, model.config.data.get("column")) for path in paths)
+    if isinstance(model.data, Series):
+        return (found for path in paths for found in series(path, model.data))
     return (Input(str(path), path) for path in paths)
 
 

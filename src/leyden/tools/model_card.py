@@ -89,6 +89,9 @@ def interface(model: TrainedModel) -> str:
         lines.append(f"Classes in the order of their numbers: {listed(model.classes)}.")
     if isinstance(model.data, TableData) and (inputs := model.data.input_names()):
         lines.append(f"Inputs in their order: {listed(inputs)}.")
+    for name, codes in model.data.codes().items() if isinstance(model.data, TableData) else ():
+        numbered = listed([f"{number} {category}" for category, number in codes.items()])
+        lines.append(f"Codes of {code(name)}: {numbered}; 0 for any other and for a missing value.")
     if isinstance(model.module, Multilabel):
         lines.append(f"Thresholds of the labels: {', '.join(f'{t:.4g}' for t in model.module.thresholds.tolist())}.")
     if isinstance(model.module, Transcriber):

@@ -54,7 +54,7 @@ class ServedModel:
             "shape": list(data.shape),
             "classes": list(model.classes) if model.classes else None,
             "features": list(data.columns()) if isinstance(data, TableData) else None,
-            "categories": data.categories() if isinstance(data, TableData) else {},
+            "categories": data.category_names() if isinstance(data, TableData) else {},
             "optional": isinstance(data, TableData) and data.impute,
             "horizon": data.horizon if isinstance(data, Series) else None,
             "parameters": model.module.num_parameters,
