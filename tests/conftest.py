@@ -75,6 +75,11 @@ def chosen(data: str) -> list[str]:
     return [f"data={data}", *NEEDED.get(data, [])]
 
 
+def model_for(data: str) -> str:
+    """A small model that takes the data set `data`."""
+    return "gpt" if data in RUNNING_TEXTS else "mlp"
+
+
 def start(*overrides: str) -> subprocess.Popen[str]:
     """``python train.py <overrides>`` with its output in one pipe."""
     command = [sys.executable, str(ROOT / "train.py"), *overrides]

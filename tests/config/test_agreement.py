@@ -1,12 +1,10 @@
-"""Sizes of data, model and task that do not agree."""
+"""Sizes of data, model and task that do not agree. `tests/test_pairs.py` has those that agree."""
 
 import pytest
 
-from leyden.config.agreement import check_agreement
 from leyden.config.builders import build_module
-from leyden.config.compose import compose, groups
+from leyden.config.compose import compose
 from leyden.errors import UserError
-from tests.conftest import chosen, small
 
 
 @pytest.mark.parametrize(
@@ -53,9 +51,3 @@ class TestCategories:
         build_module(compose(*many, "trainer.precision=bf16-mixed"))
         with pytest.raises(UserError, match=r"^trainer.precision: got bf16-true, whose whole numbers are exact"):
             build_module(compose(*many, "trainer.precision=bf16-true"))
-
-
-@pytest.mark.parametrize("data", groups()["data"])
-def test_sizes_agree_unless_they_are_overridden(data: str) -> None:
-    for model in groups()["model"]:
-        check_agreement(compose(*small(model), *chosen(data)))
