@@ -16,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -27,6 +29,20 @@ from scripts.torture_lib.same_bits import compare  # noqa: E402
 
 TIMEOUT = 240  # seconds that a run may take; one that hangs is an error, not a wait
 RUN = ["data=digits", "data.shift=2", "model.dropout=0.2", "trainer.max_epochs=6", "checkpoint.every_n_steps=7"]
+
+
+class Process(Protocol):
+    """The part of `subprocess.Popen` that is used here."""
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def kill(self) -> None: ...
+
+    def communicate(self, *, timeout: float | None = None) -> tuple[str, str | None]: ...
+
+
+Start = Callable[[Path, list[str]], tuple[Process, Path]]
 
 
 def main() -> None:
@@ -44,8 +60,11 @@ def main() -> None:
     sys.exit(bool(differences))
 
 
-def kill_and_resume(logs: Path, overrides: list[str], kills: int, rng: random.Random) -> tuple[Path, Path]:
+def kill_and_resume(
+    logs: Path, overrides: list[str], kills: int, rng: random.Random, start: Start | None = None
+) -> tuple[Path, Path]:
     """Return the folders of an uninterrupted run and of a run that was killed and resumed."""
+    start = start or new_interpreter
     process, alone = start(logs / "alone", overrides)
     began = time.perf_counter()
     finish(process)
@@ -62,7 +81,7 @@ def kill_and_resume(logs: Path, overrides: list[str], kills: int, rng: random.Ra
     return alone, killed
 
 
-def start(logs: Path, overrides: list[str]) -> tuple[subprocess.Popen[str], Path]:
+def new_interpreter(logs: Path, overrides: list[str]) -> tuple[subprocess.Popen[str], Path]:
     """Start a training process. Return it with its run folder as soon as it has printed the folder."""
     command = [sys.executable, str(ROOT / "train.py"), *overrides]
     if not overrides[0].startswith("resume="):
@@ -85,7 +104,7 @@ def saved_step(folder: Path) -> int:
     return int(torch.load(path, weights_only=True)["global_step"]) if path.exists() else 0
 
 
-def finish(process: subprocess.Popen[str]) -> None:
+def finish(process: Process) -> None:
     try:
         output, _ = process.communicate(timeout=TIMEOUT)
     except subprocess.TimeoutExpired:

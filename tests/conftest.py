@@ -90,25 +90,40 @@ Fork = Callable[..., "Forked"]
 
 
 class Forked:
-    """``python train.py <overrides>`` as a forked process, which has done its imports already.
+    """``python <script> <arguments>`` as a forked process, which has done its imports already.
 
     Args:
         server: forks it.
-        overrides: its arguments.
+        script: the Python file that it runs.
+        arguments: its arguments.
         outputs: folder for its outputs.
         folder: its working directory.
     """
 
-    def __init__(self, server: ForkServer, overrides: Sequence[str], outputs: Path, folder: Path) -> None:
+    def __init__(self, server: ForkServer, script: Path, arguments: Sequence[str], outputs: Path, folder: Path) -> None:
         self.paths = [outputs / f"{name}-{server.number}.txt" for name in ("stdout", "stderr")]
         with self.paths[0].open("wb") as output, self.paths[1].open("wb") as errors:
-            command = [str(ROOT / "train.py"), *overrides]
+            command = [str(script), *arguments]
             self.run = server.start(command, os.environ, output, errors=errors, folder=folder)
 
     @property
     def stdout(self) -> str:
         """What it has printed so far."""
         return self.paths[0].read_text()
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self.run.code
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.run.kill()
+
+    def communicate(self, *, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for its end, and return what it has printed on stdout and stderr."""
+        done = self.wait(timeout or 120)
+        return done.stdout, done.stderr
 
     def wait(self, seconds: float = 120) -> subprocess.CompletedProcess[str]:
         """Wait for its end."""
@@ -128,10 +143,10 @@ def fork_server() -> Iterator[ForkServer]:
 
 @pytest.fixture
 def fork(fork_server: ForkServer, tmp_path: Path) -> Fork:
-    """Starts ``python train.py <overrides>`` as a forked process."""
+    """Starts ``python train.py <overrides>``, or another script, as a forked process."""
 
-    def call(*overrides: str, folder: Path = ROOT) -> Forked:
-        return Forked(fork_server, overrides, tmp_path, folder)
+    def call(*overrides: str, folder: Path = ROOT, script: Path = ROOT / "train.py") -> Forked:
+        return Forked(fork_server, script, overrides, tmp_path, folder)
 
     return call
 

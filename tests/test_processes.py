@@ -5,45 +5,66 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed import run
 
 from leyden.records.run_folder import last_checkpoint
 from leyden.tools.evaluate import evaluate
-from scripts.kill_and_resume import RUN, kill_and_resume, saved_step
-from scripts.kill_and_resume import start as start_run
+from scripts.kill_and_resume import RUN, kill_and_resume, new_interpreter, saved_step
 from scripts.torture_lib.same_bits import compare
-from tests.conftest import ROOT, Fork
+from tests.conftest import Fork, Forked
 
+StartForked = Callable[[Path, list[str]], tuple[Forked, Path]]
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 
 
-def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
-    alone, killed = kill_and_resume(tmp_path, RUN, kills=1, rng=random.Random(0))
+@pytest.fixture
+def start_forked(fork: Fork) -> StartForked:
+    """Starts a training process without its imports, as `new_interpreter` starts one with them."""
+
+    def call(logs: Path, overrides: list[str]) -> tuple[Forked, Path]:
+        process = fork(*overrides, f"paths.logs={logs}") if "resume" not in overrides[0] else fork(*overrides)
+        wait_until(lambda: "writing to" in process.stdout or process.run.poll() is not None)
+        (line,) = (line for line in process.stdout.splitlines() if "writing to" in line)
+        return process, Path(line.rpartition("writing to ")[2].strip())
+
+    return call
+
+
+def test_killed_and_resumed_it_ends_in_the_same_bits(start_forked: StartForked, tmp_path: Path) -> None:
+    class SoonAfterTheStart(random.Random):
+        """The moment of the kill: before half of the time has passed."""
+
+        def uniform(self, a: float, b: float) -> float:
+            return a + (b - a) * 0.12
+
+    few = [*RUN, "trainer.max_epochs=4"]
+    alone, killed = kill_and_resume(tmp_path, few, kills=1, rng=SoonAfterTheStart(), start=start_forked)
     assert compare(alone, killed) == []
 
 
-def test_sigterm_saves_and_exits_with_143(tmp_path: Path) -> None:
-    process, folder = start_run(tmp_path, ["trainer.max_epochs=1000", "checkpoint.every_n_steps=0"])
+def test_sigterm_saves_and_exits_with_143(start_forked: StartForked, tmp_path: Path) -> None:
+    process, folder = start_forked(tmp_path, ["trainer.max_epochs=1000", "checkpoint.every_n_steps=0"])
     wait_until(lambda: saved_step(folder) > 0)  # the first epoch
     before = saved_step(folder)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert f"Resume with: python train.py resume={folder}" in output.splitlines()[-1]
+    process.run.send_signal(signal.SIGTERM)
+    done = process.wait(60)
+    assert done.returncode == 143
+    assert f"Resume with: python train.py resume={folder}" in done.stderr.splitlines()[-1]
     assert saved_step(folder) >= before
     assert torch.load(last_checkpoint(folder), weights_only=True)["epoch"] >= 1
 
 
-def test_two_processes_make_one_run_with_the_metrics_of_one(tmp_path: Path) -> None:
-    process, folder = start_run(tmp_path, [*DDP, "trainer.max_epochs=2"])
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, output
+def test_two_processes_make_one_run_with_the_metrics_of_one(start_forked: StartForked, tmp_path: Path) -> None:
+    process, folder = start_forked(tmp_path, [*DDP, "trainer.max_epochs=2"])
+    done = process.wait(200)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
     assert "Warning" not in output
     assert "site-packages" not in output
     assert only_run_in(tmp_path) == folder
@@ -57,7 +78,7 @@ def test_two_processes_make_one_run_with_the_metrics_of_one(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("moment", ["starting", "training"])
 def test_no_process_is_left_when_the_first_is_killed(moment: str, tmp_path: Path) -> None:
-    process, folder = start_run(tmp_path, [*DDP, "trainer.max_epochs=1000"])
+    process, folder = new_interpreter(tmp_path, [*DDP, "trainer.max_epochs=1000"])
     wait_until(lambda: len(processes_of(folder)) == 2)
     if moment == "training":
         wait_until(lambda: saved_step(folder) > 0)
@@ -66,10 +87,10 @@ def test_no_process_is_left_when_the_first_is_killed(moment: str, tmp_path: Path
     wait_until(lambda: not processes_of(folder))
 
 
-def test_torchrun_makes_one_run_folder(tmp_path: Path) -> None:
+def test_torchrun_makes_one_run_folder(fork: Fork, tmp_path: Path) -> None:
     arguments = [*DDP, "trainer.max_epochs=1", "model=mlp", "logger=none", f"paths.logs={tmp_path / 'logs'}"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*launcher, "train.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    launcher = Path(run.__file__)  # of `python -m torch.distributed.run`, which torchrun is
+    done = fork("--standalone", "--nproc-per-node", "2", "train.py", *arguments, script=launcher).wait(200)
     assert done.returncode == 0, done.stderr
     report = json.loads((only_run_in(tmp_path / "logs") / "report.json").read_text())
     assert report["processes"] == 2

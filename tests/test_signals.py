@@ -16,9 +16,9 @@ from tests.conftest import ROOT, Fork, only_run
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
 
 
-def run_until(marker: str, *overrides: str, code: str = "") -> subprocess.Popen[str]:
-    """Start a run, and return when a line of its output contains `marker`."""
-    start = f"{code}\nfrom leyden.cli import main; main()" if code else "from leyden.cli import main; main()"
+def run_until(marker: str, code: str, *overrides: str) -> subprocess.Popen[str]:
+    """Start a run after `code` in a new interpreter, and return when a line of its output contains `marker`."""
+    start = f"{code}\nfrom leyden.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", start, *overrides], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -62,13 +62,15 @@ Classifier.test_step = test_step
 
 def test_during_the_test(fork: Fork, tmp_path: Path) -> None:
     signum = signal.SIGTERM
-    process = run_until(
-        "testing", f"paths.logs={tmp_path}/logs", "trainer=smoke", "trainer.limit_test_batches=1.0", code=PAUSE_IN_TEST
-    )
-    process.send_signal(signum)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == CODES[signum]
-    assert re.fullmatch(rf"stopped by {signum.name} after the training; nothing is lost\. Resume with: .*\n", stderr)
+    script = tmp_path / "slow_test.py"
+    script.write_text(f"{PAUSE_IN_TEST}\nfrom leyden.cli import main; main()")
+    process = fork(f"paths.logs={tmp_path}/logs", "trainer=smoke", "trainer.limit_test_batches=1.0", script=script)
+    wait_for(lambda: "testing" in process.stdout, "the test")
+    process.run.send_signal(signum)
+    done = process.wait(60)
+    assert done.returncode == CODES[signum]
+    said = rf"stopped by {signum.name} after the training; nothing is lost\. Resume with: .*\n"
+    assert re.fullmatch(said, done.stderr)
     folder = only_run(tmp_path)
     assert read_report(folder) is None
     assert fork(f"resume={folder}").wait().returncode == 0
@@ -87,7 +89,7 @@ sys.meta_path.insert(0, Pause())
 
 
 def test_while_torch_is_imported(tmp_path: Path) -> None:
-    process = run_until("importing", f"paths.logs={tmp_path}/logs", code=PAUSE_IN_IMPORT)
+    process = run_until("importing", PAUSE_IN_IMPORT, f"paths.logs={tmp_path}/logs")
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -95,14 +97,14 @@ def test_while_torch_is_imported(tmp_path: Path) -> None:
     assert not (tmp_path / "logs").exists()
 
 
-def test_before_the_first_step(tmp_path: Path) -> None:
-    process = run_until("writing to", f"paths.logs={tmp_path}/logs", "trainer.max_epochs=1000", "trainer=cpu")
-    process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert re.fullmatch(
-        r"stopped by SIGTERM (before the first step|at step \d+); nothing is lost\. Resume .*\n", stderr
-    )
+def test_before_the_first_step(fork: Fork, tmp_path: Path) -> None:
+    process = fork(f"paths.logs={tmp_path}/logs", "trainer.max_epochs=1000", "trainer=cpu")
+    wait_for(lambda: "writing to" in process.stdout, "the run folder")
+    process.run.send_signal(signal.SIGTERM)
+    done = process.wait(60)
+    assert done.returncode == 143
+    said = r"stopped by SIGTERM (before the first step|at step \d+); nothing is lost\. Resume .*\n"
+    assert re.fullmatch(said, done.stderr)
 
 
 BLOCKED = """
