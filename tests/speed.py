@@ -25,6 +25,8 @@ from omegaconf import DictConfig
 from leyden import run as run_module
 from leyden.config import compose as compose_module
 from leyden.config.plugins import conf_folders
+from leyden.data.digits import Digits
+from leyden.data.loaders import Batch
 
 
 def install() -> None:
@@ -37,6 +39,7 @@ def install() -> None:
         ConfigLoaderImpl._compose_config_from_defaults_list
     )
     importlib.metadata.entry_points = cache(importlib.metadata.entry_points)
+    Digits.read = _remember_digits(Digits.read)  # type: ignore
     # The imports stay frozen, so `run` must not unfreeze them. A complete collection takes 0.2 s in a process with the
     # objects of many tests.
     run_module.gc = SimpleNamespace(  # type: ignore
@@ -130,6 +133,20 @@ def _remember_merged(merge: Any) -> Any:
         if key not in known:
             known[key] = pickle.dumps(merge(self, defaults, repo))
         return pickle.loads(known[key])
+
+    return remembered
+
+
+def _remember_digits(read: Any) -> Any:
+    """Read the digits, which most runs of the tests are trained on, once for each size of the images."""
+    known: dict[tuple[object, ...], Batch] = {}
+
+    def remembered(self: Digits, train: bool) -> Batch:
+        key = (*self.shape, train)
+        if key not in known:
+            known[key] = read(self, train)
+        images, labels = known[key]
+        return images.clone(), labels.clone()
 
     return remembered
 

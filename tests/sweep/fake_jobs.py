@@ -1,6 +1,6 @@
 """Sweeps with fake jobs: everything of a sweep except the training.
 
-``python -m tests.sweep.fake_jobs SECONDS OVERRIDES…`` runs a worker of such a sweep in a process of its own.
+``python -m tests.sweep.fake_jobs SECONDS OVERRIDES…``, or a fork of this file, is a worker of such a sweep.
 """
 
 import csv
