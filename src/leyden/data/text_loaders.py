@@ -107,7 +107,7 @@ def bucketed(order: Tensor, lengths: Tensor, size: int, rng: torch.Generator) ->
         size: G. The n mod G samples of a smaller last batch stay the last ones.
         rng: shuffles the batches.
     """
-    pools = [pool[lengths[pool].argsort(stable=True)] for pool in order.split(POOL * size)]
+    pools = [pool[lengths[pool].argsort(stable=True)] for pool in torch.split(order, POOL * size)]
     in_pools = torch.cat(pools)
     full = len(order) // size
     batches = in_pools[: full * size].view(full, size)[torch.randperm(full, generator=rng)]
@@ -122,10 +122,10 @@ def longest(lengths: Tensor, size: int, most: int) -> Sequence[int]:
         size: samples per batch.
         most: number of tokens that are stored.
     """
-    return [min(most, -(-int(batch.max()) // MULTIPLE) * MULTIPLE) for batch in lengths.split(size)]
+    return [min(most, -(-int(batch.max()) // MULTIPLE) * MULTIPLE) for batch in torch.split(lengths, size)]
 
 
 def padding_fraction(lengths: Tensor, widths: Sequence[int], size: int) -> float:
     """Return which fraction of the tokens of an epoch is padding, 0 to 1. The arguments are those of `longest`."""
-    tokens = sum(width * len(batch) for width, batch in zip(widths, lengths.split(size), strict=True))
+    tokens = sum(width * len(batch) for width, batch in zip(widths, torch.split(lengths, size), strict=True))
     return 1 - float(lengths.sum()) / tokens
