@@ -28,6 +28,7 @@ TENSORBOARD = {"tensorboard": {"_target_": "leyden.records.loggers.TensorBoard"}
 ADDED: Mapping[str, Any] = {
     "plugins": [],
     "ensemble": 1,
+    "ensemble_lr": [],
     "ensemble_order": "own",
     "augment": True,  # its effect on data.shift and data.flip is stored there
     "init_from": None,
@@ -50,6 +51,14 @@ ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {
     "data.val_fraction": {"train_on_all": False},
     "data.flip": {"crop": 1.0, "rotate": 0.0, "jitter": 0.0, "randaugment": 0, "cutout": 0, "balanced": False},
     "task.cutmix": {"class_weights": "none", "tta": "none"},
+}
+# A class → arguments that it lacks in run folders of earlier versions, with values.
+ADDED_TO: Mapping[str, Mapping[str, Any]] = {
+    "leyden.nets.mlp.MLP": {"category_sizes": [], "embedding": None},
+    "leyden.nets.recurrent.Recurrent": {"pool": "last", "vocab_size": 0, "embedding": 128, "vectors": None},
+    "leyden.nets.transformer.Transformer": {"vocab_size": 0, "vectors": None},
+    "leyden.data.table.Table": {"categories": "onehot", "category_sizes": []},
+    "leyden.data.series.Series": {"time": None, "group": None, "gaps": "skip"},
 }
 
 
@@ -146,6 +155,11 @@ def upgraded(cfg: DictConfig) -> DictConfig:
         group = key.partition(".")[0]
         if _has(cfg, key):
             cfg[group] = {**others, **cfg[group]}
+    for group in ("data", "model"):
+        section = cfg.get(group)
+        target = section.get("_target_") if isinstance(section, DictConfig) else None
+        if isinstance(target, str) and target in ADDED_TO:
+            cfg[group] = {**ADDED_TO[target], **cfg[group]}
     OmegaConf.set_struct(cfg, True)
     return cfg
 

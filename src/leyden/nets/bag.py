@@ -76,5 +76,3 @@ class Bag(nn.Module):
                 total, num = total + vectors.sum(1), num + complete.sum(1, keepdim=True)
         outputs: Tensor = self.head(self.dropout(total / num.clamp(min=1)))
         return outputs
-
-

@@ -1,4 +1,4 @@
-"""Embeddings of tokens, and vectors of words that were trained elsewhere: GloVe (Pennington et al., 2014) or word2vec."""
+"""Embeddings of tokens, with random vectors or those of GloVe (Pennington et al., 2014) or word2vec."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -81,11 +81,11 @@ def read_vectors(path: Path, dim: int, wanted: "dict[str, int]") -> Iterator[tup
             number = 0
             while line := file.readline(MAX_LINE):
                 number += 1
-                word, _, rest = line.strip().partition(b" ")
+                _, _, rest = line.strip().partition(b" ")
                 if number == 1 and rest.isdigit():
                     continue  # word2vec begins with the number of words and their size
                 values = line.strip().rsplit(b" ", dim)
-                if len(values) != dim + 1 or b" " in values[0].strip() and number == 1:
+                if len(values) != dim + 1 or (b" " in values[0].strip() and number == 1):
                     raise UserError(
                         f"model.vectors: line {number} of {path} does not have {dim} numbers, which model.embedding "
                         f"(transformer: model.dim) needs; it has {len(line.split()) - 1}"

@@ -36,7 +36,7 @@ class Pool(nn.Module):
             return states.amax(1) if mask is None else states.masked_fill(~mask[..., None], -math.inf).amax(1)
         if self.score is not None:
             scores = self.score(states)  # (B, T, 1)
-            weights = (scores if mask is None else scores.masked_fill(~mask[..., None], -math.inf)).softmax(1)
+            weights: Tensor = (scores if mask is None else scores.masked_fill(~mask[..., None], -math.inf)).softmax(1)
             return (weights * states).sum(1)
         return states.mean(1) if mask is None else masked_mean(states, mask)
 

@@ -95,6 +95,7 @@ class Recurrent(nn.Module):
         """Return the vector from which the outputs are computed, (B, directions * hidden)."""
         mask = None if self.embedding is None else mask_of(x)
         if isinstance(self.layers, BothDirections):
+            assert mask is not None
             states = self.layers(self._vectors(x), mask)
             return self.layers.last(states, mask) if self.pool.kind == "last" else self.pool(states, mask)
         states, state = self.layers(self._vectors(x))

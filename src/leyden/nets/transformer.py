@@ -1,8 +1,8 @@
 """Transformer encoder (Vaswani et al., 2017) on texts, and on the patches of an image: ViT (Dosovitskiy et al., 2021).
 
-An image is divided into square patches, a series into its steps, a text into its tokens. Each becomes a token, to which an embedding of its
-position is added. A block consists of attention and a feed-forward net, both with a residual connection. The outputs
-are computed from an additional class token or from all tokens. No token attends to padding. Norms are applied before attention and
+An image is divided into square patches, a series into its steps, a text into its tokens. A position is added to each
+token. A block consists of attention and a feed-forward net, both with a residual connection. The outputs are computed
+from an additional class token or from all tokens. No token attends to padding. Norms are applied before attention and
 feed-forward net, which makes training stable without a long warm-up (Xiong et al., 2020).
 
 Differences to ViT: other sizes, and optional sinusoidal positions and mean pooling. Decoders use `Attention` and
