@@ -1,0 +1,65 @@
+"""A convolutional net for texts (Kim, 2014): filters on windows of words, and for each filter its largest value.
+
+Differences from the paper: windows may reach over both ends of a text, and there is no limit of the weights' norm.
+
+    B  batch        T  tokens        D  size of a vector        F  filters of each width
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from leyden.nets.embedding import TokenEmbedding, mask_of, needs_tokens
+from leyden.nets.layers import check_shape, check_sizes
+
+
+class TextCNN(nn.Module):
+    """Convolutions on words: token ids, int64 (B, T), → outputs (B, num_outputs).
+
+    Args:
+        in_shape: (T,), the largest number of tokens.
+        num_outputs: number of outputs.
+        vocab_size: number of token ids.
+        embedding: D.
+        vectors: file with vectors of words, see `TokenEmbedding`.
+        widths: tokens in the window of a filter, one number for each kind of filter.
+        channels: F.
+        dropout: probability of zeroing a value of a filter.
+
+    Raises:
+        ValueError: the inputs are no token ids, or a value is out of its range.
+    """
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        num_outputs: int,
+        vocab_size: int,
+        embedding: int,
+        vectors: str | None,
+        widths: Sequence[int],
+        channels: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        check_shape(in_shape, num_outputs)
+        needs_tokens(in_shape, vocab_size, "textcnn")
+        check_sizes("widths", widths)
+        if not widths:
+            raise ValueError("widths: got [], must have at least one width")
+        if channels < 1:
+            raise ValueError(f"channels: got {channels}, must be at least 1")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout: got {dropout}, must be at least 0 and below 1")
+        self.embedding = TokenEmbedding(vocab_size, embedding, vectors)
+        self.filters = nn.ModuleList(nn.Conv1d(embedding, channels, width, padding="same") for width in widths)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(channels * len(widths), num_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = mask_of(x)[:, None]  # (B, 1, T)
+        words = self.embedding(x).transpose(1, 2)  # (B, D, T); zeros at padding, as outside of the text
+        values = [(filters(words).relu() * mask).amax(2) for filters in self.filters]  # (B, F) each, at least 0
+        outputs: Tensor = self.head(self.dropout(torch.cat(values, 1)))
+        return outputs
