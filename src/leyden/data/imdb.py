@@ -23,7 +23,7 @@ MAX_REVIEW = 1_000_000  # bytes
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class IMDB(TextData):
-    """IMDB: 25,000 + 25,000 reviews of films, positive or negative. Line breaks are stored as ``<br />``; they are spaces.
+    """IMDB: 25,000 + 25,000 reviews of films, positive or negative. Their line breaks, ``<br />``, become spaces.
 
     Args:
         root: the folder that contains the folder aclImdb.

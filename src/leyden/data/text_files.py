@@ -1,4 +1,4 @@
-"""A user's own texts: a CSV, TSV, JSON lines or Parquet file with a column of texts and one of labels, or class folders.
+"""A user's own texts: a file with a column of texts and one of labels, or class folders.
 
 A test set without a file of its own, and the validation, are chosen by a hash of each text. So texts that are added
 later do not change the split of the others, and equal texts are in the same split.
@@ -108,18 +108,18 @@ class TextFiles(TextData):
         return content_hash(list(self.classes), self.separator, tables)
 
     def sample_ids(self) -> Tensor:
-        return self._ids[~self._test_mask()]
+        return self._identities[~self._test_mask()]
 
     @cached_property
-    def _ids(self) -> Tensor:
+    def _identities(self) -> Tensor:
         return splits.identities([text.encode(errors="surrogatepass") for text in self.found.texts])
 
     def _test_mask(self) -> Tensor:
         """Choose the test texts, bool (N,). Choose none if they have a file of their own."""
         if self.found_test is not None:
-            return torch.zeros(len(self._ids), dtype=torch.bool)
+            return torch.zeros(len(self._identities), dtype=torch.bool)
         groups = self.strata(self._targets(self.found, "data.path"))
-        return splits.hashed_fraction(self._ids, groups, self.test_fraction, self.seed, "test")
+        return splits.hashed_fraction(self._identities, groups, self.test_fraction, self.seed, "test")
 
     def split(self, inputs: Tensor, targets: Tensor, ids: Tensor | None) -> tuple[Batch, Batch]:
         train, val = super().split(inputs, targets, ids)
@@ -175,14 +175,14 @@ class TextFiles(TextData):
         return self._targets(found, columns[0])[0]
 
     def check_targets(self, targets: Tensor) -> None:
-        if self.target_kind == "class":
-            return super().check_targets(targets)
-        width, dtype = (1, torch.float32) if self.target_kind == "numbers" else (self.num_classes, torch.int64)
+        if self.classes and self.separator is None:
+            super().check_targets(targets)
+            return
+        width, dtype = (self.num_classes, torch.int64) if self.classes else (1, torch.float32)
         if targets.dtype != dtype or targets.dim() != 2 or targets.shape[1] != width:
             raise ValueError("it has other targets")
-        if dtype == torch.int64 and ((targets < 0) | (targets > 1)).any():
+        if self.classes and ((targets < 0) | (targets > 1)).any():
             raise ValueError("it has other labels")
-        return None
 
 
 def table_hash(found: LabelledTexts) -> str:

@@ -1,6 +1,6 @@
-"""Read a user's labelled texts from a CSV, TSV, JSON lines or Parquet file, or from class folders. Does not import torch.
+"""Read a user's labelled texts from a CSV, TSV, JSON lines or Parquet file, or from class folders.
 
-Composing a config needs the classes, so the file is read then. It is read once per process.
+Composing a config needs the classes, so the file is read then, without torch. It is read once per process.
 """
 
 import csv
