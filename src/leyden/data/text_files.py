@@ -134,14 +134,14 @@ class TextFiles(TextData):
 
     def _targets(self, found: LabelledTexts, key: str) -> Tensor:
         """Return int64 (N,) classes, int64 (N, num_classes) labels, 0 or 1, or float32 (N, 1) numbers."""
-        if self.target_kind == "numbers":
+        if not self.classes:
             numbers = [self._number(value, found.place(row)) for row, value in enumerate(found.labels)]
             return torch.tensor(numbers, dtype=torch.float32)[:, None]
         rows = [
             [self._label(one, f"{key}: {found.place(row)}") for one in labels_in(value, self.separator)]
             for row, value in enumerate(found.labels)
         ]
-        if self.target_kind == "class":
+        if self.separator is None:
             return torch.tensor(rows)[:, 0]
         targets = torch.zeros(len(rows), self.num_classes, dtype=torch.int64)
         for row, labels in enumerate(rows):
