@@ -32,6 +32,7 @@ def check_agreement(cfg: DictConfig) -> None:
         if value != wanted:
             raise UserError(f"{key}: got {value}, must be {wanted}, since {source} is {base}; leave out {key}")
     check_categories(cfg)
+    check_tokens(cfg)
     outputs, wanted = _value(cfg, "model.num_outputs"), num_outputs(cfg)
     if outputs is not None and wanted is not None and outputs != wanted:
         raise UserError(f"model.num_outputs: got {outputs}, must be {wanted} for this task; leave it out")
@@ -51,6 +52,15 @@ def check_categories(cfg: DictConfig) -> None:
         raise UserError(
             f"trainer.precision: got bf16-true, whose whole numbers are exact only up to {LARGEST_BF16}, but a feature "
             f"has {max(sizes)} categories; use bf16-mixed or data.categories=onehot"
+        )
+
+
+def check_tokens(cfg: DictConfig) -> None:
+    """Raise UserError if the data has token ids, and the model takes them for numbers."""
+    if _value(cfg, "data.max_tokens") is not None and "vocab_size" not in cfg.model:
+        raise UserError(
+            f"model.in_shape: got {_value(cfg, 'data.shape')}, the tokens of a text, which this model cannot read; use "
+            "for example model=bag, textcnn, lstm or transformer"
         )
 
 
