@@ -295,7 +295,7 @@ class Transformer(nn.Module):
         self.head = nn.Linear(dim, num_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x, mask = self._embed(x)  # (B, T, D), (B, T)
+        x, mask = self._embed(x), self._mask(x)  # (B, T, D), (B, T)
         for block in self.blocks:
             x = block(x, mask)
         x = self.norm(x)
@@ -308,21 +308,25 @@ class Transformer(nn.Module):
 
         With ``pool="class"``, token 0 is the class token, and ``[:, :, :, 0, 1:]`` are its weights of the patches.
         """
-        x, mask = self._embed(x)
-        weights = []
+        x, mask, weights = self._embed(x), self._mask(x), []
         for block in self.blocks:
             normed = block.norm_attention(x)  # type: ignore[operator]
             weights.append(block.attention.weights(normed, mask=mask))  # type: ignore[operator, union-attr]
             x = block(x, mask)
         return torch.stack(weights)
 
-    def _embed(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the tokens (B, T, D), and which ones are no padding, bool (B, T), or None if there is none."""
-        tokens, mask = self.tokens(x), mask_of(x) if self.reads_texts else None
+    def _embed(self, x: Tensor) -> Tensor:
+        """Return the class token, if there is one, and the tokens, (B, T, D)."""
+        tokens: Tensor = self.tokens(x)
         if self.class_token is None:
-            return tokens, mask
-        tokens = torch.cat((self.class_token.expand(x.shape[0], -1, -1), tokens), dim=1)  # (B, 1 + T, D)
-        return tokens, None if mask is None else pad(mask, (1, 0), value=True)
+            return tokens
+        return torch.cat((self.class_token.expand(x.shape[0], -1, -1), tokens), dim=1)
+
+    def _mask(self, x: Tensor) -> Tensor | None:
+        """Return which tokens of texts are no padding, bool (B, T); None for images and series."""
+        if not self.reads_texts:
+            return None
+        return mask_of(x) if self.class_token is None else pad(mask_of(x), (1, 0), value=True)
 
 
 def check_sizes(dim: int, num_layers: int, num_heads: int, mlp_ratio: float, dropout: float) -> None:
