@@ -26,7 +26,7 @@ from leyden.modules.language_model import LanguageModel
 from leyden.modules.pixels import to_pixels
 from leyden.modules.supervised import SupervisedModule
 from leyden.nets.recurrent import Recurrent
-from tests.conftest import RUNNING_TEXTS, chosen
+from tests.conftest import chosen, model_for
 from tests.test_pairs import DATA, MODELS, TWO_STEPS, config, problem
 
 PAIRS = [*itertools.product(MODELS, DATA)]
@@ -74,7 +74,7 @@ def fake(tensor: Tensor) -> Tensor:
 @cache
 def batches(data: str, root: Path, *overrides: str) -> tuple[Batch, Batch]:
     """The first training and validation batch of a data set, made by its own loaders on the fake GPU."""
-    loaded = build_data(config("mlp", data, root, *TWO_STEPS, *overrides))
+    loaded = build_data(config(model_for(data), data, root, *TWO_STEPS, *overrides))
     loaded.setup("fit")
     assert loaded.train
     assert loaded.val
@@ -102,8 +102,7 @@ def test_a_training_step_stays_on_the_gpu_and_reads_nothing_from_it(files_root: 
 
 @pytest.mark.parametrize("data", DATA)
 def test_a_validation_step_too(files_root: Path, data: str) -> None:
-    model = "gpt" if data in RUNNING_TEXTS else "mlp"
-    module, (_, val) = fake_module(config(model, data, files_root, *TWO_STEPS)), batches(data, files_root)
+    module, (_, val) = fake_module(config(model_for(data), data, files_root, *TWO_STEPS)), batches(data, files_root)
     assert isinstance(module, SupervisedModule | LanguageModel)
     if isinstance(module, Forecaster):
         module.reference_season = 1  # read once per validation

@@ -1,7 +1,7 @@
 """Docstrings: the documentation of installed packages by topic, as English texts that need no download.
 
 The source files are parsed, not imported. A text is what a docstring says before its sections, such as Parameters, and
-before its examples. The test set is chosen by a hash of each text, so it is the same in all runs, and a new version of a
+before its examples. The test set is chosen by a hash of each text, so it is the same in all runs. A new version of a
 package only adds and removes texts.
 """
 
@@ -47,7 +47,10 @@ class Docstrings(TextData):
         check(len({*self.topics}) == num, "topics: contains a topic twice")
         check(self.num_classes == num, f"num_classes: got {self.num_classes}, must be {num}, the number of topics")
         for name in self._packages():
-            check(bool(DOTTED.fullmatch(name)), f"topics: got {name!r}, must be packages such as scipy.linalg+scipy.sparse")
+            check(
+                bool(DOTTED.fullmatch(name)),
+                f"topics: got {name!r}, must be packages such as scipy.linalg+scipy.sparse",
+            )
             check(package_folder(name) is not None, f"topics: there is no package {name}")
         super().__post_init__()
 
