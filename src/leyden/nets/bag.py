@@ -1,21 +1,23 @@
 """A bag of words: the mean of the vectors of all tokens, then a linear layer (fastText, Joulin et al., 2017).
 
-As in fastText, pairs of neighbouring tokens can have vectors too. There are too many different pairs for a table, so a
-hash chooses one of `buckets` vectors for each.
+As in fastText, sequences of neighbouring tokens (n-grams) have vectors too. There are too many different ones for a
+table, so a hash chooses one of `buckets` vectors for each.
 
-Differences from fastText: any optimizer and batch size, and dropout of the mean.
+Differences to fastText: any optimizer and batch size, and dropout of the mean.
 
     B  batch        T  tokens        D  size of a vector
 """
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-from leyden.nets.embedding import TokenEmbedding, mask_of, needs_tokens
+from leyden.nets.embedding import PADDING, TokenBag, check_tokens
 from leyden.nets.layers import check_shape
 
-# A family of universal hash functions (Carter and Wegman, 1979). No product is above 2**63.
+# Hash of a sequence: ((a · FIRST + b · NEXT) mod PRIME) · FIRST + c · NEXT …; no product exceeds 2**62.
 PRIME, FIRST, NEXT = 2**31 - 1, 1_327_217_885, 1_640_531_527
 
 
@@ -27,9 +29,9 @@ class Bag(nn.Module):
         num_outputs: number of outputs.
         vocab_size: number of token ids.
         embedding: D.
-        vectors: file with vectors of words, see `TokenEmbedding`.
-        ngrams: 1: only tokens; 2: also pairs of neighbours; and so on.
-        buckets: number of vectors of all pairs; not used with ``ngrams=1``.
+        vectors: file with vectors of words, see `leyden.nets.word_vectors`.
+        ngrams: 1: only tokens; 2: also pairs of neighbours; and so on, up to 5.
+        buckets: number of vectors of all pairs and longer sequences; not used with ``ngrams=1``.
         dropout: probability of zeroing a number of the mean.
 
     Raises:
@@ -49,30 +51,29 @@ class Bag(nn.Module):
     ) -> None:
         super().__init__()
         check_shape(in_shape, num_outputs)
-        needs_tokens(in_shape, vocab_size, "bag")
+        check_tokens(in_shape, vocab_size, "bag")
         if not 1 <= ngrams <= 5:
             raise ValueError(f"ngrams: got {ngrams}, must be between 1 and 5")
         if not 1 <= buckets < PRIME:
             raise ValueError(f"buckets: got {buckets}, must be between 1 and {PRIME - 1:,}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout: got {dropout}, must be at least 0 and below 1")
-        self.ngrams, self.buckets = ngrams, buckets
-        self.embedding = TokenEmbedding(vocab_size, embedding, vectors)
-        self.pairs = nn.Embedding(buckets, embedding) if ngrams > 1 else None
-        if self.pairs is not None:
-            nn.init.normal_(self.pairs.weight, std=0.1)
+        self.vocab_size, self.ngrams, self.buckets = vocab_size, ngrams, buckets
+        self.mean = TokenBag(vocab_size, embedding, vectors, more=buckets if ngrams > 1 else 0)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(embedding, num_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        mask = mask_of(x)  # (B, T)
-        total, num = self.embedding(x).sum(1), mask.sum(1, keepdim=True)  # (B, D), (B, 1)
-        if self.pairs is not None:
-            hashed = x
-            for size in range(1, min(self.ngrams, x.shape[1])):
-                hashed = (hashed[:, :-1] * FIRST + x[:, size:] * NEXT) % PRIME  # (B, T - size)
-                complete = mask[:, size:]
-                vectors = self.pairs(hashed % self.buckets) * complete[..., None]  # (B, T - size, D)
-                total, num = total + vectors.sum(1), num + complete.sum(1, keepdim=True)
-        outputs: Tensor = self.head(self.dropout(total / num.clamp(min=1)))
+        ids = torch.cat([x, *self.hashed(x)], 1)  # (B, all n-grams)
+        outputs: Tensor = self.head(self.dropout(self.mean(ids)))
         return outputs
+
+    def hashed(self, x: Tensor) -> list[Tensor]:
+        """Return the ids of all pairs, triples and so on, (B, T) each; padding where a text has ended."""
+        found, hashes = [], x
+        for size in range(2, self.ngrams + 1):
+            # For each token, the last one of the n-gram that it begins.
+            following = pad(x[:, size - 1 :], (0, min(size - 1, x.shape[1])), value=PADDING)
+            hashes = (hashes * FIRST + following * NEXT) % PRIME
+            found.append((self.vocab_size + hashes % self.buckets).where(following != PADDING, PADDING))
+        return found

@@ -1,4 +1,7 @@
-"""Pooling: one vector for a sequence, of which padding has no influence."""
+"""Pooling: one vector for a sequence, on which padding has no influence.
+
+B  batch        T  tokens        D  size of a state
+"""
 
 import math
 from typing import Literal
@@ -21,7 +24,7 @@ class Pool(nn.Module):
     def __init__(self, kind: Pooling, dim: int) -> None:
         super().__init__()
         self.kind = kind
-        self.score = nn.Linear(dim, 1) if kind == "attention" else None
+        self.score = nn.Linear(dim, 1, bias=False) if kind == "attention" else None
 
     def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool the states (B, T, D).
@@ -35,26 +38,25 @@ class Pool(nn.Module):
         if self.kind == "max":
             return states.amax(1) if mask is None else states.masked_fill(~mask[..., None], -math.inf).amax(1)
         if self.score is not None:
-            scores = self.score(states)  # (B, T, 1)
-            weights: Tensor = (scores if mask is None else scores.masked_fill(~mask[..., None], -math.inf)).softmax(1)
-            return (weights * states).sum(1)
-        return states.mean(1) if mask is None else masked_mean(states, mask)
+            scores = self.score(states)[..., 0]  # (B, T)
+            weights: Tensor = (scores if mask is None else scores.masked_fill(~mask, -math.inf)).softmax(1)
+            return weighted_sum(states, weights)
+        return states.mean(1) if mask is None else weighted_sum(states, mask / mask.sum(1, keepdim=True))
 
 
-def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean over the tokens that are no padding: (B, T, D) → (B, D)."""
-    kept = mask[..., None].to(states.dtype)
-    return (states * kept).sum(1) / kept.sum(1).clamp(min=1)
+def weighted_sum(states: Tensor, weights: Tensor) -> Tensor:
+    """Return the sum of all states, each times its weight: (B, T, D), (B, T) → (B, D)."""
+    return (weights.to(states.dtype)[:, None] @ states)[:, 0]
 
 
 def at_last(states: Tensor, mask: Tensor) -> Tensor:
     """Return the state of the last token that is no padding: (B, T, D) → (B, D)."""
-    last = (mask.sum(1) - 1).clamp(min=0)  # (B,)
+    last = mask.sum(1) - 1  # (B,)
     return states.gather(1, last[:, None, None].expand(-1, 1, states.shape[2]))[:, 0]
 
 
-def reversed_texts(states: Tensor, mask: Tensor) -> Tensor:
-    """Reverse each sequence within its length; padding stays at the end: (B, T, D) → (B, T, D). Undoes itself."""
+def reversed_within(states: Tensor, mask: Tensor) -> Tensor:
+    """Reverse each sequence within its length: (B, T, D) → (B, T, D). Padding stays where it is. Undoes itself."""
     steps = torch.arange(states.shape[1], device=states.device)
     index = torch.where(mask, mask.sum(1, keepdim=True) - 1 - steps, steps)  # (B, T)
     return states.gather(1, index[..., None].expand(-1, -1, states.shape[2]))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from leyden.nets.embedding import TokenEmbedding, mask_of
 from leyden.nets.layers import check_shape
-from leyden.nets.pooling import Pool, Pooling, at_last, reversed_texts
+from leyden.nets.pooling import Pool, Pooling, at_last, reversed_within
 
 Cell = Literal["rnn", "lstm", "gru"]
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
@@ -33,12 +33,12 @@ class Recurrent(nn.Module):
         hidden: size of the state.
         num_layers: number of layers; each reads the states of the one below.
         bidirectional: whether a second net reads from the end to the start.
-        dropout: probability of zeroing a value between layers and before the output layer.
+        dropout: probability of zeroing a value of a token's vector, between layers, or before the output layer.
         pool: what the outputs are computed from: last, the state after the last step; or mean, max or attention of the
             states of all steps, see `Pool`.
         vocab_size: number of token ids; 0: the samples are no texts.
         embedding: size of the vector of a token.
-        vectors: file with vectors of words, see `TokenEmbedding`.
+        vectors: file with vectors of words, see `leyden.nets.word_vectors`.
 
     Raises:
         ValueError: samples are neither images nor series nor texts, or a size or a probability is out of its range.
@@ -62,8 +62,8 @@ class Recurrent(nn.Module):
         check_shape(in_shape, num_outputs)
         if len(in_shape) not in (2, 3) and not (vocab_size and len(in_shape) == 1):
             raise ValueError(
-                f"in_shape: got {list(in_shape)}, a recurrent net needs images [channels, height, width] or series "
-                "[steps, features]"
+                f"in_shape: got {list(in_shape)}, a recurrent net needs images [channels, height, width], series "
+                "[steps, features], or texts"
             )
         if hidden < 1:
             raise ValueError(f"hidden: got {hidden}, must be at least 1")
@@ -88,27 +88,28 @@ class Recurrent(nn.Module):
                 initialise(module)
 
     def forward(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self.head(self.dropout(self._summary(x)))  # (B, num_outputs)
+        summary = self._read(x) if self.embedding is None else self._read_text(self.embedding(x), mask_of(x))
+        outputs: Tensor = self.head(self.dropout(summary))  # (B, num_outputs)
         return outputs
 
-    def _summary(self, x: Tensor) -> Tensor:
+    def _read(self, x: Tensor) -> Tensor:
         """Return the vector from which the outputs are computed, (B, directions * hidden)."""
-        mask = None if self.embedding is None else mask_of(x)
-        if isinstance(self.layers, BothDirections):
-            assert mask is not None
-            states = self.layers(self._vectors(x), mask)
-            return self.layers.last(states, mask) if self.pool.kind == "last" else self.pool(states, mask)
-        states, state = self.layers(self._vectors(x))
-        if mask is not None or self.pool.kind != "last":
-            pooled: Tensor = self.pool(states, mask)
+        states, state = self.layers(steps(x))
+        if self.pool.kind != "last":
+            pooled: Tensor = self.pool(states)
             return pooled
         last = state[0] if isinstance(state, tuple) else state  # (L * directions, B, hidden); an lstm also has cells
         top: Tensor = last[-self.num_directions :].transpose(0, 1).flatten(1)
         return top
 
-    def _vectors(self, x: Tensor) -> Tensor:
-        """Return the inputs of all steps, (B, T, F)."""
-        return steps(x) if self.embedding is None else self.embedding(x)
+    def _read_text(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """As `_read`: vectors (B, T, F) of tokens, mask bool (B, T), false for padding."""
+        vectors = self.dropout(vectors)
+        if isinstance(self.layers, BothDirections):
+            states = self.layers(vectors, mask)
+            return self.layers.last(states, mask) if self.pool.kind == "last" else self.pool(states, mask)
+        pooled: Tensor = self.pool(self.layers(vectors)[0], mask)
+        return pooled
 
 
 class BothDirections(nn.Module):
@@ -134,8 +135,8 @@ class BothDirections(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         for number, (one, other) in enumerate(zip(self.forwards, self.backwards, strict=True)):
             x = self.dropout(x) if number else x
-            ahead, back = one(x)[0], other(reversed_texts(x, mask))[0]
-            x = torch.cat((ahead, reversed_texts(back, mask)), 2)  # (B, T, 2 * hidden)
+            ahead, back = one(x)[0], other(reversed_within(x, mask))[0]
+            x = torch.cat((ahead, reversed_within(back, mask)), 2)  # (B, T, 2 * hidden)
         return x
 
     def last(self, states: Tensor, mask: Tensor) -> Tensor:

@@ -179,8 +179,8 @@ class Tokens(nn.Module):
             self.embed = nn.Conv1d(features, dim, 1)  # (B, F, T) → (B, D, T)
         else:
             raise ValueError(
-                f"in_shape: got {list(in_shape)}, a transformer needs images [channels, height, width] or series "
-                "[steps, features]"
+                f"in_shape: got {list(in_shape)}, a transformer needs images [channels, height, width], series "
+                "[steps, features], or texts"
             )
         table = sinusoids(self.num_tokens, dim)
         if positions == "learned":
@@ -214,15 +214,19 @@ class WordTokens(nn.Module):
     """Token ids, int64 (B, T), → tokens with positions (B, T, D). T may be smaller than the number of positions.
 
     Args:
-        num_tokens: largest number of tokens.
+        num_tokens: largest T.
         vocab_size, dim, vectors: see `TokenEmbedding`.
         positions: learned or sinusoidal.
+        dropout: probability of zeroing a value.
     """
 
-    def __init__(self, num_tokens: int, vocab_size: int, dim: int, vectors: str | None, positions: Positions) -> None:
+    def __init__(
+        self, num_tokens: int, vocab_size: int, dim: int, vectors: str | None, positions: Positions, dropout: float
+    ) -> None:
         super().__init__()
-        self.num_tokens = num_tokens
         self.embed = TokenEmbedding(vocab_size, dim, vectors)
+        self.dropout = nn.Dropout(dropout)
+        self.scale = math.sqrt(dim) if positions == "sinusoidal" else 1.0  # as in the paper: sines are large
         table = sinusoids(num_tokens, dim)
         if positions == "learned":
             self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty_like(table), std=0.02))
@@ -230,7 +234,7 @@ class WordTokens(nn.Module):
             self.register_buffer("positions", table, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens: Tensor = self.embed(x) + self.positions[: x.shape[1]]
+        tokens: Tensor = self.dropout(self.embed(x) * self.scale + self.positions[: x.shape[1]])
         return tokens
 
 
@@ -248,9 +252,10 @@ class Transformer(nn.Module):
         positions: learned or sinusoidal.
         stem: patch or conv, see `Tokens`.
         pool: class, to compute the outputs from the class token, or mean, max, attention or last, see `Pool`.
-        dropout: probability of zeroing an attention weight, or a value before it is added to the residual.
+        dropout: probability of zeroing an attention weight, a value before it is added to the residual, or a value of a
+            word with its position.
         vocab_size: number of token ids; 0: the samples are no texts.
-        vectors: file with vectors of words, see `TokenEmbedding`.
+        vectors: file with vectors of words, see `leyden.nets.word_vectors`.
 
     Raises:
         ValueError: samples are no images, series or texts, or a size is out of its range or does not fit another one.
@@ -278,7 +283,7 @@ class Transformer(nn.Module):
         self.reads_texts = vocab_size > 0 and len(in_shape) == 1
         self.tokens: nn.Module
         if self.reads_texts:
-            self.tokens = WordTokens(in_shape[0], vocab_size, dim, vectors, positions)
+            self.tokens = WordTokens(in_shape[0], vocab_size, dim, vectors, positions, dropout)
         else:
             self.tokens = Tokens(in_shape, dim, patch, positions, stem)
         class_token = nn.init.trunc_normal_(torch.empty(1, 1, dim), std=0.02)
@@ -290,7 +295,7 @@ class Transformer(nn.Module):
         self.head = nn.Linear(dim, num_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x, mask = self._embed(x)  # (B, T, D), (B, T)
+        x, mask = self._embed(x), self._mask(x)  # (B, T, D), (B, T)
         for block in self.blocks:
             x = block(x, mask)
         x = self.norm(x)
@@ -303,21 +308,25 @@ class Transformer(nn.Module):
 
         With ``pool="class"``, token 0 is the class token, and ``[:, :, :, 0, 1:]`` are its weights of the patches.
         """
-        x, mask = self._embed(x)
-        weights = []
+        x, mask, weights = self._embed(x), self._mask(x), []
         for block in self.blocks:
             normed = block.norm_attention(x)  # type: ignore[operator]
             weights.append(block.attention.weights(normed, mask=mask))  # type: ignore[operator, union-attr]
             x = block(x, mask)
         return torch.stack(weights)
 
-    def _embed(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the tokens (B, T, D), and which ones are no padding, bool (B, T), or None if there is none."""
-        tokens, mask = self.tokens(x), mask_of(x) if self.reads_texts else None
+    def _embed(self, x: Tensor) -> Tensor:
+        """Return the class token, if there is one, and the tokens, (B, T, D)."""
+        tokens: Tensor = self.tokens(x)
         if self.class_token is None:
-            return tokens, mask
-        tokens = torch.cat((self.class_token.expand(x.shape[0], -1, -1), tokens), dim=1)  # (B, 1 + T, D)
-        return tokens, None if mask is None else pad(mask, (1, 0), value=True)
+            return tokens
+        return torch.cat((self.class_token.expand(x.shape[0], -1, -1), tokens), dim=1)
+
+    def _mask(self, x: Tensor) -> Tensor | None:
+        """Return which tokens of texts are no padding, bool (B, T); None for images and series."""
+        if not self.reads_texts:
+            return None
+        return mask_of(x) if self.class_token is None else pad(mask_of(x), (1, 0), value=True)
 
 
 def check_sizes(dim: int, num_layers: int, num_heads: int, mlp_ratio: float, dropout: float) -> None:
