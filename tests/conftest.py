@@ -30,13 +30,14 @@ speed.install()
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Data sets of texts, and a model that takes them. Others do not.
-TEXTS = ["docstrings", "imdb", "newsgroups", "text"]
-TEXT_MODELS = ["bag", "gru", "lstm", "rnn", "textcnn", "transformer"]
-
 # Models that continue texts. They take the data sets of texts to continue, and no others.
 LANGUAGE = ["gpt"]
 RUNNING_TEXTS = ["characters"]
+
+# Data sets of texts with labels, models that read texts and nothing else, and all that read texts.
+TEXTS = ["docstrings", "imdb", "newsgroups", "text"]
+TEXT = ["bag", "textcnn"]
+READ_TEXTS = [*TEXT, "gru", "lstm", "rnn", "transformer"]
 
 # Models whose net has one output per class or predicted number; the others select their own task.
 SUPERVISED = [
@@ -90,6 +91,11 @@ def small(model: str) -> list[str]:
 def chosen(data: str) -> list[str]:
     """Overrides that choose the data set `data`."""
     return [f"data={data}", *NEEDED.get(data, [])]
+
+
+def data_for(model: str) -> str:
+    """A data set that `model` takes."""
+    return "characters" if model in LANGUAGE else "text" if model in TEXT else "digits"
 
 
 def model_for(data: str) -> str:

@@ -14,7 +14,7 @@ from leyden.checks import GuaranteeError, check_model, first_difference
 from leyden.config.compose import compose, groups
 from leyden.modules.classifier import Classifier
 from leyden.nets.mlp import MLP
-from tests.conftest import LANGUAGE, chosen, model_for, small
+from tests.conftest import chosen, data_for, model_for, small
 
 FEWER = {"num_train": 200, "num_test": 200, "num_eval": 200, "num_steps": 500, "verify": "false"}
 
@@ -36,7 +36,7 @@ def few_samples(data: str) -> list[str]:
 
 @pytest.mark.parametrize("model", sorted(groups()["model"]))
 def test_every_model_keeps_the_guarantees(model: str, files_root: Path) -> None:
-    data = "characters" if model in LANGUAGE else "text" if model in ("bag", "textcnn") else "digits"
+    data = data_for(model)
     check_model(model, data, *small(model)[1:], *chosen(data)[1:], f"paths.data={files_root}")
 
 

@@ -23,7 +23,7 @@ from leyden.errors import UserError
 from leyden.modules.language_model import LanguageModel
 from leyden.modules.supervised import SupervisedModule
 from leyden.tools.evaluate import evaluate
-from tests.conftest import LANGUAGE, RUNNING_TEXTS, TEXT_MODELS, TEXTS, chosen, model_for, small
+from tests.conftest import LANGUAGE, READ_TEXTS, RUNNING_TEXTS, TEXT, TEXTS, chosen, model_for, small
 
 Finished = Callable[..., Path]
 
@@ -76,7 +76,7 @@ def one_like(data: str, cfg: DictConfig) -> str:
 
 
 class TestWhichPairsMakeSense:
-    @pytest.mark.parametrize("model", sorted(set(MODELS) - set(LANGUAGE) - {"bag", "textcnn"}))
+    @pytest.mark.parametrize("model", sorted(set(MODELS) - {*LANGUAGE, *TEXT}))
     def test_every_other_model_takes_images(self, model: str, files_root: Path) -> None:
         assert problem(model, "digits", files_root) == ""
 
@@ -89,9 +89,9 @@ class TestWhichPairsMakeSense:
         said = "model.in_shape: got [64], a text to continue, for which a mlp has no outputs; use model=gpt"
         assert problem("mlp", "characters", files_root) == said
 
-    @pytest.mark.parametrize("model", sorted(set(MODELS)))
+    @pytest.mark.parametrize("model", MODELS)
     def test_models_with_vectors_of_tokens_take_texts(self, model: str, files_root: Path) -> None:
-        assert (problem(model, "text", files_root) == "") == (model in TEXT_MODELS)
+        assert (problem(model, "text", files_root) == "") == (model in READ_TEXTS)
 
     def test_an_mlp_takes_no_texts(self, files_root: Path) -> None:
         assert problem("mlp", "text", files_root).startswith(

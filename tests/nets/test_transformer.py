@@ -86,6 +86,7 @@ def test_sizes_that_do_not_fit(key: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"^{key}: got {value}, must"):
         net("transformer", (1, 28, 28), 10, **{key: value})
 
+
 TEXTS = torch.tensor([[5, 9, 2, 7], [3, 8, 0, 0], [4, 0, 0, 0]])
 
 
