@@ -51,19 +51,23 @@ class TextTrainLoader(TrainLoader):
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, samples_done = self.position()
+        orders, widths = self.plan(epoch)
+        shard = orders[:, self.rank :: self.world].to(self.targets.device)  # (S, N / world)
+        for number in range(samples_done // (self.batch_size * self.world), len(self)):
+            index = shard[:, number * self.batch_size : (number + 1) * self.batch_size].flatten()
+            tokens = self.inputs[:, : widths[number]].index_select(0, index)
+            yield self.transform(tokens), self.targets[index]
+
+    def plan(self, epoch: int) -> tuple[Tensor, Sequence[int]]:
+        """Return the order of an epoch for each seed, int64 (S, N), and the tokens of each batch. Works on the CPU."""
         num = len(self.lengths) - len(self.lengths) % self.world
         size = self.batch_size * self.world
         orders = torch.stack([
             bucketed(torch.randperm(len(self.lengths), generator=generator(seed, "order", epoch))[:num],
                      self.lengths, size, generator(seed, "batches", epoch))
             for seed in self.seeds
-        ])  # (S, N)  # fmt: skip
-        widths = longest(self.lengths[orders].amax(0), size, self.inputs.shape[1])
-        shard = orders[:, self.rank :: self.world].to(self.targets.device)  # (S, N / world)
-        for number in range(samples_done // size, len(self)):
-            index = shard[:, number * self.batch_size : (number + 1) * self.batch_size].flatten()
-            tokens = self.inputs[:, : widths[number]].index_select(0, index)
-            yield self.transform(tokens), self.targets[index]
+        ])  # fmt: skip
+        return orders, longest(self.lengths[orders].amax(0), size, self.inputs.shape[1])
 
 
 class TextEvalLoader(EvalLoader):
