@@ -1,12 +1,13 @@
 """A convolutional net for texts (Kim, 2014): filters on windows of words, and for each filter its largest value.
 
-Differences to the paper: the centre of each window is a token of the text, so short texts have windows too; the norm of
-the weights has no limit, and there is one set of vectors.
+Zeros surround a text, as in the author's code. So short texts have windows too, and a filter gives at least its value
+for a window of zeros. That makes the result independent of padding without a mask for each filter.
+
+Differences to the paper: the norm of the weights has no limit, and there is one set of vectors.
 
     B  batch        T  tokens        D  size of a vector        F  filters of each width
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -55,14 +56,12 @@ class TextCNN(nn.Module):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout: got {dropout}, must be at least 0 and below 1")
         self.embedding = TokenEmbedding(vocab_size, embedding, vectors)
-        self.filters = nn.ModuleList(nn.Conv1d(embedding, channels, width, padding=width // 2) for width in widths)
+        self.filters = nn.ModuleList(nn.Conv1d(embedding, channels, width, padding=width) for width in widths)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(channels * len(widths), num_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        mask = mask_of(x)[:, None]  # (B, 1, T)
-        words = self.embedding(x).transpose(1, 2) * mask  # (B, D, T); zeros as outside of the text
-        # With an even width, a filter has one window more than there are tokens.
-        found = [filters(words)[..., : x.shape[1]].masked_fill(~mask, -math.inf).amax(2) for filters in self.filters]
-        outputs: Tensor = self.head(self.dropout(torch.cat(found, 1).relu()))  # relu: after the maximum, it is the same
+        words = (self.embedding(x) * mask_of(x)[..., None]).transpose(1, 2)  # (B, D, T)
+        found = [filters(words).amax(2) for filters in self.filters]  # (B, F) each
+        outputs: Tensor = self.head(self.dropout(torch.cat(found, 1).relu()))  # after the maximum, relu is the same
         return outputs
