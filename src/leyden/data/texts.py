@@ -266,6 +266,10 @@ class TextData(InMemoryData):
         ids[: len(kept)] = kept
         return ids
 
+    def tokens(self, item: Any) -> list[str]:
+        """Return the tokens of a raw input, see `encode`, as text, without a limit of their number."""
+        return self._encoder().tokens(self.text_of(item))
+
     def text_of(self, item: Any) -> str:
         """Return the text of a raw input, see `encode`."""
         if isinstance(item, str):
