@@ -133,12 +133,12 @@ def unpack(archive: Path, folder: Path) -> None:
     partial, seen = folder.with_name(f"{folder.name}.partial"), set[str]()
     refuse_link(partial)
     shutil.rmtree(partial, ignore_errors=True)  # left behind by a process that was killed
-    for name, content in regular_files(archive, MAX_UNPACKED, MAX_MEMBERS):
-        if MEMBER.fullmatch(name) and name not in seen:
+    for name, content in regular_files(archive, MEMBER.fullmatch, MAX_UNPACKED, MAX_MEMBERS):
+        if name not in seen:
             path = partial.joinpath(*name.split("/")[1:])
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
-                file.write(content.read(MAX_REVIEW))
+                file.write(content)
             seen.add(name)
     if not seen:
         raise UserError(f"{archive}: contains no reviews; delete the archive")

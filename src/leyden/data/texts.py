@@ -245,8 +245,8 @@ class TextData(InMemoryData):
         parts = [super().describe()]
         if self.encoder is not None:
             parts.append(f"{self.encoder.size:,} different tokens ({self.tokenizer})")
-        if (num := sum(self.num_cut.values())) and self.long_texts == "cut":
-            parts.append(f"{num:,} texts are cut to {self.max_tokens} tokens (data.max_tokens)")
+        if num := self.num_cut.get("train", 0) + self.num_cut.get("val", 0):
+            parts.append(f"{num:,} of train and val are cut to {self.max_tokens} tokens (data.max_tokens)")
         return "; ".join(parts)
 
     def encode(self, item: Any) -> Tensor:
