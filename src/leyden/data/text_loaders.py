@@ -63,8 +63,8 @@ class TextTrainLoader(TrainLoader):
         num = len(self.lengths) - len(self.lengths) % self.world
         size = self.batch_size * self.world
         orders = torch.stack([
-            bucketed(torch.randperm(len(self.lengths), generator=generator(seed, "order", epoch))[:num],
-                     self.lengths, size, generator(seed, "batches", epoch))
+            bucketed(torch.randperm(len(self.lengths), generator=generator(seed, "order", epoch)),
+                     self.lengths, size, generator(seed, "batches", epoch))[:num]
             for seed in self.seeds
         ])  # fmt: skip
         return orders, longest(self.lengths[orders].amax(0), size, self.inputs.shape[1])
