@@ -25,7 +25,17 @@ from leyden.errors import UserError
 from leyden.modules.language_model import LanguageModel
 from leyden.modules.supervised import SupervisedModule
 from leyden.tools.evaluate import evaluate
-from tests.conftest import LANGUAGE, RUNNING_TEXTS, SUPERVISED, chosen, model_for, small
+from tests.conftest import (
+    LANGUAGE,
+    READ_TEXTS,
+    RUNNING_TEXTS,
+    SUPERVISED,
+    TEXT,
+    TEXTS,
+    chosen,
+    model_for,
+    small,
+)
 
 Finished = Callable[..., Path]
 
@@ -74,7 +84,7 @@ KINDS = {1: "diabetes", 2: "series", 3: "digits"}
 
 def one_like(data: str, cfg: DictConfig) -> str:
     """One data set of the kind of `data`."""
-    return "characters" if data in RUNNING_TEXTS else KINDS[len(cfg.data.shape)]
+    return "characters" if data in RUNNING_TEXTS else "text" if data in TEXTS else KINDS[len(cfg.data.shape)]
 
 
 # What models with a task of their own are trained with, besides one data set of each kind: colours, and other targets.
@@ -94,7 +104,7 @@ def is_trained(model: str, data: str, alike: str) -> bool:
 
 
 class TestWhichPairsMakeSense:
-    @pytest.mark.parametrize("model", sorted(set(MODELS) - set(LANGUAGE)))
+    @pytest.mark.parametrize("model", sorted(set(MODELS) - {*LANGUAGE, *TEXT}))
     def test_every_other_model_takes_images(self, model: str, files_root: Path) -> None:
         assert problem(model, "digits", files_root) == ""
 
@@ -107,7 +117,16 @@ class TestWhichPairsMakeSense:
         said = "model.in_shape: got [64], a text to continue, for which a mlp has no outputs; use model=gpt"
         assert problem("mlp", "characters", files_root) == said
 
-    def test_an_mlp_takes_every_kind(self, files_root: Path) -> None:
+    @pytest.mark.parametrize("model", MODELS)
+    def test_models_with_vectors_of_tokens_take_texts(self, model: str, files_root: Path) -> None:
+        assert (problem(model, "text", files_root) == "") == (model in READ_TEXTS)
+
+    def test_an_mlp_takes_no_texts(self, files_root: Path) -> None:
+        assert problem("mlp", "text", files_root).startswith(
+            "model.in_shape: got [12], the tokens of a text, which this model cannot read; use a model with vectors"
+        )
+
+    def test_an_mlp_takes_every_kind_of_numbers(self, files_root: Path) -> None:
         assert [problem("mlp", data, files_root) for data in KINDS.values()] == ["", "", ""]
 
     def test_a_cnn_takes_only_images(self, files_root: Path) -> None:
@@ -123,7 +142,8 @@ def test_a_pair_trains_and_comes_back_from_its_folder_or_says_why_not(
     said = problem(model, data, files_root)
     alike = one_like(data, cfg)
     assert bool(said) == bool(problem(model, alike, files_root)), f"a model takes all data sets like {alike} or none"
-    check_agreement(cfg)  # sizes agree unless they are overridden
+    if data not in TEXTS:  # for a text, this also rejects the models that read none
+        check_agreement(cfg)  # sizes agree unless they are overridden
     if said:
         assert said.startswith("model.in_shape: got [")
         assert "\n" not in said
@@ -155,8 +175,8 @@ def test_a_pair_trains_and_comes_back_from_its_folder_or_says_why_not(
     assert logged <= {f"val/{name}" for name in module.validation_metrics}
 
 
-@pytest.mark.parametrize("data", ["digits", "diabetes", "digit_pairs", "series", "characters"])
-def test_evaluating_a_run_again_gives_its_figures(finished: Finished, data: str) -> None:
-    folder = finished(config(model_for(data), data, Path(), "trainer=cpu", "trainer.max_epochs=1").copy())
+@pytest.mark.parametrize("data", ["digits", "diabetes", "digit_pairs", "series", "characters", "text"])
+def test_evaluating_a_run_again_gives_its_figures(finished: Finished, files_root: Path, data: str) -> None:
+    folder = finished(config(model_for(data), data, files_root, "trainer=cpu", "trainer.max_epochs=1").copy())
     report = json.loads((folder / "report.json").read_text())
     assert evaluate(folder, "val") | evaluate(folder, "test") == report["metrics"]

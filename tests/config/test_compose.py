@@ -9,7 +9,7 @@ from leyden.config.builders import build_data, build_module
 from leyden.config.compose import compose, groups
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
-from tests.conftest import LANGUAGE, RUNNING_TEXTS, chosen
+from tests.conftest import chosen, data_for, model_for
 
 CHOICES = [f"{group}={choice}" for group, choices in groups().items() for choice in choices if group != "task"]
 
@@ -17,9 +17,8 @@ CHOICES = [f"{group}={choice}" for group, choices in groups().items() for choice
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_and_builds(choice: str) -> None:
     group, _, name = choice.partition("=")
-    model = "gpt" if name in RUNNING_TEXTS else "mlp"  # an mlp takes any other data
-    text = ["data=characters"] if choice in [f"model={name}" for name in LANGUAGE] else []
-    cfg = compose(*([*chosen(name), f"model={model}"] if group == "data" else [choice, *text]))
+    fitting = chosen(data_for(name)) if group == "model" else []
+    cfg = compose(*([*chosen(name), f"model={model_for(name)}"] if group == "data" else [choice, *fitting]))
     build_module(cfg)
     assert isinstance(build_data(cfg), InMemoryData)
 

@@ -5,19 +5,23 @@ and so does a read of a value. There is no backward pass.
 """
 
 import itertools
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from leyden.config.builders import build_data, build_module
 from leyden.config.compose import compose
+from leyden.data import text_loaders
 from leyden.data.loaders import Batch
+from leyden.data.text_loaders import TextTrainLoader
 from leyden.metrics.frechet import FeatureSums
 from leyden.modules.base import BaseModule
 from leyden.modules.forecaster import Forecaster
@@ -79,7 +83,7 @@ def fake(tensor: Tensor) -> Tensor:
 @cache
 def batches(data: str, root: Path, *overrides: str) -> tuple[Batch, Batch]:
     """The first training and validation batch of a data set, made by its own loaders on the fake GPU."""
-    loaded = build_data(config("mlp", data, root, *TWO_STEPS, *overrides))
+    loaded = build_data(config(model_for(data), data, root, *TWO_STEPS, *overrides))
     loaded.setup("fit")
     assert loaded.train
     assert loaded.val
@@ -87,7 +91,20 @@ def batches(data: str, root: Path, *overrides: str) -> tuple[Batch, Batch]:
     loaded.trainer = trainer  # type: ignore[assignment]
     with MODE:
         loaded.train, loaded.val = ((fake(inputs), fake(targets)) for inputs, targets in (loaded.train, loaded.val))
-        return next(iter(loaded.train_dataloader())), next(iter(loaded.val_dataloader()))
+        with pytest.MonkeyPatch.context() as patch:
+            for owner, name in ((TextTrainLoader, "plan"), (text_loaders, "longest")):  # they read lengths on the CPU
+                patch.setattr(owner, name, real(getattr(owner, name)))
+            return next(iter(loaded.train_dataloader())), next(iter(loaded.val_dataloader()))
+
+
+def real(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compute with real tensors inside of `MODE`."""
+
+    def call(*args: Any) -> Any:
+        with unset_fake_temporarily():
+            return function(*args)
+
+    return call
 
 
 def devices(*tensors: object) -> set[str]:

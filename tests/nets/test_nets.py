@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from leyden.config.builders import section
+from leyden.checks import random_inputs
+from leyden.config.builders import build_module, section
 from leyden.config.compose import compose, groups
 from leyden.config.instantiate import instantiate
 from leyden.errors import UserError
-from tests.conftest import SUPERVISED, chosen, small
+from tests.conftest import SUPERVISED, TEXT, chosen, data_for, small
 from tests.nets.defaults import net
 
 
@@ -17,10 +18,10 @@ from tests.nets.defaults import net
 def test_samples_to_outputs_with_a_gradient_for_every_weight(model: str, data: str) -> None:
     cfg = compose(*small(model), *chosen(data))
     try:
-        built = instantiate(section(cfg, "model"), "model")
+        built = build_module(cfg).net
     except UserError:
         pytest.skip("not a sensible pair, see tests/test_pairs.py")
-    outputs = built(torch.randn(3, *cfg.data.shape))
+    outputs = built(random_inputs(cfg, 3))
     assert outputs.shape == (3, cfg.model.num_outputs)
     outputs.square().sum().backward()
     for name, weight in built.named_parameters():
@@ -35,15 +36,15 @@ def test_samples_to_outputs_with_a_gradient_for_every_weight(model: str, data: s
 @pytest.mark.parametrize("model", SUPERVISED)
 def test_it_can_overfit_32_samples(model: str) -> None:
     torch.manual_seed(0)
-    cfg = compose(*small(model), "data=digits")
+    cfg = compose(*small(model), *chosen(data_for(model)), *(["data.max_tokens=20"] if model in TEXT else []))
     built = instantiate(section(cfg, "model"), "model")
-    images, labels = torch.randn(32, *cfg.data.shape), torch.arange(32) % 10
+    inputs, labels = random_inputs(cfg, 32), torch.arange(32) % cfg.model.num_outputs
     optimizer = torch.optim.Adam(built.parameters(), lr=3e-3)
     for step in range(1, 151):
         optimizer.zero_grad()
-        cross_entropy(built.train()(images), labels).backward()
+        cross_entropy(built.train()(inputs), labels).backward()
         optimizer.step()
-        if step % 10 == 0 and (built.eval()(images).argmax(1) == labels).all():
+        if step % 10 == 0 and (built.eval()(inputs).argmax(1) == labels).all():
             return
     pytest.fail("150 steps were not enough")
 

@@ -307,14 +307,15 @@ class InMemoryData(LightningDataModule, ABC):
     def val_dataloader(self) -> EvalLoader:
         assert self.val is not None
         self.val = self._on_device(self.val)
-        return self._eval_loader(self.val)
+        return self._eval_loader(self.val, "val")
 
     def test_dataloader(self) -> EvalLoader:
         assert self.test is not None
         self.test = self._on_device(self.test)
-        return self._eval_loader(self.test)
+        return self._eval_loader(self.test, "test")
 
-    def _eval_loader(self, split: Batch) -> EvalLoader:
+    def _eval_loader(self, split: Batch, name: str) -> EvalLoader:
+        """Return the loader of a split, whose name is val or test."""
         inputs, targets = split
         transform = self.transform(inputs.device)
         return EvalLoader(inputs, targets, self.eval_batch_size, transform, self._rank, self._world)
@@ -353,6 +354,7 @@ class InMemoryData(LightningDataModule, ABC):
     def describe(self) -> str:
         """Return a text about the classes and splits: "2 classes (cat, dog), 160 train, 20 val, 20 test"."""
         sizes, num_test = self.sizes(), self.count_test()
+        sizes.pop("test", None)  # the text is the same before and after the test set was read
         if num_test is not None:
             sizes["test"] = num_test
         parts = [f"{num:,} {split}" for split, num in sizes.items()]

@@ -1,5 +1,6 @@
-"""Explain image files, and write an image for each and one of all."""
+"""Explain image files or texts, and write an image for each and one of all."""
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +16,10 @@ from leyden.records.run_folder import refuse_link
 from leyden.tools.csv_inputs import Input
 from leyden.tools.explain import Explainer, Explanation
 from leyden.tools.explanation_plots import MAX_ROWS, plot_explanation, plot_overview
+from leyden.tools.trained_model import TrainedModel
+from leyden.tools.word_influence import plot_words, word_influence
+
+MAX_NAME = 40  # characters of the name of a file
 
 
 @dataclass
@@ -56,6 +61,35 @@ def write_explanations(explainer: Explainer, inputs: Sequence[Input], folder: Pa
         plot_overview(folder / "overview.png", explained, names, len(written.paths))
         written.paths.append(folder / "overview.png")
     return written
+
+
+def write_words(model: TrainedModel, inputs: Sequence[Input], folder: Path) -> Written:
+    """Write ``NAME-explained.png`` for each text: which of its words speak for the prediction.
+
+    The other arguments and errors are those of `write_explanations`.
+
+    Args:
+        model: a loaded run on texts with labels.
+    """
+    make_folder(folder)
+    written, used = Written(), Counter[str]()
+    for item in inputs:
+        try:
+            if item.error:
+                raise UserError(item.error)
+            found = word_influence(model, item.value)
+        except UserError as error:
+            written.broken.append(printable(str(error)))
+            continue
+        path = folder / f"{unique(text_name(item.name), used)}-explained.png"
+        plot_words(path, found, item.name)
+        written.paths.append(path)
+    return written
+
+
+def text_name(name: str) -> str:
+    """Return the name of a text, which may be the text itself, as the name of a file."""
+    return re.sub(r"\W+", "-", Path(name).name if Path(name).suffix else name)[:MAX_NAME].strip("-") or "text"
 
 
 def make_folder(folder: Path) -> None:

@@ -9,8 +9,10 @@ from leyden.data import parquet_file
 from leyden.data.file_access import read_utf8
 from leyden.data.image_files.listing import EXTENSIONS
 from leyden.data.series import Series
+from leyden.data.texts import TextData
 from leyden.errors import UserError
 from leyden.tools.csv_inputs import Input, rows, series
+from leyden.tools.text_inputs import text_inputs
 from leyden.tools.trained_model import TrainedModel
 
 
@@ -21,7 +23,7 @@ def find_inputs(model: TrainedModel, arguments: Sequence[str]) -> Iterator[Input
         model: a loaded model.
         arguments: files, folders or glob patterns. Images: each file, and all images in a folder at any depth. Tables:
             each row of a CSV or Parquet file. Series: each series in such a file; its last steps are the window. Texts:
-            the text itself, or a text file.
+            the text itself, a text file, or, of runs with labels, the rows of a table.
 
     Raises:
         UserError: an argument names no file.
@@ -31,6 +33,8 @@ def find_inputs(model: TrainedModel, arguments: Sequence[str]) -> Iterator[Input
     kind = model.data.input_kind
     if kind is None:
         model.data.encode(None)  # raises the error that explains it
+    if isinstance(data := model.data, TextData):
+        return (text for argument in arguments for text in text_inputs(argument, data))
     if kind == "text":
         return (text_input(argument) for argument in arguments)
     extensions = EXTENSIONS if kind == "image" else (".csv", *parquet_file.EXTENSIONS)

@@ -119,8 +119,7 @@ def preparation(model: TrainedModel) -> str:
     if model.data.input_kind == "text":
         return (
             f"A text is a sequence of {model.data.shape[0]} token ids: 0 is padding on the right, 1 an unknown token. "
-            "The tokenizer is in `tokenizer.json` of the run folder and in a .safetensors file; the entry `classes` of "
-            "an exported file lists the tokens."
+            "The tokenizer is in `tokenizer.json` of the run folder, and in the entry `files` of an exported file."
         )
     return "Exported files take inputs as the data set reads them."
 

@@ -56,6 +56,7 @@ class ServedModel:
             "features": list(data.columns()) if isinstance(data, TableData) else None,
             "categories": data.category_names() if isinstance(data, TableData) else {},
             "optional": isinstance(data, TableData) and data.impute,
+            "explains": not model.generates and data.input_kind == "image",
             "horizon": data.horizon if isinstance(data, Series) else None,
             "parameters": model.module.num_parameters,
             "metrics": self.metrics,
@@ -66,7 +67,7 @@ class ServedModel:
         """Return the object that ``scripts/predict.py --json`` prints for a raw input.
 
         Args:
-            item: the bytes of an image file, pixels, a row, or the steps of a series.
+            item: the bytes of an image file, pixels, a row, the steps of a series, or a text.
             top: number of classes to return.
 
         Raises:
