@@ -31,9 +31,8 @@ from leyden.modules.pixels import to_pixels
 from leyden.modules.supervised import SupervisedModule
 from leyden.nets.recurrent import Recurrent
 from tests.conftest import chosen, model_for
-from tests.test_pairs import DATA, MODELS, TWO_STEPS, config, problem
+from tests.test_pairs import DATA, PAIRS, TWO_STEPS, config, problem
 
-PAIRS = [*itertools.product(MODELS, DATA)]
 IMAGES = [data for data in DATA if "mean" in compose(*chosen(data)).data or data.startswith("digit_")]
 NUM = 4  # samples in a batch, see `tests.test_pairs.TWO_STEPS`
 GPU = torch.device("cuda")
