@@ -5,6 +5,7 @@ import pytest
 from leyden.config.builders import build_module
 from leyden.config.compose import compose
 from leyden.errors import UserError
+from tests.conftest import chosen
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,13 @@ class TestCategories:
         build_module(compose(*many, "trainer.precision=bf16-mixed"))
         with pytest.raises(UserError, match=r"^trainer.precision: got bf16-true, whose whole numbers are exact"):
             build_module(compose(*many, "trainer.precision=bf16-true"))
+
+
+@pytest.mark.parametrize(
+    ("override", "without"), [("task.mixup=0.2", "0"), ("task.cutmix=1", "0"), ("task.tta=mirror", "none")]
+)
+def test_texts_cannot_be_mixed_or_mirrored(override: str, without: str) -> None:
+    key, _, value = override.partition("=")
+    message = f"{key}: got {value}, needs images, but the data set has texts; use {without}"
+    with pytest.raises(UserError, match=f"^{message}$"):
+        build_module(compose("model=bag", *chosen("text"), override))

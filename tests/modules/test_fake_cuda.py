@@ -31,15 +31,9 @@ from leyden.modules.pixels import to_pixels
 from leyden.modules.supervised import SupervisedModule
 from leyden.nets.recurrent import Recurrent
 from tests.conftest import chosen, model_for
-from tests.test_pairs import DATA, MODELS, TWO_STEPS, config, is_trained, one_like, problem
+from tests.test_pairs import DATA, PAIRS, TWO_STEPS, config, problem
 
-CONFIGS = {data: compose(*chosen(data)) for data in DATA}
-PAIRS = [
-    (model, data)
-    for model, data in itertools.product(MODELS, DATA)
-    if is_trained(model, data, one_like(data, CONFIGS[data]))
-]
-IMAGES = [data for data in DATA if "mean" in CONFIGS[data].data or data.startswith("digit_")]
+IMAGES = [data for data in DATA if "mean" in compose(*chosen(data)).data or data.startswith("digit_")]
 NUM = 4  # samples in a batch, see `tests.test_pairs.TWO_STEPS`
 GPU = torch.device("cuda")
 
