@@ -54,6 +54,14 @@ COMMANDS = (
     "model=mlp data=diabetes",
     "experiment=diabetes_mlp_sgd",
     "model=mlp data=series",
+    "experiment=imdb_bag",
+    "experiment=imdb_lstm",
+    "experiment=imdb_textcnn",
+    "experiment=imdb_transformer",
+    "experiment=r8_bag",
+    "experiment=r8_textcnn",
+    "experiment=r8_transformer",
+    "experiment=news20_bag",
     "experiment=shakespeare_gpt",
 )
 ONE_SEED = {"experiment=cifar10_resnet"}  # takes more than an hour
