@@ -67,8 +67,8 @@ class InMemoryData(LightningDataModule, ABC):
         limit: fraction of the training set to use. The validation split is taken from this fraction.
     """
 
-    # What one input is, for the tools that read files: an image file, a row of a CSV file, or a series in one.
-    input_kind: ClassVar[Literal["image", "row", "series"] | None] = None
+    # What one input is, for the tools: an image file, a row of a CSV file, a series in one, or a text.
+    input_kind: ClassVar[Literal["image", "row", "series", "text"] | None] = None
 
     # What the targets are; a task for other targets is rejected. None: not checked.
     target_kind: ClassVar[TargetKind | None] = None
@@ -302,14 +302,15 @@ class InMemoryData(LightningDataModule, ABC):
     def val_dataloader(self) -> EvalLoader:
         assert self.val is not None
         self.val = self._on_device(self.val)
-        return self._eval_loader(self.val)
+        return self._eval_loader(self.val, "val")
 
     def test_dataloader(self) -> EvalLoader:
         assert self.test is not None
         self.test = self._on_device(self.test)
-        return self._eval_loader(self.test)
+        return self._eval_loader(self.test, "test")
 
-    def _eval_loader(self, split: Batch) -> EvalLoader:
+    def _eval_loader(self, split: Batch, name: str) -> EvalLoader:
+        """Return the loader of a split, whose name is val or test."""
         inputs, targets = split
         transform = self.transform(inputs.device)
         return EvalLoader(inputs, targets, self.eval_batch_size, transform, self._rank, self._world)

@@ -1,0 +1,131 @@
+"""Loaders of texts: batches of texts of similar length, without the padding that no text of the batch needs.
+
+The order of an epoch is a function of (seed, epoch): a random permutation is cut into pools of `POOL` batches, each
+pool is sorted by length and cut into batches, and the batches are shuffled. So the texts of a batch have about the same
+length, but batches differ from epoch to epoch. Lengths are known on the CPU, so nothing is read from the device.
+
+    N  texts of an epoch        G  texts of a batch on all processes together        T  tokens
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from leyden.data.loaders import Batch, EvalLoader, TrainLoader
+from leyden.seeding import generator
+
+POOL = 50  # batches
+MULTIPLE = 8  # of tokens: fewer different shapes, for which a device has to prepare its kernels
+
+
+class TextTrainLoader(TrainLoader):
+    """Shuffled batches of texts of similar length.
+
+    With several processes, all together use the same texts as one process with a larger batch. With several seeds, a
+    batch contains `batch_size` texts for each of them, see `TrainLoader`.
+
+    Args:
+        inputs: integers (N, T), token ids with padding 0 at the end.
+        targets: (N, ...).
+        batch_size, transform, arguments: see `TrainLoader`.
+        lengths: int64 (N,) on the CPU, tokens of each text.
+
+    Yields:
+        transformed inputs (B, T of the longest text), targets (B, ...)
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        batch_size: int,
+        transform: Callable[[Tensor], Tensor],
+        *,
+        lengths: Tensor,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(inputs, targets, batch_size, transform, **arguments)
+        self.inputs, self.lengths = inputs, lengths
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, samples_done = self.position()
+        num = len(self.lengths) - len(self.lengths) % self.world
+        size = self.batch_size * self.world
+        orders = torch.stack([
+            bucketed(torch.randperm(len(self.lengths), generator=generator(seed, "order", epoch))[:num],
+                     self.lengths, size, generator(seed, "batches", epoch))
+            for seed in self.seeds
+        ])  # (S, N)  # fmt: skip
+        widths = longest(self.lengths[orders].amax(0), size, self.inputs.shape[1])
+        shard = orders[:, self.rank :: self.world].to(self.targets.device)  # (S, N / world)
+        for number in range(samples_done // size, len(self)):
+            index = shard[:, number * self.batch_size : (number + 1) * self.batch_size].flatten()
+            tokens = self.inputs[:, : widths[number]].index_select(0, index)
+            yield self.transform(tokens), self.targets[index]
+
+
+class TextEvalLoader(EvalLoader):
+    """All texts in order, in batches without the padding that no text of the batch needs.
+
+    Args:
+        inputs, targets, batch_size, transform, rank, world: see `EvalLoader`; the texts should be sorted by length.
+        lengths: int64 (N,) on the CPU, tokens of each text.
+
+    Yields:
+        transformed inputs (B, T of the longest text), targets (B, ...)
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        batch_size: int,
+        transform: Callable[[Tensor], Tensor],
+        rank: int = 0,
+        world: int = 1,
+        *,
+        lengths: Tensor,
+    ) -> None:
+        super().__init__(inputs, targets, batch_size, transform, rank, world)
+        self.widths = longest(lengths, self.batch_size, inputs.shape[1])
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in self.starts:
+            batch = slice(start, start + self.batch_size)
+            width = self.widths[start // self.batch_size]
+            yield self.transform(self.inputs[batch, :width]), self.targets[batch]
+
+
+def bucketed(order: Tensor, lengths: Tensor, size: int, rng: torch.Generator) -> Tensor:
+    """Return the samples of an epoch in another order, in which each batch has samples of similar length.
+
+    Args:
+        order: int64 (n,), the samples in random order.
+        lengths: int64 (N,), tokens of each sample.
+        size: G. The n mod G samples of a smaller last batch stay the last ones.
+        rng: shuffles the batches.
+    """
+    pools = [pool[lengths[pool].argsort(stable=True)] for pool in order.split(POOL * size)]
+    in_pools = torch.cat(pools)
+    full = len(order) // size
+    batches = in_pools[: full * size].view(full, size)[torch.randperm(full, generator=rng)]
+    return torch.cat((batches.flatten(), in_pools[full * size :]))
+
+
+def longest(lengths: Tensor, size: int, most: int) -> Sequence[int]:
+    """Return the number of tokens that each batch needs: of its longest text, rounded up to a `MULTIPLE`.
+
+    Args:
+        lengths: int64 (N,), tokens of each sample in the order of the batches.
+        size: samples per batch.
+        most: number of tokens that are stored.
+    """
+    return [min(most, -(-int(batch.max()) // MULTIPLE) * MULTIPLE) for batch in lengths.split(size)]
+
+
+def padding_fraction(lengths: Tensor, widths: Sequence[int], size: int) -> float:
+    """Return which fraction of the tokens of an epoch is padding, 0 to 1. The arguments are those of `longest`."""
+    tokens = sum(width * len(batch) for width, batch in zip(widths, lengths.split(size), strict=True))
+    return 1 - float(lengths.sum()) / tokens
