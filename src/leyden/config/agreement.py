@@ -14,7 +14,10 @@ EQUAL = (
     ("task.num_outputs", "data.num_targets", 0),
     ("task.num_outputs", "data.horizon", 0),
     ("task.num_symbols", "data.num_classes", 1),  # the end symbol
+    ("task.num_symbols", "data.vocab_size", 1),
     ("task.length", "data.max_digits", 1),
+    ("task.length", "data.max_tokens", 1),
+    ("model.vocab_size", "data.vocab_size", 0),
 )
 
 

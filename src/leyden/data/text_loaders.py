@@ -48,6 +48,9 @@ class TextTrainLoader(TrainLoader):
     ) -> None:
         super().__init__(inputs, targets, batch_size, transform, **arguments)
         self.inputs, self.lengths = inputs, lengths
+        self.target_lengths: Tensor | None = (
+            None  # int64 (N,) on the CPU; of targets that are sequences, to cut padding
+        )
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, samples_done = self.position()
@@ -59,11 +62,15 @@ class TextTrainLoader(TrainLoader):
             for seed in self.seeds
         ])  # (S, N)  # fmt: skip
         widths = longest(self.lengths[orders].amax(0), size, self.inputs.shape[1])
+        target_widths = None
+        if self.target_lengths is not None:
+            target_widths = longest(self.target_lengths[orders].amax(0), size, self.targets.shape[1])
         shard = orders[:, self.rank :: self.world].to(self.targets.device)  # (S, N / world)
         for number in range(samples_done // size, len(self)):
             index = shard[:, number * self.batch_size : (number + 1) * self.batch_size].flatten()
             tokens = self.inputs[:, : widths[number]].index_select(0, index)
-            yield self.transform(tokens), self.targets[index]
+            targets = self.targets if target_widths is None else self.targets[:, : target_widths[number]]
+            yield self.transform(tokens), targets[index]
 
 
 class TextEvalLoader(EvalLoader):
@@ -90,12 +97,18 @@ class TextEvalLoader(EvalLoader):
     ) -> None:
         super().__init__(inputs, targets, batch_size, transform, rank, world)
         self.widths = longest(lengths, self.batch_size, inputs.shape[1])
+        self.target_widths: Sequence[int] | None = None
+
+    def use_target_lengths(self, lengths: Tensor) -> None:
+        """Cut the padding of targets that are sequences: int64 (N,) on the CPU."""
+        self.target_widths = longest(lengths, self.batch_size, self.targets.shape[1])
 
     def __iter__(self) -> Iterator[Batch]:
         for start in self.starts:
             batch = slice(start, start + self.batch_size)
-            width = self.widths[start // self.batch_size]
-            yield self.transform(self.inputs[batch, :width]), self.targets[batch]
+            number = start // self.batch_size
+            targets = self.targets if self.target_widths is None else self.targets[:, : self.target_widths[number]]
+            yield self.transform(self.inputs[batch, : self.widths[number]]), targets[batch]
 
 
 def bucketed(order: Tensor, lengths: Tensor, size: int, rng: torch.Generator) -> Tensor:

@@ -163,7 +163,8 @@ class TextData(InMemoryData):
     def _stored_test(self) -> Arrays:
         cache = self._cache(train=False, vocabulary=content_hash(self._encoder().to_json()))
         return cache.get(
-            lambda: self._encoded("test", *self.read_texts(train=False)), lambda arrays: self._problem(arrays, ("test",))
+            lambda: self._encoded("test", *self.read_texts(train=False)),
+            lambda arrays: self._problem(arrays, ("test",)),
         )
 
     def _encoded(self, split: str, texts: Sequence[str], targets: Tensor) -> Arrays:

@@ -86,7 +86,9 @@ class Bahdanau(SequenceModel):
     ) -> None:
         check_shape(in_shape, num_outputs)
         if len(in_shape) != 1 if vocab_size else len(in_shape) not in (2, 3):
-            wanted = "a text [max_tokens]" if vocab_size else "images [channels, height, width] or series [steps, features]"
+            wanted = (
+                "a text [max_tokens]" if vocab_size else "images [channels, height, width] or series [steps, features]"
+            )
             raise ValueError(f"in_shape: got {list(in_shape)}, an RNN encoder-decoder needs {wanted}")
         for name, value in (("embedding", embedding), ("hidden", hidden)):
             if value < 1:

@@ -145,7 +145,9 @@ class Seq2Seq(SequenceModel):
             *(EncoderBlock(*sizes) for _ in range(num_layers)),
             nn.LayerNorm(dim),
         )
-        is_translation = vocab_size > 0 and length > 1 and self.num_symbols == vocab_size + 1  # tokens and the end symbol
+        is_translation = (
+            vocab_size > 0 and length > 1 and self.num_symbols == vocab_size + 1
+        )  # tokens and the end symbol
         is_tied = tie_weights and is_translation
         self.symbols = nn.Embedding(self.num_symbols, dim)
         self.words = nn.Embedding(vocab_size, dim, PADDING) if vocab_size and not is_tied else None

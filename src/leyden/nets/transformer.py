@@ -45,21 +45,28 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(dim, 2 * dim)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, memory: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(
+        self, x: Tensor, memory: Tensor | None = None, causal: bool = False, mask: Tensor | None = None
+    ) -> Tensor:
         """(B, T, D) → (B, T, D).
 
         Args:
             x: (B, T, D), the tokens that give the queries.
             memory: (B, S, D), the tokens that give keys and values.
             causal: whether token t attends only to the tokens up to t.
+            mask: bool (B, S), false for tokens of `memory` that are padding. None: there is no padding.
         """
         query, key, value = self._project(x, memory)
         dropout = self.dropout if self.training else 0.0
-        attended = scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=causal)  # (B, H, T, K)
+        allowed = allowed_pairs(query.shape[2], mask, causal)
+        is_causal = causal and allowed is None
+        attended = scaled_dot_product_attention(query, key, value, allowed, dropout, is_causal)  # (B, H, T, K)
         out: Tensor = self.out(attended.transpose(1, 2).flatten(2))  # (B, T, D)
         return out
 
-    def weights(self, x: Tensor, memory: Tensor | None = None, causal: bool = False) -> Tensor:
+    def weights(
+        self, x: Tensor, memory: Tensor | None = None, causal: bool = False, mask: Tensor | None = None
+    ) -> Tensor:
         """Return the attention weights without dropout, (B, H, T, S); rows sum to 1.
 
         The fused kernel in `forward` does not return them.
@@ -69,6 +76,8 @@ class Attention(nn.Module):
         if causal:
             future = torch.ones(scores.shape[2:], dtype=torch.bool, device=x.device).triu(1)  # (T, S)
             scores = scores.masked_fill(future, -math.inf)
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, None], -math.inf)
         return scores.softmax(-1)
 
     def _project(self, x: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,6 +87,22 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(x.shape[0], x.shape[1], self.num_heads, -1).transpose(1, 2)  # (B, T, D) → (B, H, T, K)
+
+
+def allowed_pairs(num_queries: int, mask: Tensor | None, causal: bool) -> Tensor | None:
+    """Return which tokens attend to which, bool (B, 1, T or 1, S), or None if there is no padding.
+
+    Args:
+        num_queries: T.
+        mask, causal: see `Attention.forward`.
+    """
+    if mask is None:
+        return None
+    allowed = mask[:, None, None]  # (B, 1, 1, S)
+    if not causal:
+        return allowed
+    past = torch.ones(num_queries, mask.shape[1], dtype=torch.bool, device=mask.device).tril()
+    return allowed & past
 
 
 class FeedForward(nn.Sequential):
@@ -97,8 +122,9 @@ class EncoderBlock(nn.Module):
         self.feed_forward = FeedForward(dim, hidden, dropout)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm_attention(x)))
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, T, D) → (B, T, D); `mask` as for `Attention`."""
+        x = x + self.dropout(self.attention(self.norm_attention(x), mask=mask))
         x = x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
         return x
 
