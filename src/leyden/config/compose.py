@@ -25,9 +25,8 @@ from leyden.errors import UserError
 MAX_VALUES = 5_000  # of an override: reading them takes a second
 CONF = Path(__file__).resolve().parents[3] / "conf"
 
-# For YAML files: ${class_folders:PATH}, ${count:LIST}, ${sum:A,B}, ${product:A,B}, ${given:VALUE}, ${metric_mode:METRIC},
-# and those of
-# conf/data/table.yaml.
+# For YAML files: ${class_folders:PATH}, ${count:LIST}, ${sum:A,B}, ${product:A,B}, ${given:VALUE},
+# ${metric_mode:METRIC}, and those of conf/data/table.yaml.
 OmegaConf.register_new_resolver("class_folders", class_names, replace=True)
 OmegaConf.register_new_resolver("count", len, replace=True)
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)

@@ -27,14 +27,16 @@ DAYS = {
     "it": "lunedì martedì mercoledì giovedì venerdì sabato domenica",
     "pt": "segunda-feira terça-feira quarta-feira quinta-feira sexta-feira sábado domingo",
 }
-# {d} day, {m} month, {y} year, {dd} {mm} {yy} with two digits, {month} and {short} its name, {day} the day of the week
+# {d} day, {m} month, {y} year, {dd} {mm} {yy} with two digits, {month} {short} its name, {day} of the week
 FORMATS = (
-    ("en", "{month} {d}, {y}"), ("en", "{d} {month} {y}"), ("en", "{short} {d}, {y}"), ("en", "{day}, {month} {d}, {y}"),
+    ("en", "{month} {d}, {y}"), ("en", "{d} {month} {y}"), ("en", "{short} {d}, {y}"),
+    ("en", "{day}, {month} {d}, {y}"),
     ("en", "the {th} of {month}, {y}"), ("en", "{mm}/{dd}/{y}"), ("en", "{m}/{d}/{yy}"), ("en", "{y} {short} {dd}"),
     ("de", "{d}. {month} {y}"), ("de", "{day}, den {d}. {month} {y}"), ("de", "{dd}.{mm}.{y}"), ("de", "{d}.{m}.{yy}"),
     ("fr", "{d} {month} {y}"), ("fr", "le {day} {d} {month} {y}"), ("es", "{d} de {month} de {y}"),
     ("es", "{day}, {d} de {month} de {y}"), ("it", "{d} {month} {y}"), ("it", "{day} {d} {month} {y}"),
-    ("pt", "{d} de {month} de {y}"), ("pt", "{day}, {d} de {month} de {y}"), ("en", "{y}/{m}/{d}"), ("de", "{y}, {d}. {month}"),
+    ("pt", "{d} de {month} de {y}"), ("pt", "{day}, {d} de {month} de {y}"), ("en", "{y}/{m}/{d}"),
+    ("de", "{y}, {d}. {month}"),
 )  # fmt: skip
 
 

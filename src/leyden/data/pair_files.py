@@ -71,11 +71,11 @@ def lines_of(path: Path, key: str) -> list[str]:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(f"{key}: line {line:,} of {path} is not UTF-8; save the file in UTF-8") from error
     lines = text.removesuffix("\n").split("\n")
-    for number, line in enumerate(lines, 1):
-        if "\0" in line:
+    for number, one in enumerate(lines, 1):
+        if "\0" in one:
             raise UserError(f"{key}: line {number:,} of {path} contains NUL characters")
-        if len(line) > MAX_LINE:
-            raise UserError(f"{key}: line {number:,} of {path} has {len(line):,} characters, the limit is {MAX_LINE:,}")
+        if len(one) > MAX_LINE:
+            raise UserError(f"{key}: line {number:,} of {path} has {len(one):,} characters, the limit is {MAX_LINE:,}")
     return lines
 
 
@@ -83,8 +83,11 @@ def table_pairs(path: Path, columns: tuple[Column, Column], header: bool, key: s
     """Return two columns of a CSV or TSV file; the arguments are those of `read_pairs`."""
     lines = lines_of(path, key)
     delimiter = max(DELIMITERS, key=lambda one: (one == "\t" and "\t" in lines[0], lines[0].count(one)))
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    rows = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, quoting=quoting)
+    ended = (f"{line}\n" for line in lines)
+    if delimiter == "\t":
+        rows = csv.reader(ended, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    else:
+        rows = csv.reader(ended, delimiter=delimiter)
     positions: list[int] = []
     found = []
     try:

@@ -47,7 +47,7 @@ class Translation(TextData):
         num_pairs: number of generated dates.
     """
 
-    target_kind = "symbols"
+    target_kind = "symbols"  # type: ignore[assignment]  # other targets than those of its base class
 
     path: str | None
     target_path: str | None

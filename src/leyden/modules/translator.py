@@ -47,7 +47,7 @@ class Translator(SupervisedModule):
     """
 
     target_kind = "symbols"
-    validation_metrics = ("loss", "exact", "acc")
+    validation_metrics: tuple[str, ...] = ("loss", "exact", "acc")
 
     net: SequenceModel
 
@@ -101,7 +101,7 @@ class Translator(SupervisedModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, targets = batch
-        logits = self.net(inputs, targets).unflatten(1, targets.shape[1:] + (self.num_symbols,))  # (B, T, V)
+        logits = self.net(inputs, targets).unflatten(1, (*targets.shape[1:], self.num_symbols))  # (B, T, V)
         loss = self.loss(logits, targets)
         self.train_means.add((targets >= 0).sum(), loss)
         return loss
@@ -117,7 +117,7 @@ class Translator(SupervisedModule):
     def evaluate(self, batch: Batch, metrics: MetricCollection, beam: int) -> None:
         """Add a batch to the loss and accuracy (with teacher forcing) and to the metrics of its translations."""
         inputs, targets = batch
-        logits = self.net(inputs, targets).unflatten(1, targets.shape[1:] + (self.num_symbols,))  # (B, T, V)
+        logits = self.net(inputs, targets).unflatten(1, (*targets.shape[1:], self.num_symbols))  # (B, T, V)
         self.eval_means.add((targets >= 0).sum(), self.loss(logits, targets))
         metrics.update(self(inputs, beam=beam), logits.argmax(2), targets)
 

@@ -111,7 +111,7 @@ class Bahdanau(SequenceModel):
         self.dropout = nn.Dropout(dropout)
 
     def encode(self, x: Tensor) -> Tensors:
-        """Return annotations, (B, S, 2 H), their part of each comparison, (B, S, H), and which are no padding, (B, S)."""
+        """Return annotations, (B, S, 2 H), their part of comparisons, (B, S, H), and what is no padding, (B, S)."""
         if self.words is None:
             x = x.flatten(1, 2).transpose(1, 2) if x.dim() == 4 else x  # an image: its columns, (B, width, C · height)
             mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)

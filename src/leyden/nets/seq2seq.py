@@ -77,8 +77,8 @@ class DecoderBlock(nn.Module):
 
 def keys_and_values(attention: Attention, x: Tensor) -> Tensor:
     """Return the keys and values that `attention` computes from tokens, (B, 2, H, S, K): x (B, S, D)."""
-    found: Tensor = attention.key_value(x)
-    return found.unflatten(-1, (2, attention.num_heads, -1)).permute(0, 2, 3, 1, 4)
+    found: Tensor = attention.key_value(x).unflatten(-1, (2, attention.num_heads, -1))  # (B, S, 2, H, K)
+    return found.permute(0, 2, 3, 1, 4)
 
 
 def attended(attention: Attention, x: Tensor, keys_values: Tensor, mask: Tensor | None) -> Tensor:
@@ -93,8 +93,8 @@ def attended(attention: Attention, x: Tensor, keys_values: Tensor, mask: Tensor 
 class Seq2Seq(SequenceModel):
     """Sequence model: an image, a series or a text → logits (B, L · V) of L symbols.
 
-    The inputs are float (B, C, height, width), float (B, steps, F), or token ids, int64 (B, T), T up to `max_tokens`, in
-    which 0 is padding.
+    The inputs are float (B, C, height, width), float (B, steps, F), or token ids, int64 (B, T), T up to `max_tokens`,
+    in which 0 is padding.
 
     Args:
         in_shape: (C, height, width) of an image, (steps, F) of a series or (max_tokens,) of a text.
@@ -106,13 +106,13 @@ class Seq2Seq(SequenceModel):
         num_layers: number of blocks of the encoder, and of the decoder.
         num_heads: number of attention heads of each block.
         mlp_ratio: hidden size of a feed-forward net divided by `dim`.
-        positions: learned or sinusoidal, for the patches, steps or tokens. The positions of the symbols are learned; with
-            texts they are of this kind, too.
+        positions: learned or sinusoidal, for the patches, steps or tokens. Those of the symbols are learned; with texts
+            they are of this kind, too.
         stem: patch or conv, see `leyden.nets.transformer.Tokens`. Images only.
-        tie_weights: whether tokens and symbols, which are the same, share one embedding, which is also the output layer
-            (Press and Wolf, 2017). Translations only.
-        dropout: probability of zeroing an attention weight, or a value before it is added to the residual; of texts also
-            a value of an embedding.
+        tie_weights: whether tokens and symbols, which are the same, share one embedding, which is also the output
+            layer (Press and Wolf, 2017). Translations only.
+        dropout: probability of zeroing an attention weight, or a value before it is added to the residual; of texts
+            also a value of an embedding.
 
     Raises:
         ValueError: samples are neither images nor series nor texts, or a size is out of its range or does not fit
@@ -196,7 +196,7 @@ class Seq2Seq(SequenceModel):
         mask = state[-1] if len(state) % 2 else None
         for number, block in enumerate(self.decoder):
             assert isinstance(block, DecoderBlock)
-            x, new[2 * number] = block.step(x, *state[2 * number : 2 * number + 2], mask)
+            x, new[2 * number] = block.step(x, state[2 * number], state[2 * number + 1], mask)
         return self._logits(x)[:, 0], tuple(new)
 
     def _logits(self, x: Tensor) -> Tensor:
