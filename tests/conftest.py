@@ -55,6 +55,7 @@ SMALL = {
     "vae": ("model.channels=[4,8]", "task.num_samples=100"),
     "transformer": ("model.dim=16", "model.num_layers=2"),
     "seq2seq": ("model.dim=16", "model.num_layers=1"),
+    "seq2seq_rnn": ("model.embedding=8", "model.hidden=16"),
 }
 
 

@@ -49,7 +49,6 @@ ADDED: Mapping[str, Any] = {
 ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {
     "data.val_fraction": {"train_on_all": False},
     "data.flip": {"crop": 1.0, "rotate": 0.0, "jitter": 0.0, "randaugment": 0, "cutout": 0, "balanced": False},
-    "model.length": {"vocab_size": 0, "tie_weights": True},  # of model=seq2seq, which read images only
     "task.cutmix": {"class_weights": "none", "tta": "none"},
 }
 

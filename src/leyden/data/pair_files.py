@@ -101,9 +101,7 @@ def table_pairs(path: Path, columns: tuple[Column, Column], header: bool, key: s
                 if header:
                     continue
             if len(row) <= max(positions):
-                raise UserError(
-                    f"{key}: line {rows.line_num:,} of {path} has {len(row)} values, too few for its columns"
-                )
+                raise UserError(f"{key}: line {rows.line_num:,} of {path} has only {len(row)} values")
             found.append((row[positions[0]], row[positions[1]]))
     except csv.Error as error:
         raise UserError(f"{key}: line {rows.line_num:,} of {path} is not CSV ({error})") from error

@@ -19,7 +19,8 @@ from leyden.optim import OptimizerFactory, SchedulerFactory
 class Transcriber(SupervisedModule):
     """Predicts the text in an image.
 
-    A `SequenceModel` is trained with teacher forcing: it gets the true symbols before each position. It is evaluated by greedy decoding. Other nets predict all positions independently.
+    A `SequenceModel` is trained with teacher forcing: it gets the true symbols before each position. It is evaluated
+    by greedy decoding. Other nets predict all positions independently.
 
     Logs ``train/loss``, and for ``val`` and ``test`` the loss, exact match and accuracy. The loss is minus the
     log-likelihood of a text, in nats. Exact match is the fraction of texts with all symbols correct. Accuracy is the

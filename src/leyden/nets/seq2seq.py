@@ -124,7 +124,6 @@ class Seq2Seq(SequenceModel):
         in_shape: Sequence[int],
         num_outputs: int,
         length: int,
-        vocab_size: int,
         patch: int,
         dim: int,
         num_layers: int,
@@ -132,8 +131,9 @@ class Seq2Seq(SequenceModel):
         mlp_ratio: float,
         positions: Positions,
         stem: Stem,
-        tie_weights: bool,
         dropout: float,
+        vocab_size: int = 0,  # run folders of earlier versions have neither of these keys
+        tie_weights: bool = False,
     ) -> None:
         check_shape(in_shape, num_outputs)
         check_sizes(dim, num_layers, num_heads, mlp_ratio, dropout)
@@ -149,20 +149,24 @@ class Seq2Seq(SequenceModel):
             vocab_size > 0 and length > 1 and self.num_symbols == vocab_size + 1
         )  # tokens and the end symbol
         is_tied = tie_weights and is_translation
-        self.symbols = nn.Embedding(self.num_symbols, dim)
-        self.words = nn.Embedding(vocab_size, dim, PADDING) if vocab_size and not is_tied else None
-        self.scale = math.sqrt(dim) if is_tied else 1.0
         self.dropout = nn.Dropout(dropout if vocab_size else 0.0)
-        if vocab_size and positions == "sinusoidal":
-            self.register_buffer("places", sinusoids(length, dim), persistent=False)
-        else:
-            self.places = nn.Parameter(nn.init.trunc_normal_(torch.empty(length, dim), std=0.02))
+        self._embed_symbols(dim, is_tied, sinusoidal=vocab_size > 0 and positions == "sinusoidal")
         self.decoder = nn.ModuleList(DecoderBlock(*sizes) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim)
         if is_tied:
             nn.init.normal_(self.symbols.weight, std=dim**-0.5)
             self.bias = nn.Parameter(torch.zeros(self.num_symbols))
         self.head = None if is_tied else nn.Linear(dim, self.num_symbols)
+
+    def _embed_symbols(self, dim: int, is_tied: bool, sinusoidal: bool) -> None:
+        """Make the embeddings of symbols, of their positions, and of the tokens of texts unless they are symbols."""
+        self.symbols = nn.Embedding(self.num_symbols, dim)
+        self.words = nn.Embedding(self.vocab_size, dim, PADDING) if self.vocab_size and not is_tied else None
+        self.scale = math.sqrt(dim) if is_tied else 1.0
+        if sinusoidal:
+            self.register_buffer("places", sinusoids(self.length, dim), persistent=False)
+        else:
+            self.places = nn.Parameter(nn.init.trunc_normal_(torch.empty(self.length, dim), std=0.02))
 
     def encode(self, x: Tensor) -> Tensors:
         """Return the encoded input, (B, S, D); of texts also which of its tokens are no padding, bool (B, S)."""
