@@ -31,6 +31,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # Models whose net has one output per class or predicted number; the others select their own task.
 SUPERVISED = [model for model in groups()["model"] if "num_outputs" in compose(f"model={model}").model]
 
+# Data sets of texts to translate. They need a model that writes sequences.
+PAIRS_OF_TEXTS = ["translation"]
+
 # What a data set cannot be composed without, where its files are not here.
 NEEDED = {
     "folder": ["data.classes=[cat,dog]"],

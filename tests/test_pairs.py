@@ -16,12 +16,13 @@ from omegaconf import DictConfig
 
 import leyden
 from leyden import run as run_module
+from leyden.checks import random_inputs
 from leyden.config.builders import build_module
 from leyden.config.compose import compose, groups
 from leyden.errors import UserError
 from leyden.modules.supervised import SupervisedModule
 from leyden.tools.evaluate import evaluate
-from tests.conftest import chosen, small
+from tests.conftest import PAIRS_OF_TEXTS, chosen, small
 
 Finished = Callable[..., Path]
 
@@ -31,7 +32,7 @@ TWO_STEPS = [
     "trainer=cpu", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1",
     "trainer.limit_test_batches=1", "data.batch_size=4", "data.eval_batch_size=20",
 ]  # fmt: skip
-FEWER = {"num_train": 200, "num_test": 200, "num_eval": 200, "num_steps": 500, "verify": False}
+FEWER = {"num_pairs": 300, "num_train": 200, "num_test": 200, "num_eval": 200, "num_steps": 500, "verify": False}
 
 
 pytestmark = pytest.mark.usefixtures("short_feature_net")
@@ -87,7 +88,7 @@ def test_a_pair_trains_and_comes_back_from_its_folder_or_says_why_not(
 ) -> None:
     cfg = config(model, data, files_root, *TWO_STEPS)
     said = problem(model, data, files_root)
-    alike = KINDS[len(cfg.data.shape)]
+    alike = data if data in PAIRS_OF_TEXTS else KINDS[len(cfg.data.shape)]
     assert bool(said) == bool(problem(model, alike, files_root)), f"a model takes all data sets like {alike} or none"
     if said:
         assert said.startswith("model.in_shape: got [")
@@ -109,7 +110,7 @@ def test_a_pair_trains_and_comes_back_from_its_folder_or_says_why_not(
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
     assert not loaded.training
     if isinstance(module, SupervisedModule):
-        inputs = torch.randn(3, *cfg.data.shape)
+        inputs = random_inputs(cfg, 3)
         with torch.no_grad():
             assert torch.equal(module(inputs), loaded(inputs))
     report = json.loads((folder / "report.json").read_text())

@@ -176,14 +176,21 @@ def takes_a_batch_of_one(checked: Checked) -> str:
     module = load(checked.folder).module
     torch.manual_seed(0)
     latent_size = getattr(module, "latent_size", None)
-    shape = (latent_size,) if latent_size else tuple(checked.cfg.data.shape)
-    inputs = torch.randn(4, *shape, dtype=next(module.parameters()).dtype)
+    inputs = torch.randn(4, latent_size) if latent_size else random_inputs(checked.cfg, 4)
+    if inputs.is_floating_point():
+        inputs = inputs.to(next(module.parameters()).dtype)
     forward: Callable[[Tensor], Tensor] = module.decode if latent_size else module  # type: ignore[assignment]
     with torch.no_grad():
         batch, single = forward(inputs), forward(inputs[:1])
     if single.shape[0] != 1 or not single.isfinite().all():
         return f"the output of one sample has the shape {list(single.shape)} or is not finite"
     return "" if torch.allclose(batch[:1], single, atol=1e-4) else "the output of a sample depends on its batch"
+
+
+def random_inputs(cfg: DictConfig, num: int) -> Tensor:
+    """Return random samples as a net receives them, (num, ...): numbers, or token ids of texts."""
+    shape = (num, *cfg.data.shape)
+    return torch.randint(1, cfg.data.vocab_size, shape) if "vocab_size" in cfg.data else torch.randn(shape)
 
 
 def evaluates_as_reported(checked: Checked) -> str:

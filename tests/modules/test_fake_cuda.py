@@ -24,8 +24,9 @@ from leyden.modules.forecaster import Forecaster
 from leyden.modules.gan import GAN, discriminator_loss, generator_loss
 from leyden.modules.pixels import to_pixels
 from leyden.modules.supervised import SupervisedModule
+from leyden.nets.bahdanau import Bahdanau
 from leyden.nets.recurrent import Recurrent
-from tests.conftest import chosen
+from tests.conftest import PAIRS_OF_TEXTS, chosen
 from tests.test_pairs import DATA, MODELS, TWO_STEPS, config, problem
 
 PAIRS = [*itertools.product(MODELS, DATA)]
@@ -45,6 +46,17 @@ class RecurrentStandIn(nn.Module):
         return x, x.new_zeros(1, len(x), self.hidden)
 
 
+class EncoderStandIn(nn.Module):
+    """Instead of the encoder of `Bahdanau`, for the same reason."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return x.new_zeros(*mask.shape, self.size)
+
+
 pytestmark = pytest.mark.filterwarnings("ignore:.*taken as it is:UserWarning")  # the files are tiny ones
 
 # Inside, all new tensors are fake. Those without a device are on the CPU, as in a run.
@@ -54,6 +66,8 @@ MODE = FakeTensorMode(allow_non_fake_inputs=True)
 def fake_module(cfg: DictConfig) -> BaseModule:
     """The module of a config on the fake GPU."""
     module = build_module(cfg)
+    if isinstance(module.net, Bahdanau):
+        module.net.encoder = EncoderStandIn(2 * module.net.start.in_features)  # type: ignore[assignment]
     if isinstance(module.net, Recurrent):
         module.net.layers = RecurrentStandIn(module.net.head.in_features)
     for part in module.modules():
@@ -99,7 +113,7 @@ def test_a_training_step_stays_on_the_gpu_and_reads_nothing_from_it(files_root: 
     assert devices(loss, *train, *itertools.chain(*module.train_means.unread)) == {"cuda"}
 
 
-@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("data", sorted(set(DATA) - set(PAIRS_OF_TEXTS)))  # a search stops when all texts have ended
 def test_a_validation_step_too(files_root: Path, data: str) -> None:
     module, (_, val) = fake_module(config("mlp", data, files_root, *TWO_STEPS)), batches(data, files_root)
     assert isinstance(module, SupervisedModule)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from leyden.checks import random_inputs
 from leyden.config.builders import section
 from leyden.config.compose import compose, groups
 from leyden.config.instantiate import instantiate
@@ -20,7 +21,7 @@ def test_samples_to_outputs_with_a_gradient_for_every_weight(model: str, data: s
         built = instantiate(section(cfg, "model"), "model")
     except UserError:
         pytest.skip("not a sensible pair, see tests/test_pairs.py")
-    outputs = built(torch.randn(3, *cfg.data.shape))
+    outputs = built(random_inputs(cfg, 3))
     assert outputs.shape == (3, cfg.model.num_outputs)
     outputs.square().sum().backward()
     for name, weight in built.named_parameters():

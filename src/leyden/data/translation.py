@@ -72,6 +72,7 @@ class Translation(TextData):
             check(given[0] == given[1], f"{name}_target_path: got {other}, {wanted}")
         check(self.path is not None or self.target_path is None, "target_path: needs data.path")
         super().__post_init__()
+        self.target_lengths: dict[str, Tensor] = {}  # split → symbols of each target, on the CPU
 
     def files(self) -> Sequence[Path]:
         paths = (
@@ -210,14 +211,20 @@ class Translation(TextData):
     def text_column(self) -> str:
         return str(self.source)
 
+    def _use(self, split: str, arrays: Arrays) -> Batch:
+        """Return a split, and remember the lengths of its targets on the CPU."""
+        batch = super()._use(split, arrays)
+        self.target_lengths[split] = (batch[1] >= 0).sum(1)
+        return batch
+
     def train_dataloader(self) -> TextTrainLoader:
         loader = super().train_dataloader()
-        loader.target_lengths = (loader.targets >= 0).sum(1).cpu()
+        loader.target_lengths = self.target_lengths["train"]
         return loader
 
     def _eval_loader(self, split: Batch, name: str) -> TextEvalLoader:
         loader = super()._eval_loader(split, name)
-        loader.use_target_lengths((split[1] >= 0).sum(1).cpu())
+        loader.use_target_lengths(self.target_lengths[name])
         return loader
 
 
