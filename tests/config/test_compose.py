@@ -9,7 +9,7 @@ from leyden.config.builders import build_data, build_module
 from leyden.config.compose import compose, groups
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
-from tests.conftest import chosen
+from tests.conftest import PAIRS_OF_TEXTS, chosen
 
 CHOICES = [f"{group}={choice}" for group, choices in groups().items() for choice in choices if group != "task"]
 
@@ -17,7 +17,8 @@ CHOICES = [f"{group}={choice}" for group, choices in groups().items() for choice
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_and_builds(choice: str) -> None:
     group, _, name = choice.partition("=")
-    cfg = compose(*([*chosen(name), "model=mlp"] if group == "data" else [choice]))  # an mlp takes any data
+    model = "seq2seq" if name in PAIRS_OF_TEXTS else "mlp"  # an mlp takes any other data
+    cfg = compose(*([*chosen(name), f"model={model}"] if group == "data" else [choice]))
     build_module(cfg)
     assert isinstance(build_data(cfg), InMemoryData)
 

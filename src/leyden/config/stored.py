@@ -51,6 +51,10 @@ ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {
     "data.flip": {"crop": 1.0, "rotate": 0.0, "jitter": 0.0, "randaugment": 0, "cutout": 0, "balanced": False},
     "task.cutmix": {"class_weights": "none", "tta": "none"},
 }
+# Net → keys that it lacks in run folders of earlier versions, with values.
+ADDED_TO_NETS: Mapping[str, Mapping[str, Any]] = {
+    "leyden.nets.seq2seq.Seq2Seq": {"vocab_size": 0, "tie_weights": False},
+}
 
 
 def loaded_config(folder: Path) -> DictConfig:
@@ -146,6 +150,9 @@ def upgraded(cfg: DictConfig) -> DictConfig:
         group = key.partition(".")[0]
         if _has(cfg, key):
             cfg[group] = {**others, **cfg[group]}
+    model = cfg.get("model")
+    if isinstance(model, DictConfig) and str(model.get("_target_")) in ADDED_TO_NETS:
+        cfg.model = {**ADDED_TO_NETS[str(model["_target_"])], **model}
     OmegaConf.set_struct(cfg, True)
     return cfg
 

@@ -85,7 +85,7 @@ class Translator(SupervisedModule):
         self.num_symbols, self.length, self.label_smoothing = num_symbols, length, label_smoothing
         self.beam, self.length_penalty = beam, length_penalty
         self.tokenizer: Tokenizer | None = None
-        self.plotted: Tensor | None = None  # the first texts of the last validation, (N, S)
+        self.plotted: Tensor | None = None  # texts of the last validation, (N, S)
 
     def forward(self, inputs: Tensor, beam: int | None = None) -> Tensor:
         """Translate: token ids (B, S) → symbols, int64 (B, L), with the end symbol, and -1 after it."""
@@ -107,8 +107,7 @@ class Translator(SupervisedModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        if batch_idx == 0:
-            self.plotted = batch[0][:NUM_PLOTTED]
+        self.plotted = batch[0][-NUM_PLOTTED:]  # in the end the longest texts, because they are sorted
         self.evaluate(batch, self.val_metrics, beam=1)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -145,13 +144,13 @@ class Translator(SupervisedModule):
         return text_of(symbols, self.num_symbols - 1, self.tokenizer)
 
     def images(self) -> dict[str, Tensor]:
-        """Return a plot of the attention of the first texts of the last validation."""
+        """Return a plot of the attention of a few texts of the last validation."""
         if self.plotted is None or self.tokenizer is None:
             return {}
         with torch.no_grad():
             symbols = self(self.plotted, beam=1)
             weights = self.net.attention(self.plotted, symbols).float().cpu()  # (N, L, S)
-        names = (*self.tokenizer.symbols, *[""] * (self.num_symbols - self.tokenizer.size - 1), "⏎")
+        names = (*self.tokenizer.symbols, *[""] * (self.num_symbols - self.tokenizer.size - 1), "end")
         rows = [[names[one] for one in row if one >= 0] for row in symbols.tolist()]
         columns = [[names[one] for one in row if one > 0] for row in self.plotted.tolist()]
         return {"attention": attention_plot(weights, rows, columns)}

@@ -132,8 +132,8 @@ class Seq2Seq(SequenceModel):
         positions: Positions,
         stem: Stem,
         dropout: float,
-        vocab_size: int = 0,  # run folders of earlier versions have neither of these keys
-        tie_weights: bool = False,
+        vocab_size: int,
+        tie_weights: bool,
     ) -> None:
         check_shape(in_shape, num_outputs)
         check_sizes(dim, num_layers, num_heads, mlp_ratio, dropout)
