@@ -192,7 +192,14 @@ def alternate_epochs(
     A plain loop trains for `loops` epochs in each turn. The first turn is left out, because caches are still empty.
     """
     cfg = compose(*overrides(model, shape, num), f"trainer.max_epochs={epochs + 1}", *options)
-    plain, fused, rates = PlainLoop(cfg, fused=False), PlainLoop(cfg, fused=True), []
+    return alternate_run(cfg, PlainLoop(cfg, fused=False), PlainLoop(cfg, fused=True), loops)
+
+
+def alternate_run(
+    cfg: DictConfig, plain: "PlainLoop", fused: "PlainLoop", loops: int = 1
+) -> list[tuple[float, float, float]]:
+    """Return the rates of `alternate_epochs` for a run and two plain loops."""
+    rates = []
 
     class AlternatingStats(EpochStats):
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -241,6 +248,55 @@ class PlainLoop:
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.optimizer.step()
         rate = epochs * len(self.labels) / (time.perf_counter() - began)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        return rate
+
+
+def gpt(repeat: int) -> Part:
+    """Measure the training of a small GPT: epochs of Leyden and of a plain loop with the same net take turns."""
+    table = Table("model=gpt", "optimizer", "plain loop", "Leyden", "ratio", title="tokens per second")
+    found = {}
+    for block, batch in ((64, 12), (128, 32)):
+        cfg = compose(
+            *("model=gpt", "data=characters", f"data.block={block}", f"data.batch_size={batch}", "data.limit=0.25"),
+            *("optimizer=adam", "scheduler=none", "trainer.accelerator=cpu", "early_stopping.patience=1000"),
+            *(f"trainer.max_epochs={repeat + 1}", "task.num_samples=0"),
+        )
+        rates = alternate_run(cfg, PlainGPT(cfg, fused=False), PlainGPT(cfg, fused=True))
+        for index, kind in enumerate(PLAIN):
+            pairs = [(one[index] * block, one[2] * block) for one in rates]
+            table.add_row(f"block {block}, batch {batch}", kind, *row(pairs))
+            found[f"block {block}, batch {batch}, {kind}"] = median_ratio(pairs)
+    table.caption = "optimizer: of the plain loop. The samples of the plain loop are windows at random places"
+    return table, found
+
+
+class PlainGPT(PlainLoop):
+    """The loop of nanoGPT: windows at random places of a text in memory, forward, backward, step."""
+
+    def __init__(self, cfg: DictConfig, fused: bool) -> None:
+        self.net = instantiate(section(cfg, "model"), "model")
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=cfg.optimizer.lr, fused=fused)
+        data = build_data(cfg)
+        data.setup("fit")
+        assert data.train is not None
+        self.text = data.train[0].flatten().long()
+        self.num, self.block = data.train[0].shape
+        self.batch: int = cfg.data.batch_size
+
+    def train(self, epochs: int) -> float:
+        """Train; return the windows per second."""
+        torch.use_deterministic_algorithms(False)  # a plain loop does not use them
+        began = time.perf_counter()
+        steps = epochs * self.num // self.batch
+        for _ in range(steps):
+            starts = torch.randint(len(self.text) - self.block, (self.batch,))
+            windows = self.text[starts[:, None] + torch.arange(self.block + 1)]  # (B, T + 1)
+            self.optimizer.zero_grad()
+            logits = self.net(windows[:, :-1])
+            cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten()).backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+        rate = steps * self.batch / (time.perf_counter() - began)
         torch.use_deterministic_algorithms(True, warn_only=True)
         return rate
 
@@ -324,7 +380,14 @@ def median_ratio(rates: list[tuple[float, float]]) -> float:
     return statistics.median(ours / theirs for theirs, ours in rates)
 
 
-PARTS = {"feeding": feeding, "steps": steps, "ensembles": ensembles, "start-up": start_up, "prediction": prediction}
+PARTS = {
+    "feeding": feeding,
+    "steps": steps,
+    "ensembles": ensembles,
+    "gpt": gpt,
+    "start-up": start_up,
+    "prediction": prediction,
+}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from torch.optim import SGD
 
 from leyden.nets.airbench import Airbench
 
-BATCH, EPOCHS, SHIFT = 2_000, 8, 2
+BATCH, SHIFT = 2_000, 2
 MUON_LR, BIAS_LR, HEAD_LR, DECAY = 0.24, 0.053, 0.67, 2e-6 * BATCH
 
 
@@ -28,10 +28,10 @@ class PlainLoop:
         epochs: for the schedule.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, precision: str, epochs: int = EPOCHS) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, precision: str, epochs: int) -> None:
         self.images = images.contiguous(memory_format=torch.channels_last)
         self.labels, self.precision, self.num_steps = labels, precision, epochs * (len(labels) // BATCH)
-        self.net = Airbench((3, 32, 32), 10, (64, 256, 256), depth=2, kernel=2, head_scale=1.0, bias_epochs=EPOCHS)
+        self.net = Airbench((3, 32, 32), 10, (64, 256, 256), depth=2, kernel=2, head_scale=1.0, bias_epochs=epochs)
         self.net.prepare(images[:5_000])
         weights = [weight for weight in self.net.parameters() if weight.requires_grad]
         self.kernels = [weight for weight in weights if weight.dim() == 4]

@@ -127,11 +127,12 @@ def measure_rival(recipe: Recipe, logs: Path, common: Sequence[str], number: int
 
 def plain_seconds(name: str, common: Sequence[str], precision: str = "fp32") -> float:
     """Return the time that the whole training takes as a plain loop: the median of some steps times their number."""
-    data = build_data(compose(f"experiment={name}", *common))
+    cfg = compose(f"experiment={name}", *common)
+    data = build_data(cfg)
     data.setup("fit")
     assert data.train is not None
     images, labels = data.train
-    loop = PlainLoop(data.transform(torch.device("cpu"))(images), labels, precision)
+    loop = PlainLoop(data.transform(torch.device("cpu"))(images), labels, precision, cfg.trainer.max_epochs)
     return statistics.median(loop.train(1 + PLAIN_STEPS)[1:]) * loop.num_steps
 
 

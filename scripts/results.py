@@ -54,6 +54,7 @@ COMMANDS = (
     "model=mlp data=diabetes",
     "experiment=diabetes_mlp_sgd",
     "model=mlp data=series",
+    "experiment=shakespeare_gpt",
 )
 ONE_SEED = {"experiment=cifar10_resnet"}  # takes more than an hour
 RESULT = "# result: "

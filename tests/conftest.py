@@ -28,8 +28,14 @@ speed.install()
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Models that continue texts. They take the data sets of texts to continue, and no others.
+LANGUAGE = ["gpt"]
+RUNNING_TEXTS = ["characters"]
+
 # Models whose net has one output per class or predicted number; the others select their own task.
-SUPERVISED = [model for model in groups()["model"] if "num_outputs" in compose(f"model={model}").model]
+SUPERVISED = [
+    model for model in groups()["model"] if "num_outputs" in compose(f"model={model}").model and model not in LANGUAGE
+]
 
 # Data sets of texts to translate. They need a model that writes sequences.
 PAIRS_OF_TEXTS = ["translation"]
@@ -59,6 +65,7 @@ SMALL = {
     "transformer": ("model.dim=16", "model.num_layers=2"),
     "seq2seq": ("model.dim=16", "model.num_layers=1"),
     "seq2seq_rnn": ("model.embedding=8", "model.hidden=16"),
+    "gpt": ("model.dim=16", "model.num_layers=1"),
 }
 
 

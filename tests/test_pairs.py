@@ -20,9 +20,10 @@ from leyden.checks import random_inputs
 from leyden.config.builders import build_module
 from leyden.config.compose import compose, groups
 from leyden.errors import UserError
+from leyden.modules.language_model import LanguageModel
 from leyden.modules.supervised import SupervisedModule
 from leyden.tools.evaluate import evaluate
-from tests.conftest import PAIRS_OF_TEXTS, chosen, small
+from tests.conftest import LANGUAGE, PAIRS_OF_TEXTS, RUNNING_TEXTS, chosen, small
 
 Finished = Callable[..., Path]
 
@@ -69,10 +70,26 @@ def problem(model: str, data: str, root: Path) -> str:
 KINDS = {1: "diabetes", 2: "series", 3: "digits"}
 
 
+def one_like(data: str, cfg: DictConfig) -> str:
+    """One data set of the kind of `data`."""
+    if data in RUNNING_TEXTS:
+        return "characters"
+    return "translation" if data in PAIRS_OF_TEXTS else KINDS[len(cfg.data.shape)]
+
+
 class TestWhichPairsMakeSense:
-    @pytest.mark.parametrize("model", MODELS)
-    def test_every_model_takes_images(self, model: str, files_root: Path) -> None:
+    @pytest.mark.parametrize("model", sorted(set(MODELS) - set(LANGUAGE)))
+    def test_every_other_model_takes_images(self, model: str, files_root: Path) -> None:
         assert problem(model, "digits", files_root) == ""
+
+    @pytest.mark.parametrize("data", DATA)
+    def test_a_gpt_takes_only_texts_to_continue(self, data: str, files_root: Path) -> None:
+        said = problem("gpt", data, files_root)
+        assert ("a gpt needs a text to continue" in said) == (data not in RUNNING_TEXTS)
+
+    def test_a_text_to_continue_needs_a_gpt(self, files_root: Path) -> None:
+        said = "model.in_shape: got [64], a text to continue, for which a mlp has no outputs; use model=gpt"
+        assert problem("mlp", "characters", files_root) == said
 
     def test_an_mlp_takes_every_kind(self, files_root: Path) -> None:
         assert [problem("mlp", data, files_root) for data in KINDS.values()] == ["", "", ""]
@@ -88,7 +105,7 @@ def test_a_pair_trains_and_comes_back_from_its_folder_or_says_why_not(
 ) -> None:
     cfg = config(model, data, files_root, *TWO_STEPS)
     said = problem(model, data, files_root)
-    alike = data if data in PAIRS_OF_TEXTS else KINDS[len(cfg.data.shape)]
+    alike = one_like(data, cfg)
     assert bool(said) == bool(problem(model, alike, files_root)), f"a model takes all data sets like {alike} or none"
     if said:
         assert said.startswith("model.in_shape: got [")
@@ -109,7 +126,7 @@ def test_a_pair_trains_and_comes_back_from_its_folder_or_says_why_not(
     assert state
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
     assert not loaded.training
-    if isinstance(module, SupervisedModule):
+    if isinstance(module, SupervisedModule | LanguageModel):
         inputs = random_inputs(cfg, 3)
         with torch.no_grad():
             assert torch.equal(module(inputs), loaded(inputs))
@@ -120,8 +137,9 @@ def test_a_pair_trains_and_comes_back_from_its_folder_or_says_why_not(
     assert logged <= {f"val/{name}" for name in module.validation_metrics}
 
 
-@pytest.mark.parametrize("data", ["digits", "diabetes", "digit_pairs", "series"])
+@pytest.mark.parametrize("data", ["digits", "diabetes", "digit_pairs", "series", "characters"])
 def test_evaluating_a_run_again_gives_its_figures(finished: Finished, data: str) -> None:
-    folder = finished(config("mlp", data, Path(), "trainer=cpu", "trainer.max_epochs=1").copy())
+    model = "gpt" if data in RUNNING_TEXTS else "mlp"
+    folder = finished(config(model, data, Path(), "trainer=cpu", "trainer.max_epochs=1").copy())
     report = json.loads((folder / "report.json").read_text())
     assert evaluate(folder, "val") | evaluate(folder, "test") == report["metrics"]

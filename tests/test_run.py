@@ -12,6 +12,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import leyden
+from leyden.checks import random_inputs
 from leyden.config.builders import build_data, build_module
 from leyden.config.compose import compose, groups
 from leyden.errors import UserError
@@ -39,7 +40,10 @@ def test_every_recipe_can_be_built(experiment: str) -> None:
     cfg = compose(f"experiment={experiment}")
     build_data(cfg)
     module = build_module(cfg).eval()
-    assert module(torch.randn(2, *cfg.data.shape)).shape == (2, cfg.model.num_outputs)
+    with torch.no_grad():
+        outputs = module(random_inputs(cfg, 2))
+    assert len(outputs) == 2
+    assert outputs.shape[-1] == cfg.model.num_outputs
 
 
 @pytest.mark.parametrize("choice", [f"{g}={c}" for g in ("optimizer", "scheduler") for c in groups()[g]])

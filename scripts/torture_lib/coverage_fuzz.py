@@ -45,7 +45,7 @@ def read(reader: str, folder: Path) -> tuple[Path, Callable[[], Any]]:
     from leyden.config.compose import compose
     from leyden.data.cifar10 import CIFAR10
     from leyden.data.mnist import read_idx
-    from leyden.data.series import read_column
+    from leyden.data.series_file import read_column
     from leyden.records.json_files import read_report
     from leyden.records.loggers import read_metrics
     from leyden.records.run_folder import read_config

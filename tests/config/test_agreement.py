@@ -32,6 +32,29 @@ def test_a_wrong_size_is_named(overrides: list[str], message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
+EMBEDDED = [
+    "data=table", "data.categories=embedded", "data.schema={a: [], b: [x,y]}", "data.classes=[no,yes]",
+]  # fmt: skip
+
+
+class TestCategories:
+    def test_a_model_without_vectors_takes_no_codes(self) -> None:
+        with pytest.raises(UserError, match=r"^data.categories: got embedded, but this model has no vectors for"):
+            build_module(compose(*EMBEDDED, "model=cnn"))
+
+    def test_sizes_of_the_model_are_those_of_the_data(self) -> None:
+        assert compose(*EMBEDDED, "model=mlp").model.category_sizes == [0, 2]
+        assert compose("model=mlp").model.category_sizes == []
+        with pytest.raises(UserError, match=r"^model.category_sizes: got \[0, 3\], must be \[0, 2\], since data"):
+            build_module(compose(*EMBEDDED, "model=mlp", "model.category_sizes=[0,3]"))
+
+    def test_bfloat16_has_too_few_whole_numbers_for_many_categories(self) -> None:
+        many = [*EMBEDDED, "model=mlp", f"data.schema={{a: [{','.join(f'c{n}' for n in range(257))}]}}"]
+        build_module(compose(*many, "trainer.precision=bf16-mixed"))
+        with pytest.raises(UserError, match=r"^trainer.precision: got bf16-true, whose whole numbers are exact"):
+            build_module(compose(*many, "trainer.precision=bf16-true"))
+
+
 @pytest.mark.parametrize("data", groups()["data"])
 def test_sizes_agree_unless_they_are_overridden(data: str) -> None:
     for model in groups()["model"]:

@@ -40,7 +40,7 @@ class TestEveryDataSet:
         kinds = set()
         for batches in (module.train_dataloader(), module.val_dataloader(), module.test_dataloader()):
             inputs, targets = next(iter(batches))
-            assert inputs.dtype == torch.float32
+            assert inputs.dtype == (torch.int64 if module.input_kind == "text" else torch.float32)
             assert inputs.shape == (len(targets), *module.shape)
             kinds.add((targets.dtype, targets.shape[1:]))
         assert len(kinds) == 1, "the targets differ between the splits"

@@ -12,7 +12,7 @@ from leyden.config.builders import section
 from leyden.config.compose import compose
 from leyden.config.instantiate import instantiate
 from leyden.data.scaling import Scaling
-from leyden.data.series import read_column
+from leyden.data.series_file import read_column
 from leyden.errors import UserError
 
 

@@ -1,16 +1,25 @@
 """A user's own table: what its columns become, its splits, and one line for each mistake."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
+from sklearn.datasets import load_diabetes
 
 import leyden
 from leyden.config.builders import build_data
 from leyden.config.compose import compose
+from leyden.config.stored import upgraded
 from leyden.data.table import Table
 from leyden.errors import UserError
+from leyden.tools.evaluate import evaluate
+from leyden.tools.export import export
+from leyden.tools.export_formats import read_torch
+from leyden.tools.model_card import model_card
 
 FLOWERS = """\
 petal,colour,code,name,species
@@ -118,6 +127,101 @@ class TestValues:
             data.encode(["long", "red", 1, "a"])
         with pytest.raises(UserError, match=r"^row: column code is missing; the columns are petal, colour, code"):
             data.encode({"petal": 1, "colour": "red"})
+
+    def test_numbers_are_spelled_as_the_categories_are(self, tmp_path: Path) -> None:
+        path = write(tmp_path, FLOWERS.replace(",1,", ",1.0,").replace(",2,", ",2.0,"))
+        data = table(
+            path, "data.target=species", "data.categorical=[code]", "data.test_fraction=0.3", "data.ignore=[3]"
+        )
+        assert data.schema["code"] == ["1.0", "10", "2.0"]
+        for value, position in ((1, 0), (1.0, 0), ("1.0", 0), (10.0, 1), (np.float32(2), 2), (np.int64(2), 2)):
+            assert data.encode([0, "red", value])[-3:].tolist() == [float(place == position) for place in range(3)]
+
+
+class TestEmbedded:
+    """Categories as codes, which the net replaces by vectors."""
+
+    def test_a_category_is_one_input_with_its_code(self, tmp_path: Path) -> None:
+        options = ["data.target=species", "data.test_fraction=0.3", "data.ignore=[name]", "data.categories=embedded"]
+        data = table(write(tmp_path), *options)
+        assert (list(data.category_sizes), list(data.shape)) == ([0, 2, 0], [3])
+        assert data.input_names() == ("petal", "colour", "code")
+        assert data.codes() == {"colour": {"blue": 1, "red": 2}}
+        inputs, _ = data._encoded(data.raw, "data.path")
+        assert inputs[:, 1].tolist() == [2, 1, 2, 0, 1, 2]
+        assert data.encode({"petal": 1, "colour": "a new colour", "code": 1})[1] == 0
+        assert data.transform(torch.device("cpu"))(inputs)[:, 1].tolist() == inputs[:, 1].tolist(), "codes stay"
+
+    def test_a_trained_model_predicts_and_exports(self, finished: Callable[..., Path], tmp_path: Path) -> None:
+        colours = ("red", "blue", "green", "white")
+        rows = [f"{number % 7},{colours[number % 4]},{('a', 'b')[number % 4 // 2]}" for number in range(200)]
+        path = write(tmp_path, "\n".join(["x,colour,target", *rows]))
+        folder = finished(
+            "model=mlp", "model.hidden=[16]", "data=table", f"data.path={path}", "data.categories=embedded",
+            "trainer.max_epochs=30", "early_stopping.patience=30", "trainer.accelerator=cpu", "optimizer.lr=0.03",
+        )  # fmt: skip
+        assert evaluate(folder, "test", accelerator="cpu")["test/acc"] == 1
+        path.unlink()
+        model = leyden.load(folder)
+        found = model.predict([{"x": 3, "colour": colour} for colour in colours])
+        assert [one.prediction for one in found] == ["a", "a", "b", "b"]
+        unknown, missing = model.predict([{"x": 3, "colour": "pink"}, {"x": 3, "colour": ""}])
+        assert unknown.as_dict() == missing.as_dict()
+        export(folder, tmp_path / "table.pt2", "torch")
+        program = read_torch(tmp_path / "table.pt2")
+        expected = model.module.predict(model.transform([[3, "white"], [5, "pink"]]))["probabilities"]
+        codes = torch.tensor([[3.0, model.data.codes()["colour"]["white"]], [5.0, 0]])  # type: ignore[attr-defined]
+        assert torch.allclose(program(codes)["probabilities"], expected, atol=1e-6)
+        assert "Codes of `colour`: `1 blue`, `2 green`, `3 red`, `4 white`; 0 for any other" in model_card(folder)
+
+    def test_old_runs_have_no_codes(self) -> None:
+        cfg = compose("data=table", "model=mlp", "data.schema={a: []}", "data.classes=[no,yes]")
+        OmegaConf.set_struct(cfg, False)
+        for section, names in (
+            (cfg.data, ("categories", "category_sizes")),
+            (cfg.model, ("category_sizes", "embedding")),
+        ):
+            for name in names:
+                section.pop(name)
+        found = upgraded(cfg)
+        assert (found.data.categories, found.data.category_sizes) == ("onehot", [])
+        assert (found.model.category_sizes, found.model.embedding) == ([], None)
+
+
+class TestDiabetes:
+    """scikit-learn's patients as a CSV file, with the test patients of ``data=diabetes`` in a file of their own."""
+
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> list[str]:
+        bunch = load_diabetes(scaled=False)
+        rows = [",".join(map(str, [*row, target])) for row, target in zip(bunch.data, bunch.target, strict=True)]
+        names = ",".join([*bunch.feature_names, "target"])
+        for name, chosen in (
+            ("train.csv", [row for number, row in enumerate(rows) if number % 5 != 4]),
+            ("test.csv", rows[4::5]),
+        ):
+            write(tmp_path, "\n".join([names, *chosen]), name)
+        return ["data=table", f"data.path={tmp_path / 'train.csv'}", f"data.test_path={tmp_path / 'test.csv'}"]
+
+    def test_has_the_same_samples(self, files: list[str]) -> None:
+        own, other = build_data(compose("model=mlp", *files)), build_data(compose("model=mlp", "data=diabetes"))
+        for train in (True, False):
+            for values, expected in zip(own.read(train), other.read(train), strict=True):
+                assert torch.equal(values, expected)
+
+    def test_has_the_same_result_if_no_patients_are_held_out(
+        self, files: list[str], finished: Callable[..., Path]
+    ) -> None:
+        options = ["model=mlp", "model.hidden=[16]", "data.batch_size=16", "data.train_on_all=true",
+                   "trainer.max_epochs=3", "trainer.accelerator=cpu"]  # fmt: skip
+        reports = [
+            json.loads((finished(*data, *options) / "report.json").read_text()) for data in (files, ["data=diabetes"])
+        ]
+        own, expected = (
+            {name: value for name, value in report["metrics"].items() if name.startswith("test/")} for report in reports
+        )
+        assert own == expected
+        assert own["test/rmse"] < 100
 
 
 class TestSplits:

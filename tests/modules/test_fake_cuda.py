@@ -22,11 +22,12 @@ from leyden.metrics.frechet import FeatureSums
 from leyden.modules.base import BaseModule
 from leyden.modules.forecaster import Forecaster
 from leyden.modules.gan import GAN, discriminator_loss, generator_loss
+from leyden.modules.language_model import LanguageModel
 from leyden.modules.pixels import to_pixels
 from leyden.modules.supervised import SupervisedModule
 from leyden.nets.bahdanau import Bahdanau
 from leyden.nets.recurrent import Recurrent
-from tests.conftest import PAIRS_OF_TEXTS, chosen
+from tests.conftest import PAIRS_OF_TEXTS, RUNNING_TEXTS, chosen
 from tests.test_pairs import DATA, MODELS, TWO_STEPS, config, problem
 
 PAIRS = [*itertools.product(MODELS, DATA)]
@@ -127,13 +128,15 @@ def test_a_training_step_stays_on_the_gpu_and_reads_nothing_from_it(files_root: 
 
 @pytest.mark.parametrize("data", sorted(set(DATA) - set(PAIRS_OF_TEXTS)))  # a search stops when all texts have ended
 def test_a_validation_step_too(files_root: Path, data: str) -> None:
-    module, (_, val) = fake_module(config("mlp", data, files_root, *TWO_STEPS)), batches(data, files_root)
-    assert isinstance(module, SupervisedModule)
+    model = "gpt" if data in RUNNING_TEXTS else "mlp"
+    module, (_, val) = fake_module(config(model, data, files_root, *TWO_STEPS)), batches(data, files_root)
+    assert isinstance(module, SupervisedModule | LanguageModel)
     if isinstance(module, Forecaster):
         module.reference_season = 1  # read once per validation
     with MODE:
-        module.val_metrics.to(GPU)
-        module.val_metrics._groups_checked = True  # torchmetrics compares metrics in its first update, by their values
+        if isinstance(module, SupervisedModule):
+            module.val_metrics.to(GPU)
+            module.val_metrics._groups_checked = True  # torchmetrics compares metrics in its first update, by values
         module.eval().validation_step(val, 0)
     assert devices(*val, *itertools.chain(*module.eval_means.unread)) == {"cuda"}
 

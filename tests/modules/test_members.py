@@ -55,6 +55,19 @@ def test_a_member_equals_the_single_run_with_its_seed(folder: Path, report: dict
     assert report["members"][2]["metrics"] == pytest.approx(found["metrics"], abs=1e-4)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "rmsprop", "adagrad"])
+def test_a_member_with_its_own_learning_rate_equals_the_single_run_with_it(optimizer: str, tmp_path: Path) -> None:
+    chosen = (f"optimizer={optimizer}", "trainer.max_epochs=1", "optimizer.weight_decay=0.01")
+    folder = trained(tmp_path / "both", *chosen, "ensemble=2", "ensemble_lr=[0.001,0.01]")
+    single = trained(tmp_path / "single", *chosen, "seed=1", "data.seed=0", "optimizer.lr=0.01")
+    alone, member = leyden.load(single), leyden.load(folder, member=1)
+    for name, weight in alone.module.state_dict().items():
+        assert torch.allclose(member.module.state_dict()[name], weight, atol=1e-4), name
+    assert member.config.optimizer.lr == 0.01
+    report = json.loads((folder / "report.json").read_text())
+    assert [one["lr"] for one in report["members"]] == [0.001, 0.01]
+
+
 def test_the_report_has_mean_and_deviation_of_the_members(report: dict[str, Any]) -> None:
     for name in ("val/loss", "val/acc", "test/auroc"):
         values = [member["metrics"][name] for member in report["members"]]
@@ -112,6 +125,18 @@ def test_a_batch_holds_the_batches_of_all_orders() -> None:
         (
             ["optimizer._target_=torch.optim.LBFGS", "~optimizer.betas", "~optimizer.weight_decay"],
             "the optimizer LBFGS",
+        ),
+        (["ensemble_lr=[0.1]"], "ensemble_lr: got 1 learning rates for ensemble=4"),
+        (["ensemble_lr=[1,1,1,0]"], r"ensemble_lr: got \[1, 1, 1, 0\], every learning rate must be above 0"),
+        (["ensemble=1", "ensemble_lr=[1]"], "ensemble_lr: needs ensemble above 1; for a single net, use optimizer.lr"),
+        (
+            [
+                "ensemble_lr=[1,1,1,2]",
+                "optimizer._target_=torch.optim.Rprop",
+                "~optimizer.betas",
+                "~optimizer.weight_decay",
+            ],
+            "ensemble_lr: the step of Rprop is not proportional to its learning rate",
         ),
         (["ensemble_order=other"], "ensemble_order: got 'other'; allowed are own, shared"),
     ],

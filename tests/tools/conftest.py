@@ -25,6 +25,10 @@ RUNS: dict[str, tuple[str, ...]] = {
     "forecasting": (*MLP, "data=series", "data.num_steps=400"),
     "autoencoder": ("model=autoencoder", "model.channels=[4,8]", "data.exclude_class=0"),
     "vae": ("model=vae", "model.channels=[4,8]", "task.num_samples=64"),
+    "language_modelling": (
+        *("model=gpt", "model.dim=16", "model.num_layers=1", "data=characters", "data.block=32"),
+        *("task.sample_length=20", "task.num_samples=1"),
+    ),
     "gan": ("model=gan", "model.channels=[4,8]", "task.num_samples=64"),
 }
 

@@ -1,6 +1,7 @@
 """Every tool on a run of every task: it gives the values of the module, or says in one line why it does not apply."""
 
 import base64
+import html
 import io
 import json
 import re
@@ -21,11 +22,14 @@ from leyden.tools.serve.answers import answer
 from leyden.tools.serve.served_model import ServedModel
 from leyden.tools.trained_model import TrainedModel
 from leyden.training.image_logger import write_png
+from leyden.training.text_logger import joined
 from tests.tools.conftest import Folders, Models, script
 
 TASKS = sorted(groups()["task"])
 GENERATE = ("vae", "gan")
-NO_IMAGES = ("regression", "forecasting")  # as inputs
+NO_IMAGES = ("regression", "forecasting", "language_modelling")  # as inputs
+WRITES = "language_modelling"
+TEXT = "The statement"
 FILES = {  # of an evaluation
     "classification": "classes.csv confusion.png errors.png precision_recall.png predictions.csv reliability.png "
     "roc.png",
@@ -36,12 +40,15 @@ FILES = {  # of an evaluation
     "autoencoder": "anomaly_scores.png precision_recall.png predictions.csv reconstructions.png roc.png",
     "vae": "reconstructions.png samples.png",
     "gan": "samples.png",
+    "language_modelling": "",
 }
 every_task = pytest.mark.parametrize("task", TASKS)
 
 
-def raw_input(model: TrainedModel) -> np.ndarray:
-    """One input as a user has it: pixels (H, W), features in their units, or past steps."""
+def raw_input(model: TrainedModel) -> Any:
+    """One input as a user has it: pixels (H, W), features in their units, past steps, or a text."""
+    if model.data.input_kind == "text":
+        return TEXT
     rng, shape = np.random.default_rng(0), tuple(model.data.shape)
     if model.data.input_kind == "image":
         return rng.integers(0, 256, shape[1:], np.uint8)
@@ -54,6 +61,9 @@ def write_input(model: TrainedModel, folder: Path) -> Path:
     if model.data.input_kind == "image":
         Image.fromarray(raw).save(folder / "input.png")
         return folder / "input.png"
+    if model.data.input_kind == "text":
+        (folder / "input.txt").write_text(raw)
+        return folder / "input.txt"
     header, lines = ["value"], raw[:, None]
     if model.data.input_kind == "row":
         header, lines = list(model.data.feature_names()), raw[None]  # type: ignore[attr-defined]
@@ -67,6 +77,11 @@ def named(model: TrainedModel, raw: Any) -> dict[str, Tensor]:
     with torch.no_grad():
         if model.task in GENERATE:
             return {"images": module.decode(torch.as_tensor(raw))}
+        if model.task == WRITES:
+            inputs = model.transform(raw) if isinstance(raw[0], str) else torch.as_tensor(raw)
+            outputs = module(inputs)
+            last = len(TEXT) - 1 if isinstance(raw[0], str) else int((inputs[0] != 0).sum()) - 1
+            return {"logits": outputs, "probabilities": outputs[:, last].softmax(1)}
         inputs = model.transform(list(raw))
         outputs = module(inputs)
         if model.task == "classification":
@@ -95,6 +110,12 @@ def words(model: TrainedModel, found: dict[str, Tensor]) -> dict[str, Any]:
             labels = [str(label) for label in found["labels"][0].nonzero().flatten().tolist()]
             return {"prediction": labels, "probability": None, "top": ranks[:5]}
         return {"prediction": ranks[0][0], "probability": ranks[0][1], "top": ranks[:5]}
+    if model.task == WRITES:
+        values = dict(enumerate(found["probabilities"][0].tolist()))
+        order = sorted(values, key=lambda number: -values[number])[:5]
+        names = [model.classes[number] if number < len(model.classes or ()) else str(number) for number in order]  # type: ignore[index]
+        ranks = [(name, values[number]) for name, number in zip(names, order, strict=True)]
+        return {"prediction": ranks[0][0], "probability": ranks[0][1], "top": ranks}
     if model.task == "transcription":
         symbols = [symbol for symbol in found["symbols"][0].tolist() if symbol >= 0]
         text = "".join(str(symbol) for symbol in symbols if symbol < 10)
@@ -210,7 +231,9 @@ def test_report(task: str, run_of: Folders, tmp_path: Path) -> None:
     if task in ("classification", "multilabel"):
         shown += report["per_class"]["auroc"]
     assert [value for value in shown if value is not None and number(value) not in page] == []
-    assert ("scripts/sample.py" in page) == (task in GENERATE) != ("scripts/predict.py" in page)
+    assert ("scripts/sample.py" in page) == (task in (*GENERATE, WRITES)) != ("scripts/predict.py" in page)
+    if task == WRITES:
+        assert html.escape((run_of(task) / "samples" / "epoch_0001.txt").read_text(), quote=False) in page
 
 
 @every_task
@@ -219,7 +242,8 @@ def test_serve(task: str, model_of: Models, tmp_path: Path) -> None:
     served, kind = ServedModel(model), model.data.input_kind
     body, content_type = write_input(model, tmp_path).read_bytes(), "image/png"
     if kind != "image":
-        body, content_type = json.dumps({kind: raw_input(model).tolist()}).encode(), "application/json"
+        raw = raw_input(model)
+        body, content_type = json.dumps({kind: raw if kind == "text" else raw.tolist()}).encode(), "application/json"
     assert served.info()["generates"] == (task in GENERATE)
 
     def images(path: str, body: bytes, content_type: str) -> dict[str, np.ndarray]:
@@ -246,6 +270,12 @@ def test_serve(task: str, model_of: Models, tmp_path: Path) -> None:
 def test_sample(task: str, model_of: Models, tmp_path: Path) -> None:
     model, path = model_of(task), tmp_path / "samples.png"
     done = script("sample", model.folder, "--num", "9", "--seed", "1", "--out", path)
+    if task == WRITES:
+        text = model.write("", 9, seed=1)
+        assert done == (0, f"{path}\n", "")
+        assert path.read_text() == joined(text)
+        assert (model.sample(9, 1), model.sample(9, 2) == text) == (text, False)
+        return
     if task not in GENERATE:
         reason = "which generates no images. Use a run of model=vae or model=gan"
         assert done == (2, "", f"error: sample: does not apply to task={task}, {reason}\n")

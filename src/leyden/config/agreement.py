@@ -6,10 +6,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from leyden.errors import UserError
 
+LARGEST_BF16 = 256  # up to here, bfloat16 represents every whole number
+
 # (key, key that it follows from, difference): checked if the config has both
 EQUAL = (
     ("model.in_shape", "data.shape", 0),
+    ("model.category_sizes", "data.category_sizes", 0),
     ("task.in_shape", "data.shape", 0),
+    ("model.vocab_size", "data.vocab_size", 0),
     ("task.num_classes", "data.num_classes", 0),
     ("task.num_outputs", "data.num_targets", 0),
     ("task.num_outputs", "data.horizon", 0),
@@ -30,9 +34,27 @@ def check_agreement(cfg: DictConfig) -> None:
         wanted = base + difference if difference else base
         if value != wanted:
             raise UserError(f"{key}: got {value}, must be {wanted}, since {source} is {base}; leave out {key}")
+    check_categories(cfg)
     outputs, wanted = _value(cfg, "model.num_outputs"), num_outputs(cfg)
     if outputs is not None and wanted is not None and outputs != wanted:
         raise UserError(f"model.num_outputs: got {outputs}, must be {wanted} for this task; leave it out")
+
+
+def check_categories(cfg: DictConfig) -> None:
+    """Raise UserError if the data has codes of categories, and the model or the precision cannot represent them."""
+    sizes = _value(cfg, "data.category_sizes")
+    if not isinstance(sizes, list) or not all(map(_is_size, sizes)) or not any(sizes):
+        return
+    if "category_sizes" not in cfg.model:
+        raise UserError(
+            "data.categories: got embedded, but this model has no vectors for categories; use data.categories=onehot "
+            "or model=mlp"
+        )
+    if cfg.trainer.precision == "bf16-true" and max(sizes) > LARGEST_BF16:
+        raise UserError(
+            f"trainer.precision: got bf16-true, whose whole numbers are exact only up to {LARGEST_BF16}, but a feature "
+            f"has {max(sizes)} categories; use bf16-mixed or data.categories=onehot"
+        )
 
 
 def num_outputs(cfg: DictConfig) -> int | None:

@@ -91,6 +91,7 @@ def _ensemble(
     module, *members = (build_task(part) for part in (net, *(MemberNet(net, k) for k in range(cfg.ensemble))))
     assert isinstance(module, SupervisedModule)
     module.join([member for member in members if isinstance(member, SupervisedModule)])
+    module.rate_factors = [rate / cfg.optimizer.lr for rate in cfg.ensemble_lr]
     return module
 
 

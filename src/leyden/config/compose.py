@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,41 @@ from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
 from leyden.config.implied import with_task
 from leyden.config.plugins import conf_folders, load_plugins
 from leyden.config.quoting import is_other_type, quote_paths
-from leyden.config.rules import REPLACED, check_config, metric_mode
+from leyden.config.rules import ELSEWHERE, REPLACED, check_config, metric_mode
 from leyden.config.suggest import dotted, nearest
 from leyden.data.image_files.listing import class_names
-from leyden.data.table_file import classes_of, features_of, width_of
+from leyden.data.table_columns import category_sizes_of, classes_of, features_of, width_of
 from leyden.errors import UserError
 
 MAX_VALUES = 5_000  # of an override: reading them takes a second
 CONF = Path(__file__).resolve().parents[3] / "conf"
 
-# For YAML files: ${class_folders:PATH}, ${count:LIST}, ${sum:A,B}, ${product:A,B}, ${given:VALUE},
-# ${metric_mode:METRIC}, and those of conf/data/table.yaml.
+
+def by_value(key: str, values: Mapping[str, Any], *, _root_: DictConfig) -> Any:
+    """Return the entry of `values` for the value of the config key `key`.
+
+    Raises:
+        UserError: there is none.
+    """
+    value = OmegaConf.select(_root_, key)
+    if value not in values:
+        raise UserError(f"{key}: got {value}{nearest(str(value), list(values))}; allowed are {', '.join(values)}")
+    return values[value]
+
+
+# For YAML files: ${class_folders:PATH}, ${count:LIST}, ${sum:A,B}, ${product:A,B}, ${by_value:KEY,TABLE},
+# ${given:VALUE}, ${metric_mode:METRIC}, and those of conf/data/table.yaml.
 OmegaConf.register_new_resolver("class_folders", class_names, replace=True)
 OmegaConf.register_new_resolver("count", len, replace=True)
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)
 OmegaConf.register_new_resolver("product", lambda *numbers: math.prod(numbers), replace=True)
 OmegaConf.register_new_resolver("given", lambda value: value is not None, replace=True)
+OmegaConf.register_new_resolver("by_value", by_value, replace=True)
 OmegaConf.register_new_resolver("metric_mode", metric_mode, replace=True)
 OmegaConf.register_new_resolver("table_features", features_of, replace=True)
 OmegaConf.register_new_resolver("table_classes", classes_of, replace=True)
 OmegaConf.register_new_resolver("table_width", width_of, replace=True)
+OmegaConf.register_new_resolver("table_category_sizes", category_sizes_of, replace=True)
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -202,6 +217,8 @@ def unknown_key(key: str, overrides: Iterable[str]) -> str:
     """Return the line for a key that does not exist. It names the nearest key that exists."""
     if key.startswith("trainer.") and (name := key.partition(".")[2]) in REPLACED:
         return f"{key}: cannot be set; {REPLACED[name]}"
+    if key in ELSEWHERE:
+        return f"{key}: {ELSEWHERE[key]}"
     keys = list(all_keys(overrides))
     parent, _, name = key.rpartition(".")
     siblings = [other.rpartition(".")[2] for other in keys if other.rpartition(".")[0] == parent]

@@ -14,6 +14,7 @@ from leyden.modules.supervised import SupervisedModule
 from leyden.nets.airbench import Airbench
 from leyden.nets.pretrained import Pretrained
 from leyden.nets.sequence_model import SequenceModel
+from leyden.optim.member_rates import PROPORTIONAL
 from leyden.seeding import derive
 
 # Optimizers that treat each number of a weight by itself, so that stacked weights are trained like single ones.
@@ -43,6 +44,11 @@ def check_ensemble(cfg: DictConfig, module: BaseModule, optimizer: Any) -> None:
         raise UserError(
             f"{start} the optimizer {optimizer.__name__} would mix the members: it does not treat each number of a "
             "weight by itself; use another one, such as optimizer=adamw"
+        )
+    if cfg.ensemble_lr and optimizer not in PROPORTIONAL:
+        raise UserError(
+            f"ensemble_lr: the step of {optimizer.__name__} is not proportional to its learning rate; use another "
+            "optimizer, such as optimizer=adamw"
         )
     if settings.gradient_clip_val and settings.gradient_clip_algorithm == "norm":
         raise UserError(

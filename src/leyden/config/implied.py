@@ -6,7 +6,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 
-from leyden.data.table_file import target_task
+from leyden.data.table_columns import target_task
 
 KEYS = ("data.path", "data.target", "data.header")
 

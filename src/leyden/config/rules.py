@@ -21,7 +21,9 @@ MAX_DEVICES = 1024  # of one machine
 Fraction = int | float  # an int is a number of batches, a float a fraction of all
 
 # Metrics that are better if they are smaller. All others are better if they are larger.
-SMALLER_IS_BETTER = re.compile(r"(^|_)(loss|error|mse|rmse|mae|nll|kl|bpd|bpc|fcd|fid|perplexity|ece|vs_naive)(_|$)")
+SMALLER_IS_BETTER = re.compile(
+    r"(^|_)(loss|error|mse|rmse|mae|nll|kl|bpd|bpc|fcd|fid|perplexity|ppl|ece|vs_naive)(_|$)"
+)
 
 
 def metric_mode(metric: Any) -> Mode:
@@ -41,6 +43,7 @@ class RunSettings:
 
     seed: int
     ensemble: int
+    ensemble_lr: Sequence[float]
     ensemble_order: Literal["own", "shared"]
     name: str
     resume: str | None
@@ -51,6 +54,12 @@ class RunSettings:
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, f"seed: got {self.seed}, must be at least 0 and below 2**63")
         require(self.ensemble >= 1, f"ensemble: got {self.ensemble}, must be at least 1 (1: a single net)")
+        if self.ensemble_lr:
+            num = len(self.ensemble_lr)
+            require(num == self.ensemble, f"ensemble_lr: got {num} learning rates for ensemble={self.ensemble}")
+            require(self.ensemble > 1, "ensemble_lr: needs ensemble above 1; for a single net, use optimizer.lr")
+            positive = all(0 < rate < math.inf for rate in self.ensemble_lr)
+            require(positive, f"ensemble_lr: got {list(self.ensemble_lr)}, every learning rate must be above 0")
         plain = self.name.isprintable() and not re.search(r"[/\\]|^\.*$|^\s|\s$", self.name)
         require(plain, f"name: got {self.name!r}, must be the name of a folder, without a path")
 
@@ -276,6 +285,13 @@ def check_section(kind: Callable[..., Any], values: Any, key: str) -> Any:
         return kind(**arguments)
 
 
+# Keys that users look for in the wrong data set → what to use instead.
+FORECASTING = (
+    "belongs to data=series. To forecast a column of a table with a column of times, use data=series data.path=FILE "
+    "data.column=COLUMN data.time=COLUMN, and data.group=COLUMN for several series"
+)
+ELSEWHERE = {"data.time": FORECASTING, "data.group": FORECASTING, "data.series": FORECASTING}
+
 # Keys that may differ when a run is resumed. Each changes when the run ends, or where it finds and writes its files.
 RESUMABLE = (
     "trainer.max_epochs",
@@ -290,6 +306,7 @@ RESUMABLE = (
     "data.root",
     "data.cache",
     "data.path",
+    "data.test_path",
     "data.mirrors",
     "data.verify",
     "data.download",

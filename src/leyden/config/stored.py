@@ -28,6 +28,7 @@ TENSORBOARD = {"tensorboard": {"_target_": "leyden.records.loggers.TensorBoard"}
 ADDED: Mapping[str, Any] = {
     "plugins": [],
     "ensemble": 1,
+    "ensemble_lr": [],
     "ensemble_order": "own",
     "augment": True,  # its effect on data.shift and data.flip is stored there
     "init_from": None,
@@ -51,8 +52,11 @@ ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {
     "data.flip": {"crop": 1.0, "rotate": 0.0, "jitter": 0.0, "randaugment": 0, "cutout": 0, "balanced": False},
     "task.cutmix": {"class_weights": "none", "tta": "none"},
 }
-# Net → keys that it lacks in run folders of earlier versions, with values.
-ADDED_TO_NETS: Mapping[str, Mapping[str, Any]] = {
+# A class → arguments that it lacks in run folders of earlier versions, with values.
+ADDED_TO: Mapping[str, Mapping[str, Any]] = {
+    "leyden.nets.mlp.MLP": {"category_sizes": [], "embedding": None},
+    "leyden.data.table.Table": {"categories": "onehot", "category_sizes": []},
+    "leyden.data.series.Series": {"time": None, "group": None, "gaps": "skip"},
     "leyden.nets.seq2seq.Seq2Seq": {"vocab_size": 0, "tie_weights": False},
 }
 
@@ -150,9 +154,11 @@ def upgraded(cfg: DictConfig) -> DictConfig:
         group = key.partition(".")[0]
         if _has(cfg, key):
             cfg[group] = {**others, **cfg[group]}
-    model = cfg.get("model")
-    if isinstance(model, DictConfig) and str(model.get("_target_")) in ADDED_TO_NETS:
-        cfg.model = {**ADDED_TO_NETS[str(model["_target_"])], **model}
+    for group in ("data", "model"):
+        section = cfg.get(group)
+        target = section.get("_target_") if isinstance(section, DictConfig) else None
+        if isinstance(target, str) and target in ADDED_TO:
+            cfg[group] = {**ADDED_TO[target], **cfg[group]}
     OmegaConf.set_struct(cfg, True)
     return cfg
 

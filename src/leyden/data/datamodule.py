@@ -23,7 +23,7 @@ from leyden.data.scaling import Scaling
 from leyden.data.tokens import Tokenizer
 from leyden.errors import UserError
 
-TargetKind = Literal["class", "labels", "symbols", "numbers"]
+TargetKind = Literal["class", "labels", "symbols", "numbers", "next"]
 
 MANY = 12  # classes; of more, not every name is printed
 
@@ -40,6 +40,9 @@ class DataFacts:
         classes: the names of the classes.
         class_counts: number of training samples of each class. Images with one class each only.
         tokenizer: converts the targets back to texts. Translations only.
+        num_tokens: number of token ids that a text can have. Language modelling only.
+        characters_per_token: split → characters of its original text per token; called after the split was read.
+            Language modelling only.
     """
 
     mean: tuple[float, ...] | None = None
@@ -48,6 +51,8 @@ class DataFacts:
     classes_in: Callable[[Tensor], Tensor] | None = None
     classes: tuple[str, ...] | None = None
     class_counts: tuple[int, ...] | None = None
+    num_tokens: int | None = None
+    characters_per_token: Callable[[str], float] | None = None
     tokenizer: Tokenizer | None = None
 
 
@@ -70,7 +75,7 @@ class InMemoryData(LightningDataModule, ABC):
         limit: fraction of the training set to use. The validation split is taken from this fraction.
     """
 
-    # What one input is, for the tools: an image file, a row of a CSV file, a series in one, or a text.
+    # What one input is, for the tools that read files: an image file, a row of a CSV file, a series in one, or a text.
     input_kind: ClassVar[Literal["image", "row", "series", "text"] | None] = None
 
     # What the targets are; a task for other targets is rejected. None: not checked.

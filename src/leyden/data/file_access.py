@@ -88,6 +88,27 @@ def read_text(path: Path, key: str, limit: int = GB) -> str:
         return content.decode("latin-1")  # every sequence of bytes is valid
 
 
+def read_utf8(path: Path, key: str, limit: int = GB) -> str:
+    """Return the content of a text file in UTF-8, or in UTF-16 with a byte order mark. Lines end with ``\\n``.
+
+    Raises:
+        UserError: the file cannot be read, has another encoding, or contains NUL characters; the message names a line.
+    """
+    content = read_bytes(path, key, limit)
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    name, codec = ("UTF-16", "utf-16") if is_utf16 else ("UTF-8", "utf-8-sig")
+    try:
+        text = content.decode(codec)
+    except UnicodeDecodeError as error:
+        line = 1 + content[: error.start].decode(codec, errors="ignore").count("\n")
+        raise UserError(
+            f"{key}: line {line} of {path} is not {name} ({error.reason}); save the file in UTF-8"
+        ) from error
+    if (start := text.find("\0")) >= 0:
+        raise UserError(f"{key}: line {1 + text.count(chr(10), 0, start)} of {path} contains a NUL character")
+    return text.replace("\r\n", "\n")
+
+
 def check_memory(num_bytes: int, key: str, value: object) -> None:
     """Raise a ValueError if a value of the config needs more memory than this machine has.
 

@@ -1,44 +1,49 @@
-"""A time series, cut into windows: known steps and the next steps, which are to be predicted.
+"""Time series, cut into windows: known steps and the next steps, which are to be predicted.
 
-The series is generated (a sum of seasons, a trend and noise) or read from a column of a CSV file. Training, validation
-and test follow each other in time: all steps that are predicted in validation come after the last step that training
-has used, and those of the test after both.
+A series is generated (a sum of seasons, a trend and noise) or read from a column of a table. A table with a column of
+times can contain several series. Training, validation and test follow each other in time: all steps that are predicted
+in validation come after the last step that training has used, and those of the test after both. With several series,
+these are the same points in time for all.
 """
 
-import csv
-import io
 import math
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from leyden.data.datamodule import InMemoryData, check, content_hash, printable
-from leyden.data.file_access import check_memory, check_regular, read_text
+from leyden.data.file_access import check_memory, check_regular
 from leyden.data.loaders import Batch
-from leyden.data.scaling import LARGEST, Scaling
+from leyden.data.scaling import Scaling
+from leyden.data.series_file import MAX_BYTES, read_column, read_steps
+from leyden.data.steps import Steps, pick, single
 from leyden.errors import UserError
 from leyden.seeding import generator
 
-MAX_BYTES = 200_000_000  # of a CSV file
-MAX_LISTED = 500  # characters of a file that an error shows
+SHOWN = 5  # names of series
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Series(InMemoryData):
-    """Series: windows of a time series, generated or from a CSV file, and the steps that follow each window.
+    """Series: windows of time series, generated or from a file, and the steps that follow each window.
 
     Inputs are float32 (N, window, 1), targets float32 (N, horizon), both in the units of the series.
 
     Args:
         window: number of known steps.
         horizon: number of steps to predict.
-        path: a CSV file whose first line contains column names. null: a generated series.
+        path: a CSV file whose first line contains column names, or a Parquet file. null: a generated series.
         column: name of the column, which contains one number per line, in order of time.
+        time: name of the column with the time of each row: a date, a date with a time, or a number. The rows may have
+            any order. null: the rows are in the order of time.
+        group: name of the column with the name of the series that a row belongs to. null: there is one series.
+        gaps: what a missing time means, with `time`. skip: windows with a gap are not used; a gap is a distance of at
+            least 1.5 times the most common one. join: rows that follow each other are successive steps.
         num_steps: length of a generated series.
         periods: lengths of its seasons, in steps. Each season is a sine of amplitude 1.
         trend: its rise per step.
@@ -57,6 +62,9 @@ class Series(InMemoryData):
     horizon: int
     path: str | None
     column: str | None
+    time: str | None
+    group: str | None
+    gaps: Literal["skip", "join"]
     num_steps: int
     periods: Sequence[int]
     trend: float
@@ -72,6 +80,9 @@ class Series(InMemoryData):
         check(self.num_steps >= 1, f"num_steps: got {self.num_steps}, must be at least 1")
         expected = [self.window, 1]
         check(list(self.shape) == expected, f"shape: got {list(self.shape)}, must be [data.window, 1], here {expected}")
+        check(self.time is None or self.path is not None, f"time: got {self.time}, but path is null")
+        check(self.group is None or self.time is not None, f"group: got {self.group}, but time is null")
+        check(self.gaps == "skip" or self.time is not None, f"gaps: got {self.gaps}, but time is null")
         check_memory(16 * self.num_steps * (len(self.periods) + 4), "num_steps", self.num_steps)
         super().__post_init__()
         self._num_test: int | None = None
@@ -84,25 +95,55 @@ class Series(InMemoryData):
             check_regular(path, "data.path", MAX_BYTES)
 
     def read(self, train: bool) -> Batch:
-        values = self._values()
-        start = len(values) - round(len(values) * self.test_fraction)  # the first step to predict in test
-        least = self.window + 2 * self.horizon  # a window to train with and one to validate with
-        if start < least or len(values) - start < self.horizon:
+        starts, of_test = self._starts(train), self._starts(train=False)  # a test set without windows is found early
+        self._num_test = len(of_test)
+        return self.steps.windows(starts, self.window, self.horizon)
+
+    def _starts(self, train: bool) -> Tensor:
+        """Return where the windows start that are completely before the test set, or whose targets are in it."""
+        steps, length = self.steps, self.window + self.horizon
+        num, first = steps.num_times, self._first_test_time()
+        least = length + self.horizon  # a window to train with and one to validate with
+        if first < least or num - first < self.horizon:
             raise UserError(
                 f"data.window: {self.window} known steps and {self.horizon} to predict are too many for a series of "
-                f"{len(values)} steps, of which the last {len(values) - start} are the test set"
+                f"{num} steps, of which the last {num - first} are the test set"
             )
-        self._num_test = len(values) - start - self.horizon + 1
-        steps = values[:start] if train else values[start - self.window :]
-        windows = steps.unfold(0, self.window + self.horizon, 1)  # (N, window + horizon), a view of the series
-        return windows[:, : self.window, None], windows[:, self.window :].contiguous()
+        starts = steps.starts(length)
+        in_split = self._last(starts) < first if train else self._first(starts) >= first
+        if not in_split.any():
+            raise UserError(
+                f"data.window: no series has {length} successive steps {'before' if train else 'in'} the test set "
+                "(window and horizon), since windows with a gap in time or a missing value are not used; with "
+                "data.gaps=join, rows that follow each other are successive steps"
+            )
+        return starts[in_split]
+
+    def _first_test_time(self) -> int:
+        """Return the number of the first time that the test predicts."""
+        num = self.steps.num_times
+        return num - round(num * self.test_fraction)
+
+    def _first(self, starts: Tensor) -> Tensor:
+        """Return the time of the first step that each window predicts, (N,)."""
+        return self.steps.times[starts + self.window]
+
+    def _last(self, starts: Tensor) -> Tensor:
+        """Return the time of the last step that each window predicts, (N,)."""
+        return self.steps.times[starts + self.window + self.horizon - 1]
+
+    def sample_ids(self) -> Tensor:
+        """Return where each training window starts, which decides about its split."""
+        return self._starts(train=True)
 
     def count_test(self) -> int | None:
         return self._num_test
 
     def fingerprint(self) -> str:
-        """Return a hash of the numbers of the series."""
-        return content_hash(self._values().numpy().tobytes())
+        """Return a hash of the numbers of all series, and of their times and names if they have any."""
+        steps = self.steps
+        named = [steps.times.numpy().tobytes(), steps.follows.numpy().tobytes(), steps.names, steps.lengths]
+        return content_hash(steps.values.numpy().tobytes(), *(named if self.time else []))
 
     def encode(self, item: Any) -> Tensor:
         """Convert the past steps of a series, at least `window` numbers, to a window, float32 (window, 1)."""
@@ -116,8 +157,16 @@ class Series(InMemoryData):
             raise UserError(f"series: one of its last {self.window} steps is not a finite number")
         return steps[-self.window :, None]
 
-    def _values(self) -> Tensor:
-        return read_column(Path(self.path), self.column) if self.path else self._generated()
+    @cached_property
+    def steps(self) -> Steps:
+        """The steps of all series, which are read when they are first used."""
+        return single(self._generated()) if self.path is None else self.read_file(Path(self.path), "data.path")
+
+    def read_file(self, path: Path, key: str) -> Steps:
+        """Return the steps in a file with the columns of this data set; `key` is named in an error."""
+        if self.time is None:
+            return single(read_column(path, self.column, key))
+        return read_steps(path, self.column, self.time, self.group, joined=self.gaps == "join", key=key)
 
     def _generated(self) -> Tensor:
         rng = generator(self.seed, "series")
@@ -128,72 +177,44 @@ class Series(InMemoryData):
         return (seasons + self.trend * time + noise).float()
 
     def split(self, inputs: Tensor, targets: Tensor, ids: Tensor | None) -> tuple[Batch, Batch]:
-        """Use the last windows for validation. Leave out training windows that overlap with their targets."""
-        num = max(1, round(len(targets) * self.val_fraction))
-        last = len(targets) - num - (self.horizon - 1)
-        if last < 1:
+        """Use the last windows for validation. Leave out training windows that overlap with their targets.
+
+        Args:
+            inputs, targets: the windows before the test set, and what follows each.
+            ids: where they start.
+        """
+        assert ids is not None
+        num_starts = self._first_test_time() - self.window - self.horizon + 1  # of windows of a series without gaps
+        begin = num_starts - max(1, round(num_starts * self.val_fraction)) + self.window  # first time to validate
+        in_val, in_train = self._first(ids) >= begin, self._last(ids) < begin
+        if not in_val.any() or not in_train.any():
+            which = "training" if in_val.any() else "validation"
             raise UserError(
-                f"data.val_fraction: {self.val_fraction} of {len(targets)} windows leaves none for training, because "
+                f"data.val_fraction: {self.val_fraction} of {len(targets)} windows leaves none for {which}, because "
                 f"windows that overlap with the validation are not used"
             )
-        if self.train_on_all:
-            last = len(targets)
-        first = last - max(1, round(last * self.limit))
-        return (inputs[first:last], targets[first:last]), (inputs[-num:], targets[-num:])
+        kept = self._latest(ids, torch.ones_like(in_train) if self.train_on_all else in_train)
+        self._training_steps = self.steps.inside(ids[kept], self.window + self.horizon)
+        val = in_val.nonzero()[:, 0]
+        return (pick(inputs, kept), pick(targets, kept)), (pick(inputs, val), pick(targets, val))
+
+    def _latest(self, starts: Tensor, chosen: Tensor) -> Tensor:
+        """Return the positions of the chosen windows, without those that `limit` leaves out: the earliest ones."""
+        positions = chosen.nonzero()[:, 0]
+        by_time = positions[self._last(starts[positions]).argsort(stable=True)]
+        return by_time[len(by_time) - max(1, round(len(by_time) * self.limit)) :].sort().values
 
     def fit_scaling(self, scaling: Scaling) -> None:
-        """Inputs and targets are steps of one series, so they share the statistics of the training split."""
-        assert self.train is not None
-        steps = torch.cat([self.train[0][:, 0], self.train[0][-1, 1:], self.train[1][-1, :, None]])  # each step once
-        scaling.fit_inputs(steps)
-        scaling.fit_targets(steps)
+        """Inputs and targets are steps of the same series, so they share the statistics of the training split."""
+        scaling.fit_inputs(self._training_steps[:, None])
+        scaling.fit_targets(self._training_steps[:, None])
 
-
-def read_column(path: Path, column: str | None) -> Tensor:
-    """Read a column of a CSV file whose first line contains column names, float32 (N,).
-
-    The file is UTF-8, UTF-16 with a byte order mark, or Latin-1. A file with one column needs no `column`.
-
-    Raises:
-        UserError: the file does not have this format, there is no such column, or a value in it is not a number.
-    """
-    rows = csv.reader(io.StringIO(read_text(path, "data.path", MAX_BYTES), newline=""))
-    values, blank = array("d"), 0  # number of the last blank line
-    try:
-        position = _position(next(rows, []), column, path)
-        for row in rows:
-            if not row:
-                blank = rows.line_num
-            elif blank:  # only the last lines of a file may be blank
-                raise UserError(f"data.path: line {blank} of {path} is blank, but a step may not be missing")
-            else:
-                text = row[position] if position < len(row) else ""
-                values.append(_number(text, f"line {rows.line_num} of {path}"))
-    except csv.Error as error:
-        raise UserError(f"data.path: line {rows.line_num} of {path} is not CSV ({error})") from error
-    return torch.tensor(values, dtype=torch.float32)
-
-
-def _position(names: Sequence[str], column: str | None, path: Path) -> int:
-    if any("\0" in name for name in names):
-        raise UserError(f"data.path: {path} contains NUL characters; save it as CSV in UTF-8")
-    if column is None and len(names) == 1:
-        return 0
-    if not names:
-        raise UserError(f"data.path: {path} is empty")
-    listed = ", ".join(printable(name) for name in names)[:MAX_LISTED]
-    if column is None:
-        raise UserError(f"data.column: {path} has several columns ({listed}), but data.column is null")
-    if column not in names:
-        raise UserError(f"data.column: {path} has no column {printable(str(column))}; its columns are {listed}")
-    return names.index(column)
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not abs(value) <= LARGEST:
-        raise UserError(f"data.column: {text[:MAX_LISTED]!r} in {where} is not a number")
-    return value
+    def describe(self) -> str:
+        """Return a text about the splits, the number of series, and those that are too short."""
+        length = self.window + self.horizon
+        short = [one.names[0] for one in self.steps.series() if not len(one.starts(length))]
+        listed = ", ".join([*map(printable, short[:SHOWN]), *(["…"] if len(short) > SHOWN else [])])
+        parts = [super().describe()]
+        parts += [f"{len(self.steps.names)} series"] if self.group else []
+        parts += [f"{len(short)} without {length} successive steps ({listed})"] if short else []
+        return "; ".join(parts)

@@ -1,15 +1,16 @@
-"""A user's own table: one column of a CSV file is predicted from the others.
+"""A user's own table: one column of a CSV or Parquet file is predicted from the others.
 
-Numbers are standardised with statistics of the training split, categories become one input each (one-hot). A test set
-without a file of its own, and the validation, are chosen by a hash of each row. So rows that are added later do not
-change the split of the others, and equal rows are in the same split.
+Numbers are standardised with statistics of the training split. Categories become one input each (one-hot), or a code
+that the net replaces by a learned vector. A test set without a file of its own, and the validation, are chosen by a
+hash of each row. So rows that are added later do not change the split of the others, and equal rows are in the same
+split.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,27 +19,31 @@ from leyden.data import splits
 from leyden.data.datamodule import DataFacts, check, content_hash, printable
 from leyden.data.loaders import Batch
 from leyden.data.scaling import Scaling
-from leyden.data.table_file import MISSING, Key, RawTable, as_number, read_raw, width_of
+from leyden.data.table_columns import category_sizes_of, width_of
+from leyden.data.table_file import Key, RawTable, read_raw
+from leyden.data.table_inputs import Schema, Statistics, encoded, label_of, measure, spelling, standardiser, target_of
 from leyden.data.tables import TableData
 from leyden.errors import UserError
-
-Statistics = Mapping[str, Sequence[float]]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Table(TableData):
-    """Table: your own CSV file, of which one column is predicted: a class, or a number.
+    """Table: your own CSV or Parquet file, of which one column is predicted: a class, or a number.
 
     Args:
-        path: the CSV file.
+        path: the file. The name of a Parquet file ends in .parquet.
         target: the column to predict: its name, or its position from 0.
         header: whether the first line contains the names of the columns. Otherwise they are 0, 1, 2, …
-        test_path: a CSV file with the same columns that is the test set. null: the test set is taken from `path`.
+        test_path: a file with the same columns that is the test set. null: the test set is taken from `path`.
         test_fraction: fraction of the rows that is the test set if there is no `test_path`.
         ignore: columns that are not used.
         categorical: columns whose numbers are codes of categories.
         max_categories: columns of texts with more different values are left out, except those in `categorical`, whose
             most frequent values are used.
+        categories: what a category becomes. onehot: one input per category. embedded: one input, the code of the
+            category, which the net replaces by a learned vector: 1, 2, … in the order of `schema`; 0 for another
+            category than these and for a missing one.
+        category_sizes: the number of categories of each input, 0 for numbers; empty with onehot.
         schema: feature → its categories, none for numbers. By default they are found in `path`.
         classes: names of the classes; empty if the target is a number. By default they are found in `path`.
         num_classes: number of classes, 0 if the target is a number.
@@ -53,7 +58,9 @@ class Table(TableData):
     ignore: Sequence[Key]
     categorical: Sequence[Key]
     max_categories: int
-    schema: Mapping[str, Sequence[str]]
+    categories: Literal["onehot", "embedded"]
+    category_sizes: Sequence[int]
+    schema: Schema
     classes: Sequence[str]
     num_classes: int
     statistics: Statistics | None
@@ -62,8 +69,12 @@ class Table(TableData):
         check(0 < self.test_fraction < 1, f"test_fraction: got {self.test_fraction}, must be between 0 and 1")
         check(self.max_categories >= 1, f"max_categories: got {self.max_categories}, must be at least 1")
         check(self.num_targets == 1, f"num_targets: got {self.num_targets}, must be 1")
-        inputs = width_of(self.schema)
+        inputs, sizes = width_of(self.schema, self.categories), category_sizes_of(self.schema, self.categories)
         check(list(self.shape) == [inputs], f"shape: got {list(self.shape)}, must be [{inputs}], as the features give")
+        check(
+            list(self.category_sizes) == sizes,
+            f"category_sizes: got {list(self.category_sizes)}, must be {sizes}, as the features give",
+        )
         super().__post_init__()
         self.target_kind = "class" if self.classes else "numbers"  # type: ignore[assignment, misc]  # it depends on the column
 
@@ -84,11 +95,19 @@ class Table(TableData):
         """Return the names of the columns, not of the inputs."""
         return tuple(self.schema)
 
-    def categories(self) -> dict[str, tuple[str, ...]]:
+    def category_names(self) -> dict[str, tuple[str, ...]]:
         return {name: tuple(categories) for name, categories in self.schema.items() if categories}
 
+    def codes(self) -> dict[str, dict[str, int]]:
+        if self.categories != "embedded":
+            return {}
+        named = self.category_names().items()
+        return {name: {category: code for code, category in enumerate(found, 1)} for name, found in named}
+
     def input_names(self) -> tuple[str, ...]:
-        """Return the names of the inputs: of a number its column, of a category ``column=category``."""
+        """Return the names of the inputs: of numbers and codes the column, otherwise ``column=category``."""
+        if self.categories == "embedded":
+            return tuple(self.schema)
         named = [[f"{name}={one}" for one in categories] or [name] for name, categories in self.schema.items()]
         return tuple(name for names in named for name in names)
 
@@ -145,38 +164,22 @@ class Table(TableData):
     def _encoded(self, table: RawTable, key: str) -> Batch:
         """Return the rows of a file as inputs, float32 (N, F), NaN where a value is missing, and targets."""
         parts = [
-            encoded(table.column(table.position(name, key)), categories, partial(_place, table, name, key))
-            for name, categories in self.schema.items()
+            encoded(table.column(table.position(name, key)), found, self.categories, partial(_place, table, name, key))
+            for name, found in self.schema.items()
         ]
         return torch.cat(parts, dim=1), self._targets(table, key)
 
     def _targets(self, table: RawTable, key: str) -> Tensor:
         position = table.position(self.target, "data.target")
         name = table.names[position]
-        found = [
-            self._target(value, f"line {line} of {table.path}", name)
-            for value, line in zip(table.column(position), table.lines, strict=True)
-        ]
+        found = [self._target(value, table.place(row), name) for row, value in enumerate(table.column(position))]
         return torch.tensor(found) if self.classes else torch.tensor(found, dtype=torch.float32)[:, None]
 
     def _target(self, value: str, where: str, name: str) -> float:
         """Return a value of the target column as a label or a number."""
         if not value:
             raise UserError(f"data.target: {where} has no value in column {name}. Remove the row")
-        if self.classes:
-            if value not in self._labels:
-                raise UserError(
-                    f"data.target: {printable(value)[:100]!r} in {where} is not one of the classes, which are "
-                    f"{', '.join(map(printable, self.classes))}"
-                )
-            return self._labels[value]
-        number = as_number(value)
-        if number is None:
-            raise UserError(
-                f"data.target: {printable(value)[:100]!r} in {where} is not a number. To predict classes, use "
-                "task=classification"
-            )
-        return number
+        return label_of(value, self._labels, where) if self.classes else target_of(value, where)
 
     @cached_property
     def _labels(self) -> dict[str, int]:
@@ -187,20 +190,7 @@ class Table(TableData):
         if self.statistics is None:
             super().setup("fit")
             assert self.train is not None
-            self.statistics = self._measure(self.train[0])
-
-    def _measure(self, inputs: Tensor) -> Statistics:
-        """Return the statistics of the inputs, (N, F). Categories are not clipped: rare ones would disappear."""
-        scaling, unclipped = Scaling(self.shape, 1), Scaling(self.shape, 1)
-        filled = torch.where(inputs.isnan().all(0), 0.0, inputs)  # a feature without a value in the training split
-        scaling.fit_inputs(filled, self.clip)
-        unclipped.fit_inputs(filled)
-        kinds = [[True] if not categories else [False] * len(categories) for categories in self.schema.values()]
-        numeric = torch.tensor([is_number for kind in kinds for is_number in kind])
-        return {
-            name: torch.where(numeric, getattr(scaling, name), getattr(unclipped, name)).tolist()
-            for name in ("fill", "low", "high", "mean", "std")
-        }
+            self.statistics = measure(self.train[0], self.schema, self.categories, self.clip)
 
     def measured(self) -> dict[str, Any]:
         return {"statistics": self.statistics}
@@ -208,10 +198,7 @@ class Table(TableData):
     def transform(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """Return the function that fills, clips and standardises inputs (B, F)."""
         assert self.statistics is not None
-        scaling = Scaling(self.shape, 1)
-        for name, values in self.statistics.items():
-            getattr(scaling, name).copy_(torch.tensor(values))
-        return scaling.to(device).inputs
+        return standardiser(self.statistics, self.shape[0], device)
 
     def facts(self) -> DataFacts:
         facts = super().facts()
@@ -227,67 +214,36 @@ class Table(TableData):
         scaling.fit_targets(self.train[1])
 
     def encode(self, item: Any) -> Tensor:
-        """Convert a row to inputs, float32 (F,). A category that the training did not have gives zeros.
+        """Convert a row to inputs, float32 (F,). A category that is not in `schema` is like a missing one.
 
         Args:
             item: a mapping of column names to values, or a sequence of the values in the order of the features.
         """
-        values = [_text(value) for value in self.ordered(item)]
+        given = zip(self.ordered(item), self.schema.values(), strict=True)
+        values = [spelling(value, found) for value, found in given]
         self.check_complete(values)
         parts = [
-            encoded([value], categories, partial(_row_place, name))
-            for value, (name, categories) in zip(values, self.schema.items(), strict=True)
+            encoded([value], found, self.categories, partial(_row_place, name))
+            for value, (name, found) in zip(values, self.schema.items(), strict=True)
         ]
         return torch.cat(parts, dim=1)[0]
 
     def check_complete(self, values: Iterable[str]) -> None:
         """Raise UserError if a number is missing and missing values are not replaced."""
-        for value, (name, categories) in zip(values, self.schema.items(), strict=True):
-            if not self.impute and not value and not categories:
+        for value, (name, found) in zip(values, self.schema.items(), strict=True):
+            if not self.impute and not value and not found:
                 raise UserError(
                     f"row: {name} is missing, and the run does not replace missing values (data.impute=false)"
                 )
 
     def encode_targets(self, row: Mapping[Any, Any], columns: Sequence[str]) -> Tensor:
-        value = self._target(_text(row[columns[0]]), "the row", columns[0])
+        value = self._target(spelling(row[columns[0]], self.classes), "the row", columns[0])
         return torch.tensor(value) if self.classes else torch.tensor([value])
 
 
-def encoded(values: Sequence[str], categories: Sequence[str], where: Callable[[int], str]) -> Tensor:
-    """Return the values of a column as inputs: (N, 1) for numbers, (N, number of categories), 0 or 1, for categories.
-
-    Args:
-        values: the texts; an empty one is missing.
-        categories: the categories; empty for numbers.
-        where: describes the place of a row, for an error.
-
-    Raises:
-        UserError: a value is not a number.
-    """
-    if categories:
-        positions = {name: number for number, name in enumerate(categories)}
-        chosen = torch.tensor([positions.get(value, len(categories)) for value in values])
-        return torch.nn.functional.one_hot(chosen, len(categories) + 1)[:, :-1].float()
-    numbers = []
-    for row, value in enumerate(values):
-        number = as_number(value) if value else float("nan")
-        if number is None:
-            raise UserError(f"{where(row)} is {printable(value)[:100]!r}, must be a number")
-        numbers.append(number)
-    return torch.tensor(numbers, dtype=torch.float32)[:, None]
-
-
 def _place(table: RawTable, name: str, key: str, row: int) -> str:
-    return f"{key}: column {name} in line {table.lines[row]} of {table.path}"
+    return f"{key}: column {name} in {table.place(row)}"
 
 
 def _row_place(name: str, row: int) -> str:
     return f"row: {name}"
-
-
-def _text(value: Any) -> str:
-    """Return a value of a row as text, as it would be in the file; empty if it is missing."""
-    if value is None or value != value:  # NaN
-        return ""
-    text = f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value).strip()
-    return "" if text.lower() in MISSING else text

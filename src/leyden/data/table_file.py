@@ -1,25 +1,24 @@
-"""Read a user's table from a CSV file and find out what its columns contain. Does not import torch.
+"""Read a user's table from a CSV or Parquet file. Does not import torch.
 
 Composing a config needs the number of features and the classes, so the file is read then. It is read once per process.
 """
 
 import csv
-import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
 
 from leyden.data.file_access import check_regular, read_text
+from leyden.data.parquet_file import is_parquet, parquet_rows
 from leyden.errors import UserError
 
 MAX_BYTES = 500_000_000  # of a file
 MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?"})  # in lower case
 DELIMITERS = ",;\t|"
-MAX_CLASSES = 20  # a column of whole numbers with at most so many different values contains classes
 SHOWN = 10  # columns that an error names
 
 Key = str | int
@@ -33,13 +32,17 @@ class RawTable:
         path: the file.
         names: names of the columns.
         rows: the values of each row without spaces around them; a missing one is empty.
-        lines: the line of each row in the file, from 1.
+        lines: the line of each row in the file, from 1. In a Parquet file, which has no lines, the number of the row.
     """
 
     path: Path
     names: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     lines: tuple[int, ...]
+
+    def place(self, row: int) -> str:
+        """Return where a row is, for an error: ``line 3 of houses.csv``."""
+        return f"{'row' if is_parquet(self.path) else 'line'} {self.lines[row]} of {self.path}"
 
     def position(self, column: Key, key: str) -> int:
         """Return the position of a column, given by its name or its position from 0.
@@ -59,13 +62,15 @@ class RawTable:
         return [row[position] for row in self.rows]
 
 
-def read_raw(path: str, header: bool, key: str = "data.path") -> RawTable:
-    """Return the table in a CSV file, whose columns are separated by comma, semicolon, tab or ``|``.
+def read_raw(path: str, header: bool, key: str = "data.path", num_columns: int = 2) -> RawTable:
+    """Return the table in a Parquet file, or in a CSV file with columns separated by comma, semicolon, tab or ``|``.
 
     Args:
-        path: the file, in UTF-8, in UTF-16 with a byte order mark, or in Latin-1.
-        header: whether the first line contains the names. Otherwise they are 0, 1, 2, …
+        path: the file. Parquet: its name ends in .parquet. CSV: in UTF-8, in UTF-16 with a byte order mark, or in
+            Latin-1.
+        header: whether the first line contains the names. Otherwise they are 0, 1, 2, … Parquet files have names.
         key: config key to name in an error.
+        num_columns: the smallest number of columns that is accepted.
 
     Raises:
         UserError: the file cannot be read, is not a table, or has rows of different lengths.
@@ -73,17 +78,16 @@ def read_raw(path: str, header: bool, key: str = "data.path") -> RawTable:
     file = Path(path).expanduser()
     check_regular(file, key, MAX_BYTES)
     found = os.stat(file)  # noqa: PTH116 (a changed file is read again)
-    return _read(file, header, key, found.st_size, found.st_mtime_ns)
+    return _read(file, header, key, num_columns, found.st_size, found.st_mtime_ns)
 
 
 @cache
-def _read(path: Path, header: bool, key: str, size: int, modified: int) -> RawTable:
-    text = read_text(path, key, MAX_BYTES)
-    if "\0" in text:
-        raise UserError(f"{key}: {path} contains NUL characters; save it as CSV in UTF-8")
+def _read(path: Path, header: bool, key: str, num_columns: int, size: int, modified: int) -> RawTable:
+    if not header and is_parquet(path):
+        raise UserError(f"data.header: got false, but {path} is a Parquet file, which has the names of its columns")
     rows: list[tuple[str, ...]] = []
     lines: list[int] = []
-    for line, row in numbered_rows(text.splitlines(keepends=True), path, key):
+    for line, row in file_rows(path, key):
         if rows and len(row) != len(rows[0]):
             raise UserError(
                 f"{key}: line {line} of {path} has {len(row)} values, but the first line has {len(rows[0])}"
@@ -94,10 +98,29 @@ def _read(path: Path, header: bool, key: str, size: int, modified: int) -> RawTa
     if header:
         rows, lines = rows[1:], lines[1:]
         check_names(names, path, key)
-    if len(names) < 2 or not rows:
-        what = "no rows" if len(names) > 1 else f"{len(names)} columns; it needs the target and at least one other"
-        raise UserError(f"{key}: {path} has {what}")
+    if len(names) < num_columns or not rows:
+        few = f"{len(names)} columns; it needs the target and at least one other"
+        raise UserError(f"{key}: {path} has {'no rows' if len(names) >= num_columns else few}")
     return RawTable(path, names, tuple(rows), tuple(lines))
+
+
+def file_rows(path: Path, key: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number and the values of each row that is not blank. The first one has the names, if there are any."""
+    if is_parquet(path):
+        for number, row in parquet_rows(path, key):
+            if any(value.strip() for value in row):
+                yield number, cleaned(row)
+        return
+    text = read_text(path, key, MAX_BYTES)
+    if "\0" in text:
+        raise UserError(f"{key}: {path} contains NUL characters; save it as CSV in UTF-8")
+    yield from numbered_rows(text.splitlines(keepends=True), path, key)
+
+
+def cleaned(row: Iterable[str]) -> list[str]:
+    """Return values without spaces around them; one that stands for a missing value is empty."""
+    values = (value.strip() for value in row)
+    return ["" if value.lower() in MISSING else value for value in values]
 
 
 def numbered_rows(lines: Iterable[str], path: Path, key: str) -> Iterator[tuple[int, list[str]]]:
@@ -112,8 +135,7 @@ def numbered_rows(lines: Iterable[str], path: Path, key: str) -> Iterator[tuple[
     try:
         for row in rows:
             if any(value.strip() for value in row):
-                values = (value.strip() for value in row)
-                yield rows.line_num, ["" if value.lower() in MISSING else value for value in values]
+                yield rows.line_num, cleaned(row)
     except csv.Error as error:
         raise UserError(f"{key}: line {rows.line_num} of {path} is not CSV ({error})") from error
 
@@ -126,106 +148,3 @@ def check_names(names: Sequence[str], path: Path, key: str) -> None:
         raise UserError(f"{key}: {path} has two columns {name}. If it has no line of names, use data.header=false")
     if "" in names:
         raise UserError(f"{key}: column {names.index('') + 1} of {path} has no name")
-
-
-def as_number(text: str) -> float | None:
-    """Return a value as a finite number, or None if it is none."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def target_task(path: str, header: bool, target: Key) -> str:
-    """Return ``classification`` if the target column contains texts or few whole numbers, otherwise ``regression``.
-
-    Raises:
-        UserError: there is no such table or no such column.
-    """
-    table = read_raw(path, header)
-    values = {value for value in table.column(table.position(target, "data.target")) if value}
-    numbers = [as_number(value) for value in values]
-    if None in numbers:
-        return "classification"
-    whole = all(number is not None and number.is_integer() for number in numbers)
-    return "classification" if whole and len(values) <= MAX_CLASSES else "regression"
-
-
-def classes_of(path: str, header: bool, target: Key, task: str) -> list[str]:
-    """Return the classes of the target column in their order; none if `task` is not classification.
-
-    Raises:
-        UserError: there are fewer than two.
-    """
-    if task != "classification":
-        return []
-    table = read_raw(path, header)
-    position = table.position(target, "data.target")
-    values = {value for value in table.column(position) if value}
-    if len(values) < 2:
-        raise UserError(
-            f"data.target: column {table.names[position]} of {table.path} has {len(values)} classes, at least 2 are "
-            "needed"
-        )
-    return sorted(values, key=lambda value: (as_number(value) is None, as_number(value) or 0.0, value))
-
-
-def features_of(
-    path: str,
-    header: bool,
-    target: Key,
-    ignore: Sequence[Key],
-    categorical: Sequence[Key],
-    max_categories: int,
-) -> dict[str, list[str]]:
-    """Return feature → its categories, none for numbers, in the order of the columns.
-
-    A column is numeric if all its values are numbers. Columns of texts with more than `max_categories` different
-    values, such as names, are left out.
-
-    Args:
-        path, header: see `read_raw`.
-        target: the column to predict, which is no feature.
-        ignore: columns that are no features.
-        categorical: columns whose values are categories although they may be numbers, or too many: of these, the
-            `max_categories` most frequent ones count.
-        max_categories: see above.
-
-    Raises:
-        UserError: a column does not exist, or none is left.
-    """
-    table = read_raw(path, header)
-    left_out = {table.position(target, "data.target"), *(table.position(column, "data.ignore") for column in ignore)}
-    forced = {table.position(column, "data.categorical") for column in categorical}
-    features = {}
-    for position, name in enumerate(table.names):
-        if position not in left_out:
-            found = categories_of(table.column(position), position in forced, max_categories)
-            if found is not None:
-                features[name] = found
-    if not features:
-        raise UserError(
-            f"data.path: {table.path} has no column that can be a feature: numbers, or at most {max_categories} "
-            "different texts (data.max_categories)"
-        )
-    return features
-
-
-def categories_of(values: Sequence[str], forced: bool, max_categories: int) -> list[str] | None:
-    """Return the categories of a column, none for numbers; None if the column cannot be a feature.
-
-    The arguments are those of `features_of`; `forced` says whether the column is in `categorical`.
-    """
-    counts = Counter(value for value in values if value)
-    if not forced and all(as_number(value) is not None for value in counts):
-        return [] if counts else None
-    if not forced and len(counts) > max_categories:
-        return None
-    frequent = sorted(counts, key=lambda value: (-counts[value], value))[:max_categories]
-    return sorted(frequent)
-
-
-def width_of(features: Mapping[str, Sequence[str]]) -> int:
-    """Return the number of inputs: one per number, and one per category."""
-    return sum(max(1, len(categories)) for categories in features.values())

@@ -60,8 +60,12 @@ class TableData(InMemoryData):
         """Return the names of the features, or ``feature 0``, ``feature 1``, … if they are not known."""
         return self.feature_names() or tuple(f"feature {number}" for number in range(self.shape[0]))
 
-    def categories(self) -> dict[str, tuple[str, ...]]:
+    def category_names(self) -> dict[str, tuple[str, ...]]:
         """Return feature → its categories, for features that are no numbers."""
+        return {}
+
+    def codes(self) -> dict[str, dict[str, int]]:
+        """Return feature → category → its code, for inputs that are codes of categories. 0 is any other category."""
         return {}
 
     def input_names(self) -> tuple[str, ...] | None:

@@ -14,6 +14,7 @@ from leyden.metrics.accumulators import EpochMeanAccumulator
 from leyden.modules.first_layer import prepare_net
 from leyden.modules.predictions import Prediction
 from leyden.optim import OptimizerFactory, SchedulerFactory, configure
+from leyden.optim.member_rates import scale_members
 
 
 class BaseModule(LightningModule):
@@ -49,6 +50,7 @@ class BaseModule(LightningModule):
         self.net, self.optimizer, self.scheduler, self.objective = net, optimizer, scheduler, objective
         self.train_means = EpochMeanAccumulator(*train_metrics)
         self.members = nn.ModuleList()  # of an ensemble, see `leyden.modules.members`
+        self.rate_factors: Sequence[float] = ()  # of the learning rate, one for each member; empty: none
 
     @property
     def num_parameters(self) -> int:
@@ -101,8 +103,13 @@ class BaseModule(LightningModule):
         """Return additional entries for report.json, as plain values. The names must be new. Called after the test."""
         return {}
 
-    def member_reports(self, seed: int) -> list[dict[str, Any]]:
-        """Return the seed and the metrics of each member of an ensemble, whose first seed is `seed`."""
+    def member_reports(self, seed: int, rates: Sequence[float]) -> list[dict[str, Any]]:
+        """Return the seed, the learning rate and the metrics of each member of an ensemble.
+
+        Args:
+            seed: that of the first member.
+            rates: the learning rate of each member; empty: all have that of the optimizer.
+        """
         return []
 
     def images(self) -> dict[str, Tensor]:
@@ -117,7 +124,10 @@ class BaseModule(LightningModule):
         self.log_dict(self.train_means.means(self, "train/"), prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        return configure(self, self.optimizer, self.scheduler, self.trainer, self.objective)
+        configured = configure(self, self.optimizer, self.scheduler, self.trainer, self.objective)
+        if self.rate_factors:
+            scale_members(configured["optimizer"], self.rate_factors)
+        return configured
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_means"] = self.train_means.state(self)

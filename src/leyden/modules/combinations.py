@@ -21,6 +21,7 @@ TASKS = {
     "labels": "multilabel",
     "symbols": "transcription",
     "numbers": "regression or forecasting",
+    "next": "language_modelling",
 }
 
 

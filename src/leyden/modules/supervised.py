@@ -109,8 +109,12 @@ class SupervisedModule(BaseModule):
     def _members(self) -> list["SupervisedModule"]:
         return [member for member in self.members if isinstance(member, SupervisedModule)]
 
-    def member_reports(self, seed: int) -> list[dict[str, Any]]:
+    def member_reports(self, seed: int, rates: Sequence[float]) -> list[dict[str, Any]]:
         return [
-            {"seed": seed + number, "metrics": member.split_metrics["val"] | member.split_metrics["test"]}
+            {
+                "seed": seed + number,
+                **({"lr": rates[number]} if rates else {}),
+                "metrics": member.split_metrics["val"] | member.split_metrics["test"],
+            }
             for number, member in enumerate(self._members())
         ]

@@ -1,10 +1,14 @@
-"""Multilayer perceptron (Rumelhart, Hinton and Williams, 1986): dense layers on the flattened sample."""
+"""Multilayer perceptron (Rumelhart, Hinton and Williams, 1986): dense layers on the flattened sample.
+
+Of a table, the codes of categories are first replaced by learned vectors.
+"""
 
 import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from leyden.nets.categories import CategoryVectors
 from leyden.nets.layers import Activation, Init, Norm, check_shape, dense, initialise
 
 
@@ -19,6 +23,9 @@ class MLP(nn.Module):
         dropout: probability of zeroing an activation of a hidden layer.
         norm: none, batch (Ioffe and Szegedy, 2015) or layer (Ba et al., 2016), before the activation.
         init: torch's default, kaiming or xavier.
+        category_sizes: number of categories of each feature of a table, 0 for numbers. Empty: all are numbers.
+        embedding: size of the vector of a category. None: it follows from the number of categories, see
+            `leyden.nets.categories.vector_size`.
 
     Raises:
         ValueError: a size or probability is out of its range.
@@ -33,12 +40,19 @@ class MLP(nn.Module):
         dropout: float,
         norm: Norm,
         init: Init,
+        category_sizes: Sequence[int],
+        embedding: int | None,
     ) -> None:
         super().__init__()
         check_shape(in_shape, num_outputs)
-        self.layers = dense(math.prod(in_shape), hidden, num_outputs, activation, dropout, norm)
+        if category_sizes and list(in_shape) != [len(category_sizes)]:
+            raise ValueError(f"category_sizes: has {len(category_sizes)} sizes, but in_shape is {list(in_shape)}")
+        self.vectors = CategoryVectors(category_sizes, embedding) if any(category_sizes) else None
+        in_size = math.prod(in_shape) if self.vectors is None else self.vectors.out_size
+        self.layers = dense(in_size, hidden, num_outputs, activation, dropout, norm)
         initialise(self, init, activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self.layers(x.flatten(1))  # (B, size of a sample) → (B, num_outputs)
+        features = x.flatten(1) if self.vectors is None else self.vectors(x)  # (B, size of a sample)
+        outputs: Tensor = self.layers(features)  # (B, num_outputs)
         return outputs

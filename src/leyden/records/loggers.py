@@ -152,10 +152,10 @@ class TensorBoard(TensorBoardLogger):
             pass
 
     @rank_zero_only
-    def log_text(self, name: str, text: str) -> None:
+    def log_text(self, name: str, text: str, step: int | None = None) -> None:
         """Show `text` (markdown) on the page TEXT."""
         with self.writing():
-            self.experiment.add_text(name, text)
+            self.experiment.add_text(name, text, step)
 
     @rank_zero_only
     def log_image(self, name: str, image: Tensor, step: int = 0) -> None:
@@ -189,10 +189,12 @@ class TensorBoard(TensorBoardLogger):
 
         A copy of the net is traced, on the CPU: tracing runs it, which changes the buffers of norms.
         """
-        copied = copy.deepcopy(net).cpu().eval()
+        copied, inputs = copy.deepcopy(net).cpu().eval(), inputs.cpu()
+        if inputs.is_floating_point():
+            inputs = inputs.to(next(copied.parameters()).dtype)
         with self.writing(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # torch.jit is deprecated, and warns of branches
-            self.experiment.add_graph(copied, inputs.cpu().to(next(copied.parameters()).dtype))
+            self.experiment.add_graph(copied, inputs)
 
     @rank_zero_only
     def log_layout(self, charts: Mapping[str, Sequence[str]]) -> None:

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import torch
 
+from leyden.data.table import Table
 from leyden.modules.forecaster import Forecaster
 from leyden.modules.generative import GenerativeModule
+from leyden.modules.language_model import LanguageModel
 from leyden.modules.regressor import Regressor
 from leyden.tools.exported_program import Port, input_port, output_ports
 from leyden.tools.markdown import fenced
 from leyden.tools.trained_model import TrainedModel
 
 IMAGE = "image.png"  # the file that the code reads
+TEXT = "This is a text."
 TRUST = "`torch.export.load` can execute code that is hidden in a file. Load a .pt2 file only if you trust its source."
 
 
@@ -41,6 +44,9 @@ def leyden_snippet(model: TrainedModel, file: str | None) -> str:
     lines = [f"model = leyden.load({source})" + ("  # the run folder" if file is None else "")]
     if isinstance(model.module, GenerativeModule):
         lines += ["images = model.sample(4)  # float (4, C, H, W), 0 to 1", "print(images.shape)"]
+    elif isinstance(model.module, LanguageModel):
+        lines += [f"(found,) = model.predict([{example(model)}])", "print(found.as_dict())  # the next token"]
+        lines += [f"print(model.generate({example(model)}, max_new_tokens=100, temperature=0.8))"]
     elif model.data.input_kind is not None:
         lines += [f"(found,) = model.predict([{example(model)}])", "print(found.as_dict())"]
     return script(["import leyden"], lines)
@@ -52,7 +58,16 @@ def example(model: TrainedModel) -> str:
         return json.dumps(IMAGE)
     if model.data.input_kind == "series":
         return f"range({model.data.shape[0]})"
-    return str(row(model))
+    if model.data.input_kind == "text":
+        return json.dumps(TEXT)
+    return str(table_row(model.data) if isinstance(model.data, Table) else row(model))
+
+
+def table_row(data: Table) -> dict[str, float | str]:
+    """Return a row of a table: of numbers the mean of the training split, of categories the first one."""
+    assert data.statistics is not None
+    means = dict(zip(data.input_names(), data.statistics["mean"], strict=True))
+    return {name: found[0] if found else float(f"{means[name]:.4g}") for name, found in data.schema.items()}
 
 
 def row(model: TrainedModel) -> list[float]:
@@ -113,6 +128,9 @@ def raw_input(model: TrainedModel) -> tuple[list[str], list[str]]:
         return imports, [f"inputs = np.random.default_rng(0).standard_normal((4, {size})).astype(np.float32)"]
     if port.name == "rows":
         return imports, [f"inputs = np.array([{row(model)}], dtype=np.float32)  # the features in their order"]
+    if port.name == "ids":
+        ids = model.data.encode(TEXT).tolist()
+        return imports, [f"inputs = np.array([{ids}], dtype=np.int64)  # the tokens of {json.dumps(TEXT)}, then 0"]
     if port.name == "windows":
         steps, features = port.shape
         return imports, [f"inputs = np.arange({steps * features}, dtype=np.float32).reshape(1, {steps}, {features})"]

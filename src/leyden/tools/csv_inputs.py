@@ -1,4 +1,4 @@
-"""Read the inputs in a CSV file: the rows of a table, or a series."""
+"""Read the inputs in a CSV or Parquet file: the rows of a table, or series."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from leyden.data.datamodule import InMemoryData
+from leyden.data.datamodule import InMemoryData, printable
 from leyden.data.file_access import text_encoding
-from leyden.data.series import read_column
+from leyden.data.parquet_file import is_parquet
+from leyden.data.series import Series
 from leyden.data.table import Table
-from leyden.data.table_file import numbered_rows
+from leyden.data.table_file import file_rows, numbered_rows
 from leyden.data.tables import TableData
 from leyden.errors import UserError
 
@@ -31,16 +32,19 @@ class Input:
 
 
 def rows(path: Path, data: InMemoryData) -> Iterator[Input]:
-    """Yield the rows of a CSV file as mappings of column names to texts, named by their line.
+    """Yield the rows of a CSV or Parquet file as mappings of column names to texts, named by their line or row.
 
     The encoding and the separator are found as for a training with ``data=table``. Few rows are in memory at the same
-    time. If the whole file is wrong, yield one input with the error.
+    time, unless it is a Parquet file. If the whole file is wrong, yield one input with the error.
 
     Args:
-        path: the CSV file.
+        path: the file.
         data: the data set of the run. Its features must be columns of the file.
     """
     try:
+        if is_parquet(path):
+            yield from table_rows(file_rows(path, "row"), path, data)
+            return
         with path.open(newline="", encoding=text_encoding(path)) as file:
             yield from table_rows(numbered_rows(file, path, "row"), path, data)
     except OSError as error:
@@ -56,7 +60,7 @@ def table_rows(lines: Iterator[tuple[int, list[str]]], path: Path, data: InMemor
     if not names:
         yield broken(path, "is empty")
         return
-    if isinstance(data, Table) and not data.header:  # the first line is a row
+    if isinstance(data, Table) and not data.header and not is_parquet(path):  # the first line is a row
         lines = chain([(number, names)], lines)
         names = list(columns) if len(names) == len(columns) else list(map(str, range(len(names))))
     if problem := header_problem(names, columns):
@@ -90,9 +94,23 @@ def header_problem(names: Sequence[str], columns: Sequence[str]) -> str:
     return f"has two columns {double[0]}" if double else ""
 
 
-def series(path: Path, column: str | None) -> Input:
-    """Return the column of a CSV file as one input, or its error; `column` as for `read_column`."""
+def series(path: Path, data: Series) -> Iterator[Input]:
+    """Yield the series in a CSV or Parquet file, which has the columns that the training had.
+
+    Of a table with a column of times, only the last window of each series is used, and the name of an input contains
+    that of its series. If the whole file is wrong, yield one input with the error.
+
+    Args:
+        path: the file.
+        data: the data set of the run.
+    """
     try:
-        return Input(str(path), read_column(path, column))
+        steps = data.read_file(path, "data.path")
     except UserError as error:
-        return Input(str(path), None, str(error).partition(": ")[2])  # without the key, which names the run's own data
+        yield Input(str(path), None, str(error).partition(": ")[2])  # without the key, which names the run's own data
+        return
+    for one in steps.series():
+        name = f"{path}: {printable(one.names[0])}" if data.group else str(path)
+        complete = data.time is None or len(one.values) - data.window in one.starts(data.window).tolist()[-1:]
+        problem = f"{name}: its last rows are not {data.window} successive steps without a missing value"
+        yield Input(name, one.values) if complete else Input(name, None, problem)

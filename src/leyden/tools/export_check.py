@@ -38,6 +38,7 @@ def find_samples(model: TrainedModel) -> Samples:
         return Samples(latents, "random latents, which are what the model takes")
     found = validation_samples(model.data)
     if found is not None:
+        found = found.to(getattr(torch, input_port(model).dtype))  # token ids are stored as small integers
         return Samples(found[torch.arange(num) % len(found)], "validation samples")
     return Samples(random_inputs(model, num), "random inputs, because the files of the data set are not here")
 
@@ -57,10 +58,12 @@ def validation_samples(data: InMemoryData) -> Tensor | None:
 
 
 def random_inputs(model: TrainedModel, num: int) -> Tensor:
-    """Return random inputs, (num, ...): pixels, or numbers with the mean and deviation of the training split."""
+    """Return random inputs, (num, ...): pixels, token ids, or numbers distributed as in the training split."""
     port, rng = input_port(model), generator(0, "export")
     if port.dtype == "uint8":
         return torch.randint(0, 256, (num, *port.shape), generator=rng, dtype=torch.uint8)
+    if port.dtype == "int64":
+        return torch.randint(2, int(model.config.data.vocab_size), (num, *port.shape), generator=rng)
     values = torch.randn(num, *port.shape, generator=rng)
     if isinstance(model.module, Regressor | Forecaster):
         scaling = model.module.scaling

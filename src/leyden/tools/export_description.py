@@ -18,6 +18,7 @@ MEANINGS = {  # of the outputs, see `BaseModule.predict`
     "scores": "anomaly score, at least 0; higher means more unusual",
     "reconstructions": "reconstructed pixels, 0 to 1",
     "images": "generated pixels, 0 to 1",
+    "logits": "logit of each token of the vocabulary after each token of the input",
 }
 
 
@@ -26,6 +27,7 @@ def description(model: TrainedModel, chosen: Format) -> dict[str, Any]:
     if chosen.name != "safetensors":
         model.module.float()
     features = model.data.input_names() if isinstance(model.data, TableData) else None
+    codes = model.data.codes() if isinstance(model.data, TableData) else {}
     labels = model.module if isinstance(model.module, Multilabel) else None
     return {
         "leyden": leyden.__version__,
@@ -37,6 +39,7 @@ def description(model: TrainedModel, chosen: Format) -> dict[str, Any]:
         "outputs": [{**as_plain(port), "meaning": MEANINGS.get(port.name, "")} for port in output_ports(model)],
         "classes": list(model.classes) if model.classes else None,
         "features": list(features) if features else None,
+        "codes": codes or None,
         "thresholds": labels.thresholds.tolist() if labels else None,
     }
 

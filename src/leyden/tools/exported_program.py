@@ -13,7 +13,7 @@ from leyden.data.loaders import Normalise
 from leyden.modules.generative import GenerativeModule
 from leyden.tools.trained_model import TrainedModel
 
-INPUT_NAMES = {"image": "images", "row": "rows", "series": "windows", None: "inputs"}
+INPUT_NAMES = {"image": "images", "row": "rows", "series": "windows", "text": "ids", None: "inputs"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Program(nn.Module):
     """From a raw batch to named outputs, see `BaseModule.predict`.
 
     The input is uint8 images (N, C, H, W) of the size of the run, raw rows float32 (N, F), or windows float32
-    (N, window, 1). A model that generates images takes latents float32 (N, latent_size).
+    (N, window, 1), or token ids int64 (N, T). A model that generates images takes latents float32 (N, latent_size).
 
     Args:
         model: a loaded model in float32, on the CPU.
@@ -81,7 +81,8 @@ def input_port(model: TrainedModel) -> Port:
     if isinstance(model.module, GenerativeModule):
         return Port("latents", "float32", (model.module.latent_size,))
     kind = model.data.input_kind
-    return Port(INPUT_NAMES[kind], "uint8" if kind == "image" else "float32", tuple(model.data.shape))
+    dtype = "uint8" if kind == "image" else "int64" if kind == "text" else "float32"
+    return Port(INPUT_NAMES[kind], dtype, tuple(model.data.shape))
 
 
 def output_ports(model: TrainedModel) -> tuple[Port, ...]:

@@ -1,11 +1,14 @@
-"""Find the inputs that a command names: image files, rows of CSV files, or series in CSV files."""
+"""Find the inputs that a command names: images, rows of tables, series in CSV and Parquet files, or texts."""
 
 import glob
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from leyden.data import parquet_file
+from leyden.data.file_access import read_utf8
 from leyden.data.image_files.listing import EXTENSIONS
+from leyden.data.series import Series
 from leyden.errors import UserError
 from leyden.tools.csv_inputs import Input, rows, series
 from leyden.tools.trained_model import TrainedModel
@@ -17,7 +20,8 @@ def find_inputs(model: TrainedModel, arguments: Sequence[str]) -> Iterator[Input
     Args:
         model: a loaded model.
         arguments: files, folders or glob patterns. Images: each file, and all images in a folder at any depth. Tables:
-            each row of a CSV file. Series: each CSV file; its last steps are the window.
+            each row of a CSV or Parquet file. Series: each series in such a file; its last steps are the window. Texts:
+            the text itself, or a text file.
 
     Raises:
         UserError: an argument names no file.
@@ -27,13 +31,25 @@ def find_inputs(model: TrainedModel, arguments: Sequence[str]) -> Iterator[Input
     kind = model.data.input_kind
     if kind is None:
         model.data.encode(None)  # raises the error that explains it
-    extensions = EXTENSIONS if kind == "image" else (".csv",)
+    if kind == "text":
+        return (text_input(argument) for argument in arguments)
+    extensions = EXTENSIONS if kind == "image" else (".csv", *parquet_file.EXTENSIONS)
     paths = [path for argument in arguments for path in files(argument, extensions)]
     if kind == "row":
         return (row for path in paths for row in rows(path, model.data))
-    if kind == "series":
-        return (series(path, model.config.data.get("column")) for path in paths)
+    if isinstance(model.data, Series):
+        return (found for path in paths for found in series(path, model.data))
     return (Input(str(path), path) for path in paths)
+
+
+def text_input(argument: str) -> Input:
+    """Return the content of a text file, or the argument itself if there is no such file."""
+    path = Path(argument).expanduser()
+    try:
+        is_file = path.is_file()
+    except OSError:  # too long for the name of a file
+        is_file = False
+    return Input(argument, read_utf8(path, "INPUT") if is_file else argument)
 
 
 def files(argument: str, extensions: Sequence[str]) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import Any
 from leyden.data.tables import TableData
 from leyden.errors import UserError
 from leyden.modules.generative import GenerativeModule
+from leyden.modules.language_model import LanguageModel
 from leyden.modules.multilabel import Multilabel
 from leyden.modules.transcriber import Transcriber
 from leyden.records.json_files import read_json, read_report
@@ -84,10 +85,13 @@ def interface(model: TrainedModel) -> str:
     """Describe what goes in and out, and the names of classes and features."""
     rows = [["input", code(input_port(model))], *(["output", code(port)] for port in output_ports(model))]
     lines = [f"{table(['', 'name, type and shape; N is the size of a batch'], rows)}", preparation(model)]
-    if model.classes:
+    if model.classes and not isinstance(model.module, LanguageModel):
         lines.append(f"Classes in the order of their numbers: {listed(model.classes)}.")
     if isinstance(model.data, TableData) and (inputs := model.data.input_names()):
         lines.append(f"Inputs in their order: {listed(inputs)}.")
+    for name, codes in model.data.codes().items() if isinstance(model.data, TableData) else ():
+        numbered = listed([f"{number} {category}" for category, number in codes.items()])
+        lines.append(f"Codes of {code(name)}: {numbered}; 0 for any other and for a missing value.")
     if isinstance(model.module, Multilabel):
         lines.append(f"Thresholds of the labels: {', '.join(f'{t:.4g}' for t in model.module.thresholds.tolist())}.")
     if isinstance(model.module, Transcriber):
@@ -112,6 +116,12 @@ def preparation(model: TrainedModel) -> str:
         return f"Features are raw numbers in the units of the data set. {missing}Exported files standardise them."
     if model.data.input_kind == "series":
         return f"A window is the last {model.data.shape[0]} steps of a series in its own unit. Exported files scale it."
+    if model.data.input_kind == "text":
+        return (
+            f"A text is a sequence of {model.data.shape[0]} token ids: 0 is padding on the right, 1 an unknown token. "
+            "The tokenizer is in `tokenizer.json` of the run folder and in a .safetensors file; the entry `classes` of "
+            "an exported file lists the tokens."
+        )
     return "Exported files take inputs as the data set reads them."
 
 

@@ -1,8 +1,8 @@
 """Read data that a run was not trained on, to evaluate the run on it.
 
 A run on images reads a folder that contains a folder for each class, with the name of the class. A run on a table reads
-a CSV file with the columns of the features and of the targets, in their own units. A run on a series reads a CSV file,
-of which every window is evaluated.
+a CSV or Parquet file with the columns of the features and of the targets, in their own units. A run on series reads
+such a file, of which every window is evaluated.
 """
 
 import re
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
 
 from leyden.data.datamodule import InMemoryData, printable
 from leyden.data.image_files.decode import decode_all
@@ -26,7 +25,7 @@ from leyden.modules.base import BaseModule
 from leyden.modules.classifier import Classifier
 from leyden.modules.generative import GenerativeModule
 from leyden.tools.choices import task_name
-from leyden.tools.csv_inputs import rows, series
+from leyden.tools.csv_inputs import rows
 
 RESERVED = ("val", "test")  # names of the run's own splits
 MAX_LISTED = 300  # characters of names in an error
@@ -67,7 +66,7 @@ def read_other(data: InMemoryData, module: BaseModule, path: Path, cfg: DictConf
     if isinstance(data, TableData):
         return read_table(path, data)
     if isinstance(data, Series):
-        return read_series(path, data, cfg.data.get("column"))
+        return read_series(path, data)
     task = task_name(str(cfg.task["_target_"]))
     raise UserError(
         f"--data: does not apply to task={task} on {type(data).__name__}. It applies to images with one class each, to "
@@ -109,7 +108,7 @@ def read_images(folder: Path, classes: Sequence[str], shape: Sequence[int]) -> O
 
 
 def read_table(path: Path, data: TableData) -> OtherData:
-    """Read the rows of a CSV file: the columns of the features, and the remaining columns as the targets.
+    """Read the rows of a CSV or Parquet file: the columns of the features, and the remaining columns as the targets.
 
     Raises:
         UserError: a column is missing, there are too many columns, or a value is not a number.
@@ -149,22 +148,26 @@ def target_columns(path: Path, columns: Sequence[str], data: TableData) -> list[
     raise UserError(f"--data: {path} has {found} next to the features; it must have {wanted}")
 
 
-def read_series(path: Path, data: Series, column: str | None) -> OtherData:
-    """Cut the column of a CSV file into all its windows, each with the steps that follow it.
+def read_series(path: Path, data: Series) -> OtherData:
+    """Cut the series in a CSV or Parquet file into all their windows, each with the steps that follow it.
 
     Raises:
-        UserError: the file has no such column, or too few steps.
+        UserError: the file has not the columns of the training, or too few steps.
     """
-    found = series(path, column)
-    if found.error:
-        raise UserError(f"--data: {found.error}")
-    steps: Tensor = found.value
+    try:
+        steps = data.read_file(path, "data.path")
+    except UserError as error:
+        raise UserError(f"--data: {str(error).partition(': ')[2]}") from error
     least = data.window + data.horizon
-    if len(steps) < least:
-        raise UserError(f"--data: {path} has {len(steps)} steps, at least {least} are needed (window and horizon)")
-    windows: Tensor = steps.unfold(0, least, 1)  # (N, window + horizon)
-    inputs, targets = windows[:, : data.window, None], windows[:, data.window :].contiguous()
-    return OtherData((inputs, targets), tuple(f"{path}: step {data.window + index}" for index in range(len(windows))))
+    starts = steps.starts(least)
+    if not len(starts):
+        longest = max(steps.lengths)
+        raise UserError(f"--data: {path} has {longest} steps, at least {least} are needed (window and horizon)")
+    sources = []
+    for one in steps.series():
+        name = f"{path}: {printable(one.names[0])}," if data.group else f"{path}:"
+        sources += [f"{name} step {data.window + start}" for start in one.starts(least).tolist()]
+    return OtherData(steps.windows(starts, data.window, data.horizon), tuple(sources))
 
 
 def folder_name(path: Path) -> str:

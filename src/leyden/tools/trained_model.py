@@ -13,17 +13,21 @@ from PIL import Image
 from torch import Tensor, nn
 
 from leyden.config.builders import build_data, trained_module
+from leyden.data.characters import RunningText
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
 from leyden.modules.generative import GenerativeModule
+from leyden.modules.language_model import LanguageModel
 from leyden.modules.members import member_state
 from leyden.modules.predictions import Prediction
 from leyden.records.run_folder import read_text
 from leyden.seeding import generator
 from leyden.tools.choices import task_name
+from leyden.tools.text_generation import bits_per_character, chosen_sampling, written_texts
 
+NEW_TOKENS = 500  # of a text that is generated
 BATCH_SIZE = 256  # samples; larger batches are not faster on a CPU
-DIMENSIONS = {"image": 3, "row": 1, "series": 1}  # of an array that is one input
+DIMENSIONS = {"image": 3, "row": 1, "series": 1, "text": 0}  # of an array that is one input
 
 
 class TrainedModel:
@@ -76,7 +80,9 @@ class TrainedModel:
         if not 0 <= number < num:
             allowed = f"must be between 0 and {num - 1}" if num else "but this run trained a single net (ensemble=1)"
             raise UserError(f"member: got {number}, {allowed}")
-        own = {"ensemble": 1, "seed": self.config.seed + number}
+        own: dict[str, Any] = {"ensemble": 1, "ensemble_lr": [], "seed": self.config.seed + number}
+        if self.config.ensemble_lr:
+            own["optimizer"] = {"lr": self.config.ensemble_lr[number]}
         cfg = OmegaConf.merge(self.config, own)
         assert isinstance(cfg, DictConfig)
         module = trained_module(cfg, {"state_dict": member_state(self.module.state_dict(), number)}, self.folder)
@@ -163,6 +169,7 @@ class TrainedModel:
                 Images: paths, bytes, PIL images, arrays or tensors of any size, uint8 or from 0 to 1.
                 Tables: mappings of feature names to values, sequences of values, an array (N, F), or a DataFrame.
                 Series: sequences of past steps; the last `data.window` are used.
+                Texts: texts; of a language model, the last `data.block` tokens are used, and the next one is predicted.
             batch_size: samples that are computed together.
 
         Raises:
@@ -186,7 +193,17 @@ class TrainedModel:
         with self._precision():
             return self.module.predictions(self.module.predict(batch))
 
-    def sample(self, num: int, seed: int = 0) -> Tensor:
+    def sample(self, num: int, seed: int = 0) -> Any:
+        """Generate `num` new images, float (num, C, H, W), 0 to 1, or a list of texts. A seed gives the same ones.
+
+        Raises:
+            UserError: the model generates neither images nor texts.
+        """
+        if isinstance(self.module, LanguageModel):
+            return self.write("", num, seed=seed)
+        return self.sample_images(num, seed)
+
+    def sample_images(self, num: int, seed: int = 0) -> Tensor:
         """Generate `num` new images, float (num, C, H, W), 0 to 1. The same seed gives the same images.
 
         Raises:
@@ -195,6 +212,61 @@ class TrainedModel:
         if not isinstance(self.module, GenerativeModule):
             raise self.does_not_apply("sample", "which generates no images. Use a run of model=vae or model=gan")
         return self.module.sample(num, generator(seed, "samples"))
+
+    def generate(
+        self,
+        prompt: str = "",
+        max_new_tokens: int = NEW_TOKENS,
+        *,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> str:
+        """Return a text that begins with `prompt`. The same seed gives the same text.
+
+        Args:
+            prompt: the beginning; "": the beginning of a line.
+            max_new_tokens: number of tokens after the prompt.
+            temperature, top_k, top_p: see `leyden.modules.text_sampling.Sampling`; None: as the config of the run says.
+            seed: of the random numbers.
+
+        Raises:
+            UserError: the model writes no texts, or a value is out of its range.
+        """
+        return self.write(prompt, 1, max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)[0]
+
+    def write(
+        self,
+        prompt: str,
+        num: int,
+        max_new_tokens: int = NEW_TOKENS,
+        *,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> list[str]:
+        """Return `num` texts that begin with `prompt`; see `generate`."""
+        module, data = self._language("generate")
+        sampling = chosen_sampling(module.sampling, temperature, top_k, top_p)
+        with self._precision():
+            return written_texts(module, data, prompt, num, max_new_tokens, sampling, seed)
+
+    def bits_per_character(self, text: str) -> float:
+        """Return how many bits a character of `text` has under a language model: less is more likely.
+
+        Raises:
+            UserError: the model is no language model, or the text is empty.
+        """
+        module, data = self._language("bits_per_character")
+        with self._precision():
+            return bits_per_character(module, data, text)
+
+    def _language(self, tool: str) -> tuple[LanguageModel, RunningText]:
+        if isinstance(self.module, LanguageModel) and isinstance(self.data, RunningText):
+            return self.module, self.data
+        raise self.does_not_apply(tool, "which writes no texts. Use a run of task=language_modelling")
 
     def items(self, inputs: Any) -> list[Any]:
         """Return raw inputs as a list of single inputs; see `predict`."""

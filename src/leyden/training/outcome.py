@@ -82,7 +82,7 @@ def _report(cfg: DictConfig, folder: Path, training: Training, data: InMemoryDat
         "objective": {**section(cfg, "objective"), "best": checkpoints.best_score, "epoch": checkpoints.best_epoch},
         "metrics": {**checkpoints.best_metrics, **tested},
         **(module.report() if tested else {}),
-        **({"members": module.member_reports(cfg.seed)} if tested and module.members else {}),
+        **({"members": module.member_reports(cfg.seed, cfg.ensemble_lr)} if tested and module.members else {}),
         "parameters": module.num_parameters,
         "epochs": trainer.current_epoch,
         "max_epochs": trainer.max_epochs,

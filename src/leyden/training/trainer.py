@@ -37,6 +37,7 @@ from leyden.training.image_logger import ImageLogger
 from leyden.training.launcher import external_launcher
 from leyden.training.step_curves import StepCurves
 from leyden.training.terminal import PlainProgress, ProgressBar
+from leyden.training.text_logger import TextLogger
 from leyden.training.transfer import freeze_callbacks
 from leyden.training.validation_plots import ValidationPlots
 
@@ -100,7 +101,7 @@ def build_training(
         *_early_callbacks(cfg, data),
         *trainer.callbacks,  # type: ignore[attr-defined]
         *(guard, position, *average),
-        *(StepCurves(position), ImageLogger(folder, data, position), ValidationPlots(data, position, checkpoints)),
+        *_plotting_callbacks(folder, data, position, checkpoints),
         *freeze_callbacks(module, trainer.world_size),
         *build_callbacks(section(cfg, "callbacks")),
         *_optional_callbacks(trainer, pruner),
@@ -126,6 +127,18 @@ def _early_callbacks(cfg: DictConfig, data: InMemoryData) -> list[Callback]:
         EarlyStopping(objective.metric, mode=objective.mode, **stopping),
         EpochStats(),
         ProgressBar(objective.metric) if sys.stdout.isatty() else PlainProgress(objective.metric),
+    ]
+
+
+def _plotting_callbacks(
+    folder: Path, data: InMemoryData, position: ResumePosition, checkpoints: Checkpoints
+) -> list[Callback]:
+    """Return the callbacks that draw or write something to look at."""
+    return [
+        StepCurves(position),
+        ImageLogger(folder, data, position),
+        TextLogger(folder, data, position),
+        ValidationPlots(data, position, checkpoints),
     ]
 
 

@@ -99,25 +99,31 @@ def environment_section(report: Mapping[str, Any] | None, origin: Mapping[str, A
     return section("Environment", *started, *resumed, pairs, listed if packages else None, id_="environment")
 
 
-def use_section(folder: str, kind: str | None, *, generative: bool, finished: bool) -> Html:
+SAMPLES = {
+    "images": ("python scripts/sample.py $RUN --num 64 --out samples.png", "images = model.sample(64)"),
+    "texts": ("python scripts/sample.py $RUN --prompt TEXT --length 500", "text = model.generate(prompt)"),
+}
+
+
+def use_section(folder: str, kind: str | None, *, generates: str | None, finished: bool) -> Html:
     """Return the commands that use the run, with ``$RUN`` for its folder.
 
     Args:
         folder: name of the run folder.
-        kind: kind of the input: image, row, series, or None if it is not known.
-        generative: whether the model generates images.
+        kind: kind of the input: image, row, series, text, or None if it is not known.
+        generates: images or texts, if the model generates them.
         finished: whether there is a best checkpoint.
     """
     lines = [f"RUN=path/to/{folder}"]
-    if finished and generative:
-        lines.append("python scripts/sample.py $RUN --num 64 --out samples.png")
+    if finished and generates:
+        lines.append(SAMPLES[generates][0])
     elif finished:
         lines.append(f"python scripts/predict.py $RUN {INPUTS.get(kind or '', 'INPUT')}")
     if finished:
         lines.append("python scripts/evaluate.py $RUN --split test")
     lines.append("python train.py resume=$RUN" + (" trainer.max_epochs=EPOCHS" if finished else ""))
     python = ["import leyden", "", f'model = leyden.load("path/to/{folder}")']
-    python.append("images = model.sample(64)" if generative else "found = model.predict(inputs)")
+    python.append(SAMPLES[generates][1] if generates else "found = model.predict(inputs)")
     blocks = [el("h3", "In the shell"), commands(lines)]
     blocks += [el("h3", "In Python"), commands(python)] if finished else []
     return section("Use this run", *blocks, id_="use")

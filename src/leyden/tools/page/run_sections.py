@@ -13,10 +13,12 @@ from leyden.tools.page.config_sections import config_section, data_text, environ
 from leyden.tools.page.curves_section import curves_section
 from leyden.tools.page.elements import Child, Html, clean, definitions, details, el, number, section, table
 from leyden.tools.page.embedded_images import images_section
+from leyden.tools.page.embedded_texts import texts_section
 from leyden.tools.page.files import get, read_bytes, read_curves, read_object
 from leyden.tools.read_runs import NEEDED, check_report, flat
 
 GENERATIVE = ("leyden.modules.vae.", "leyden.modules.gan.")
+WRITES = "leyden.modules.language_model."
 OUTPUT_BYTES = 4_000  # of output.log
 STATES = {
     "finished": "The training has finished, and the best checkpoint was tested.",
@@ -48,17 +50,19 @@ def run_page(folder: Path) -> tuple[str, list[Html]]:
     name, id_ = clean(str(config.get("name", "run"))), folder.resolve().name
     command = " ".join(filter(None, (get(origin, "command"), get(report, "last_command"))))
     classes, inputs = described_data(folder)
-    generative = str(get(config, "task", "_target_")).startswith(GENERATIVE)
+    task = str(get(config, "task", "_target_"))
+    generates = "images" if task.startswith(GENERATIVE) else "texts" if task.startswith(WRITES) else None
     finished = best_checkpoint(folder).exists()
     sections = [
         overview(name, folder, report),
         results_section(config, report),
         curves_section(curves, report, get(config, "objective", "metric") or ""),
         classes_section(report, classes),
+        texts_section(folder),
         images_section(folder),
         config_section(config, command),
         environment_section(report, origin, changed_code=(folder / "uncommitted.diff").exists()),
-        use_section(id_, inputs, generative=generative, finished=finished),
+        use_section(id_, inputs, generates=generates, finished=finished),
     ]
     return f"{name} · {id_}", [one for one in sections if one]
 
@@ -146,10 +150,14 @@ def results_section(config: Mapping[str, Any], report: Mapping[str, Any] | None)
 def members_table(report: Mapping[str, Any]) -> Html:
     """Return the test metrics of each net of an ensemble; empty for a single net."""
     listed = get(report, "members", kind=list) or []
-    rows = [(get(member, "seed", kind=int), get(member, "metrics", kind=dict) or {}) for member in listed]
-    names = [str(name) for name in rows[0][1] if str(name).startswith("test/")] if rows else []
-    cells = [[seed, *(get(metrics, name, kind=(int, float)) for name in names)] for seed, metrics in rows]
-    return table("The nets of the ensemble", ["seed", *names], cells, sortable=True) if cells else Html("")
+    metrics = [get(member, "metrics", kind=dict) or {} for member in listed]
+    settings = [name for name in ("seed", "lr") if listed and get(listed[0], name, kind=(int, float)) is not None]
+    names = [str(name) for name in metrics[0] if str(name).startswith("test/")] if metrics else []
+    cells = [
+        [get(source, name, kind=(int, float)) for source, keys in ((member, settings), (found, names)) for name in keys]
+        for member, found in zip(listed, metrics, strict=True)
+    ]
+    return table("The nets of the ensemble", [*settings, *names], cells, sortable=True) if cells else Html("")
 
 
 def samples(config: Mapping[str, Any], report: Mapping[str, Any], split: str) -> int | None:

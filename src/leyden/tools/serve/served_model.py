@@ -54,7 +54,7 @@ class ServedModel:
             "shape": list(data.shape),
             "classes": list(model.classes) if model.classes else None,
             "features": list(data.columns()) if isinstance(data, TableData) else None,
-            "categories": data.categories() if isinstance(data, TableData) else {},
+            "categories": data.category_names() if isinstance(data, TableData) else {},
             "optional": isinstance(data, TableData) and data.impute,
             "horizon": data.horizon if isinstance(data, Series) else None,
             "parameters": model.module.num_parameters,
@@ -123,7 +123,7 @@ class ServedModel:
         if not 0 <= seed < 2**63:
             raise UserError(f"seed: got {seed}, must be at least 0 and below 2**63")
         with self.lock:
-            images = self.model.sample(num, seed).float().cpu()
+            images = self.model.sample_images(num, seed).float().cpu()
         text = f"{num} generated image{'s' * (num > 1)}, seed {seed}."
         return {"images": [described("Samples", text, enlarged(grid(images, max(1, round(math.sqrt(num))))))]}
 
