@@ -102,7 +102,7 @@ class TextCache:
 
     def _write(self, folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         with writing(self._path(folder)) as file:
-            np.savez(file, key=np.array(self.key), **arrays)
+            np.savez(file, allow_pickle=False, key=np.array(self.key), **arrays)
         files = sorted(folder.glob(f"{PREFIX}*.npz"), key=lambda path: path.stat().st_mtime_ns)
         for path in files[:-MAX_FILES]:
             path.unlink(missing_ok=True)

@@ -20,7 +20,6 @@ from leyden.data.dates import dates
 from leyden.data.loaders import Batch
 from leyden.data.pair_files import Column, Pairs, read_pairs
 from leyden.data.text_cache import Arrays
-from leyden.data.text_loaders import TextEvalLoader, TextTrainLoader
 from leyden.data.texts import TextData, fingerprint_of
 from leyden.data.tokenizers import build_tokenizer
 from leyden.data.tokens import Tokenizer
@@ -72,7 +71,6 @@ class Translation(TextData):
             check(given[0] == given[1], f"{name}_target_path: got {other}, {wanted}")
         check(self.path is not None or self.target_path is None, "target_path: needs data.path")
         super().__post_init__()
-        self.target_lengths: dict[str, Tensor] = {}  # split → symbols of each target, on the CPU
 
     def files(self) -> Sequence[Path]:
         paths = (
@@ -216,16 +214,6 @@ class Translation(TextData):
         batch = super()._use(split, arrays)
         self.target_lengths[split] = (batch[1] >= 0).sum(1)
         return batch
-
-    def train_dataloader(self) -> TextTrainLoader:
-        loader = super().train_dataloader()
-        loader.target_lengths = self.target_lengths["train"]
-        return loader
-
-    def _eval_loader(self, split: Batch, name: str) -> TextEvalLoader:
-        loader = super()._eval_loader(split, name)
-        loader.use_target_lengths(self.target_lengths[name])
-        return loader
 
 
 def pick(sources: Sequence[str], targets: Sequence[str], rows: Tensor) -> tuple[list[str], list[str]]:

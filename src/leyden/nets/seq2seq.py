@@ -28,6 +28,7 @@ from leyden.nets.transformer import (
     Positions,
     Stem,
     Tokens,
+    added,
     check_sizes,
     sinusoids,
 )
@@ -54,9 +55,9 @@ class DecoderBlock(nn.Module):
             image: (B, S, D), the encoded input.
             mask: bool (B, S), which parts of it are no padding. None: all.
         """
-        x = x + self.dropout(self.look_back(self.norm_self(x), causal=True))
-        x = x + self.dropout(self.look_at_image(self.norm_image(x), image, mask=mask))
-        x = x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
+        x = added(x, self.dropout(self.look_back(self.norm_self(x), causal=True)))
+        x = added(x, self.dropout(self.look_at_image(self.norm_image(x), image, mask=mask)))
+        x = added(x, self.dropout(self.feed_forward(self.norm_feed_forward(x))))
         return x
 
     def step(self, x: Tensor, past: Tensor, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
