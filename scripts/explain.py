@@ -1,12 +1,14 @@
-"""Explain the predictions of a run for images: which pixels does the model use?
+"""Explain the predictions of a run: which pixels does the model use, or which words of a text that it translates?
 
 Examples:
     python scripts/explain.py logs/runs/mnist-cnn/RUN seven.png --out explained
     python scripts/explain.py logs/runs/folder-pretrained/RUN photos/new 'more/*.jpg' --out explained
+    python scripts/explain.py logs/runs/translation-seq2seq/RUN "5. März 2021" --out explained
 
-Writes FOLDER/NAME-explained.png for each image, and FOLDER/overview.png. Integrated gradients, Grad-CAM and occlusion
-need captum: pip install -e ".[explain]". A transformer or seq2seq also gets maps of its attention. A broken file is
-reported, and the others are explained. Then the exit code is 1.
+Writes FOLDER/NAME-explained.png for each image, and FOLDER/overview.png. Of a text it writes NAME-attention.png: a row
+for each symbol of the translation, which is darker where the model reads the source. Integrated gradients, Grad-CAM and
+occlusion need captum: pip install -e ".[explain]". A transformer or seq2seq also gets maps of its attention. A broken
+file is reported, and the others are explained. Then the exit code is 1.
 """
 
 import argparse
@@ -19,7 +21,9 @@ from leyden.config.exit_codes import exit_codes
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a run folder")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or glob patterns")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="image files, folders or glob patterns; texts, or files with texts"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write to")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps (default: cpu)")
     args = parser.parse_args()
@@ -28,22 +32,24 @@ def main() -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Explain the images and write the files. Return the exit code."""
+    """Explain the inputs and write the files. Return the exit code."""
     import leyden
+    from leyden.modules.translator import Translator
     from leyden.tools.devices import checked_device
     from leyden.tools.explain import Explainer
-    from leyden.tools.explanation_files import write_explanations
+    from leyden.tools.explanation_files import write_attention, write_explanations
     from leyden.tools.input_files import find_inputs
 
-    explainer = Explainer(leyden.load(args.run).to(checked_device(args.device)))
-    inputs = list(find_inputs(explainer.model, args.images))
-    written = write_explanations(explainer, inputs, args.out)
+    model = leyden.load(args.run).to(checked_device(args.device))
+    explainer = None if isinstance(model.module, Translator) else Explainer(model)
+    inputs = list(find_inputs(model, args.inputs))
+    written = write_explanations(explainer, inputs, args.out) if explainer else write_attention(model, inputs, args.out)
     for message in written.broken:
         print(f"error: {message}", file=sys.stderr)
     if not written.paths:
         return 2
     print(f"written to {args.out}: {len(written.paths)} files, overview.png last")
-    for note in explainer.notes():
+    for note in explainer.notes() if explainer else ():
         print(f"  {note}")
     return 1 if written.broken else 0
 

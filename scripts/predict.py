@@ -1,4 +1,4 @@
-"""Predict files with a trained run: images, or rows and series in CSV files.
+"""Predict inputs with a trained run: images, rows and series in CSV files, or texts.
 
 Examples:
     python scripts/predict.py logs/runs/mnist-cnn/RUN digit.png
@@ -6,6 +6,10 @@ Examples:
     python scripts/predict.py logs/runs/folder-cnn/RUN photos/new --csv predictions.csv
     python scripts/predict.py logs/runs/diabetes-mlp/RUN patients.csv --json
     find photos -name '*.jpg' | python scripts/predict.py logs/runs/folder-cnn/RUN - --json
+    python scripts/predict.py logs/runs/translation-seq2seq/RUN "5. März 2021" sentences.txt --csv translated.csv
+    python scripts/predict.py logs/runs/translation-seq2seq/RUN - < sentences.txt
+
+A text is given itself, or as a text file, of which a run of task=translation translates each line.
 
 A broken file is reported, and the others are predicted. Then the exit code is 1. If all are broken it is 2, and no file
 is written.
@@ -27,7 +31,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a run folder")
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="files, folders, glob patterns, or - for a list of files on stdin"
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="files, folders, glob patterns, texts, or - for a list of them on stdin",
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print a JSON object per input")

@@ -43,7 +43,7 @@ def test_targets_are_the_tokens_then_the_end_then_nothing() -> None:
     assert targets.shape == (len(inputs), 65)
     batch, cut = next(iter(data.train_dataloader()))
     assert batch.shape[1] <= 32
-    assert cut.shape[1] == 16  # the ten characters of a date and the end, rounded up
+    assert cut.shape[1] == 11  # the ten characters of a date and the end
 
 
 def write(path: Path, lines: list[str]) -> Path:

@@ -21,9 +21,7 @@ from leyden.seeding import generator
 
 POOL = 50  # batches
 PAIRS_POOL = 300  # batches of pairs
-MULTIPLE = (
-    8  # of tokens: fewer different shapes, each of which costs a device time at first; see `rounded_up`
-)
+MULTIPLE = 8  # of tokens: fewer different shapes, each of which costs a device time at first; see `rounded_up`
 
 
 class TextTrainLoader(TrainLoader):

@@ -19,7 +19,7 @@ from leyden.data.datamodule import DataFacts, check, content_hash
 from leyden.data.dates import dates
 from leyden.data.loaders import Batch
 from leyden.data.pair_files import Column, Pairs, read_pairs
-from leyden.data.text_cache import Arrays
+from leyden.data.text_cache import Arrays, TextCache
 from leyden.data.texts import TextData, fingerprint_of
 from leyden.data.tokenizers import build_tokenizer
 from leyden.data.tokens import Tokenizer
@@ -177,6 +177,10 @@ class Translation(TextData):
         return self._cache(train=False, vocabulary=content_hash(vocabulary)).get(
             make, lambda arrays: self._problem(arrays, ("test",))
         )
+
+    def _cache(self, train: bool, vocabulary: str = "") -> TextCache:
+        """Generated dates are not stored: reading them would take as long as generating them."""
+        return TextCache(None, "") if self.path is None else super()._cache(train, vocabulary)
 
     def _symbols(self, split: str, texts: Sequence[str]) -> Tensor:
         """Return the targets of texts, see the class, int64 (N, max_tokens + 1)."""

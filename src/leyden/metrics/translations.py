@@ -75,6 +75,13 @@ def scores(translations: Sequence[str], references: Sequence[str]) -> dict[str, 
     return {name: float(metric.corpus_score(known, [references]).score) for name, metric in metrics.items()}
 
 
+def sentence_scores(translations: Sequence[str], references: Sequence[str]) -> list[float]:
+    """Return chrF of each translation, 0 to 100."""
+    metric = bleu_library().metrics.CHRF()
+    pairs = zip(translations, references, strict=True)
+    return [float(metric.sentence_score(one, [other]).score) for one, other in pairs]
+
+
 def bleu_library() -> Any:
     """Return the package ``sacrebleu``.
 

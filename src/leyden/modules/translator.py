@@ -1,15 +1,17 @@
 """Translation: a text from another text, token by token, with a net that encodes one and writes the other."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from torchmetrics import MetricCollection
 
 from leyden.data.datamodule import DataFacts
 from leyden.data.loaders import Batch
-from leyden.data.tokens import Tokenizer
+from leyden.data.tokens import PADDING, Tokenizer
 from leyden.errors import UserError
 from leyden.metrics.translations import TranslationMetrics, bleu_library, text_of
 from leyden.modules.attention_plot import attention_plot
@@ -19,7 +21,9 @@ from leyden.nets.search import beam_search, greedy
 from leyden.nets.sequence_model import SequenceModel
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
-NUM_PLOTTED = 3  # texts whose attention is drawn after each validation
+NUM_EXAMPLES = 3  # texts that are shown after each validation
+
+Example = TypeVar("Example")
 
 
 class Translator(SupervisedModule):
@@ -83,9 +87,9 @@ class Translator(SupervisedModule):
         metrics = MetricCollection({"text": TranslationMetrics(length, num_symbols - 1, bleu)})
         super().__init__(net, optimizer, scheduler, objective, metrics)
         self.num_symbols, self.length, self.label_smoothing = num_symbols, length, label_smoothing
-        self.beam, self.length_penalty = beam, length_penalty
+        self.bleu, self.beam, self.length_penalty = bleu, beam, length_penalty
         self.tokenizer: Tokenizer | None = None
-        self.plotted: Tensor | None = None  # texts of the last validation, (N, S)
+        self.examples: list[tuple[Tensor, Tensor]] = []  # of the last validation: texts (S,), true symbols (T,)
 
     def forward(self, inputs: Tensor, beam: int | None = None) -> Tensor:
         """Translate: token ids (B, S) → symbols, int64 (B, L), with the end symbol, and -1 after it."""
@@ -107,7 +111,9 @@ class Translator(SupervisedModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.plotted = batch[0][-NUM_PLOTTED:]  # in the end the longest texts, because they are sorted
+        if batch_idx == 0:
+            self.examples.clear()
+        self.examples += spread(list(zip(*batch, strict=True)))
         self.evaluate(batch, self.val_metrics, beam=1)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -143,14 +149,44 @@ class Translator(SupervisedModule):
         assert self.tokenizer is not None, "call use_tokenizer first"
         return text_of(symbols, self.num_symbols - 1, self.tokenizer)
 
+    def source(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, without the padding after them."""
+        assert self.tokenizer is not None, "call use_tokenizer first"
+        return self.tokenizer.decode([one for one in ids if one != PADDING])
+
     def images(self) -> dict[str, Tensor]:
         """Return a plot of the attention of a few texts of the last validation."""
-        if self.plotted is None or self.tokenizer is None:
+        if not self.examples or self.tokenizer is None:
             return {}
-        with torch.no_grad():
-            symbols = self(self.plotted, beam=1)
-            weights = self.net.attention(self.plotted, symbols).float().cpu()  # (N, L, S)
+        return {"attention": self.attention_plot(self._example_texts(), beam=1)}
+
+    def texts(self) -> list[str]:
+        """Return a few texts of the last validation, each with its translation and the true one."""
+        if not self.examples or self.tokenizer is None:
+            return []
+        translations = self(self._example_texts(), beam=1).tolist()
+        return [
+            f"{self.source(text.tolist())}\n→ {self.text(row)}\ntrue: {self.text(target.tolist())}"
+            for (text, target), row in zip(spread(self.examples), translations, strict=True)
+        ]
+
+    def _example_texts(self) -> Tensor:
+        """Return the token ids of a few texts of the last validation, int64 (N, S)."""
+        return pad_sequence([text for text, _ in spread(self.examples)], batch_first=True, padding_value=PADDING)
+
+    @torch.no_grad()
+    def attention_plot(self, inputs: Tensor, beam: int | None = None) -> Tensor:
+        """Translate texts, int64 (N, S), and draw their attention: (3, H, W), see `leyden.modules.attention_plot`."""
+        assert self.tokenizer is not None, "call use_tokenizer first"
+        symbols = self(inputs, beam=beam)  # (N, L)
+        weights = self.net.attention(inputs, symbols).float().cpu()  # (N, L, S)
         names = (*self.tokenizer.symbols, *[""] * (self.num_symbols - self.tokenizer.size - 1), "end")
         rows = [[names[one] for one in row if one >= 0] for row in symbols.tolist()]
-        columns = [[names[one] for one in row if one > 0] for row in self.plotted.tolist()]
-        return {"attention": attention_plot(weights, rows, columns)}
+        columns = [[names[one] for one in row if one != PADDING] for row in inputs.tolist()]
+        return attention_plot(weights, rows, columns)
+
+
+def spread(items: Sequence[Example]) -> list[Example]:
+    """Return a few items, from different parts of a sequence: texts are sorted by length."""
+    num = min(NUM_EXAMPLES, len(items))
+    return [items[(2 * number + 1) * len(items) // (2 * num)] for number in range(num)]

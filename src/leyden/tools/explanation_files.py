@@ -1,5 +1,6 @@
-"""Explain image files, and write an image for each and one of all."""
+"""Explain image files or texts, and write an image for each and one of all."""
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -8,13 +9,20 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from leyden.data.datamodule import printable
 from leyden.errors import UserError
+from leyden.modules.translator import Translator
 from leyden.records.run_folder import refuse_link
 from leyden.tools.csv_inputs import Input
 from leyden.tools.explain import Explainer, Explanation
 from leyden.tools.explanation_plots import MAX_ROWS, plot_explanation, plot_overview
+from leyden.tools.trained_model import TrainedModel
+from leyden.training.image_logger import write_png
+
+MAX_TEXTS = 8  # in an overview
+MAX_NAME = 40  # characters of the name of a file
 
 
 @dataclass
@@ -56,6 +64,39 @@ def write_explanations(explainer: Explainer, inputs: Sequence[Input], folder: Pa
         plot_overview(folder / "overview.png", explained, names, len(written.paths))
         written.paths.append(folder / "overview.png")
     return written
+
+
+def write_attention(model: TrainedModel, inputs: Sequence[Input], folder: Path) -> Written:
+    """Write ``NAME-attention.png`` for each text: which of its tokens the model reads for each symbol that it writes.
+
+    ``overview.png`` shows the first texts. The other arguments and errors are those of `write_explanations`.
+
+    Args:
+        model: a loaded run of ``task=translation``.
+    """
+    module = model.module
+    assert isinstance(module, Translator)
+    make_folder(folder)
+    written, samples, used = Written(), list[Tensor](), Counter[str]()
+    for item in inputs:
+        try:
+            sample = model.data.encode(item.value)
+        except UserError as error:
+            written.broken.append(printable(str(error)))
+            continue
+        path = folder / f"{unique(text_name(item.name), used)}-attention.png"
+        write_png(path, module.attention_plot(model.batch([sample])))
+        written.paths.append(path)
+        samples.append(sample)
+    if samples:
+        write_png(folder / "overview.png", module.attention_plot(model.batch(samples[:MAX_TEXTS])))
+        written.paths.append(folder / "overview.png")
+    return written
+
+
+def text_name(name: str) -> str:
+    """Return the name of a text, which may be the text itself, as the name of a file."""
+    return re.sub(r"\W+", "-", Path(name).name if Path(name).suffix else name)[:MAX_NAME].strip("-") or "text"
 
 
 def make_folder(folder: Path) -> None:

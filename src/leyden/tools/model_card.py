@@ -13,6 +13,7 @@ from leyden.modules.generative import GenerativeModule
 from leyden.modules.language_model import LanguageModel
 from leyden.modules.multilabel import Multilabel
 from leyden.modules.transcriber import Transcriber
+from leyden.modules.translator import Translator
 from leyden.records.json_files import read_json, read_report
 from leyden.tools.card_results import data_text, entry, limits, metrics_text
 from leyden.tools.card_snippets import snippets
@@ -94,7 +95,7 @@ def interface(model: TrainedModel) -> str:
         lines.append(f"Codes of {code(name)}: {numbered}; 0 for any other and for a missing value.")
     if isinstance(model.module, Multilabel):
         lines.append(f"Thresholds of the labels: {', '.join(f'{t:.4g}' for t in model.module.thresholds.tolist())}.")
-    if isinstance(model.module, Transcriber):
+    if isinstance(model.module, Transcriber | Translator):
         end = model.module.num_symbols - 1
         lines.append(f"The symbol {end} ends a text; after it follows -1.")
     return "\n\n".join(lines)
@@ -117,10 +118,10 @@ def preparation(model: TrainedModel) -> str:
     if model.data.input_kind == "series":
         return f"A window is the last {model.data.shape[0]} steps of a series in its own unit. Exported files scale it."
     if model.data.input_kind == "text":
+        listed_in = "" if model.classes is None else "; the entry `classes` of an exported file lists the tokens"
         return (
             f"A text is a sequence of {model.data.shape[0]} token ids: 0 is padding on the right, 1 an unknown token. "
-            "The tokenizer is in `tokenizer.json` of the run folder and in a .safetensors file; the entry `classes` of "
-            "an exported file lists the tokens."
+            f"The tokenizer is in `tokenizer.json` of the run folder and in a .safetensors file{listed_in}."
         )
     return "Exported files take inputs as the data set reads them."
 

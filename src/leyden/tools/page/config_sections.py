@@ -15,7 +15,7 @@ from leyden.tools.read_runs import flat
 # Where files are on the machine of the run: not a setting of the training, and nobody else's business.
 LOCATIONS = ("paths.", "plugins", "resume", "logger", "callbacks", *PATH_KEYS)
 ABSOLUTE = re.compile(r"(?:^|(?<=[\s'\"\[=,]))(?:/|~/|[A-Za-z]:[\\/])[^\s'\"\],]*[\\/]")
-INPUTS = {"image": "image.png", "row": "rows.csv", "series": "series.csv"}
+INPUTS = {"image": "image.png", "row": "rows.csv", "series": "series.csv", "text": "TEXT"}
 
 
 def private(text: str, command: str) -> str:

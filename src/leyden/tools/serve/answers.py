@@ -34,7 +34,8 @@ def answer(served: ServedModel, path: str, query: str, kind: str, body: bytes) -
         path: one of `POSTS`.
         query: ``top=K``, the number of classes to return; ``drawing=1`` if the image is a drawing, white on black.
         kind: the content type.
-        body: an image file, or JSON: {"row": {…}}, {"series": […]} or, for samples, {"num": 16, "seed": 0}.
+        body: an image file, or JSON: {"row": {…}}, {"series": […]}, {"text": "…"} or, for samples,
+            {"num": 16, "seed": 0}.
 
     Raises:
         RequestError: the body does not fit its content type or the model.

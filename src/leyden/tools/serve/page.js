@@ -36,7 +36,7 @@ function setBusy(isBusy) {
   byId("result").setAttribute("aria-busy", String(isBusy));
 }
 
-// Ask the model about `body`, and for an image also for an explanation.
+// Ask the model about `body`, and also for an explanation if it explains.
 async function ask(body, type, query = "", past = null) {
   const number = ++newest;
   setBusy(true);
@@ -45,7 +45,7 @@ async function ask(body, type, query = "", past = null) {
     if (number !== newest) return;
     reset();
     showPrediction(answer, past);
-    if (info.input === "image") {
+    if (info.explains) {
       const explained = await post("/explain?top=1" + query, body, type);
       if (number === newest) showImages(explained.images);
     }
@@ -221,6 +221,14 @@ function setUpSeries() {
   byId("series").hidden = false;
 }
 
+function setUpText() {
+  byId("write").addEventListener("submit", (event) => {
+    event.preventDefault();
+    ask(JSON.stringify({ text: byId("text").value }), "application/json");
+  });
+  byId("write").hidden = false;
+}
+
 function setUpGenerate() {
   const sample = async () => {
     const number = ++newest;
@@ -262,6 +270,7 @@ function example() {
   if (info.generates) return json("/sample", { num: 16, seed: 0 });
   if (info.input === "row") return json("/predict", { row: Object.fromEntries(info.features.map((name) => [name, 0])) });
   if (info.input === "series") return json("/predict", { series: ["…"] });
+  if (info.input === "text") return json("/predict", { text: "…" });
   return `curl -H 'Content-Type: image/png' --data-binary @image.png ${location.origin}/predict`;
 }
 
@@ -277,6 +286,7 @@ async function start() {
   if (info.input === "image") setUpUpload();
   if (info.input === "row") setUpRow();
   if (info.input === "series") setUpSeries();
+  if (info.input === "text") setUpText();
   if (info.generates) setUpGenerate();
   byId("status").textContent = info.generates ? "" : "No input yet.";
   document.body.dataset.ready = "true";
