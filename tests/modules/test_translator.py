@@ -15,7 +15,7 @@ from leyden.metrics.translations import TranslationMetrics
 from leyden.tools.evaluate import evaluate
 
 SMALL = ("data=translation", "data.num_pairs=300", "data.cache=null", "trainer=cpu", "trainer.max_epochs=2",
-         "trainer.limit_train_batches=4", "data.batch_size=16")  # fmt: skip
+         "trainer.limit_train_batches=4", "data.batch_size=16", "data.max_tokens=24")  # fmt: skip
 NETS = {
     "seq2seq": ("model=seq2seq", "model.dim=16", "model.num_layers=1"),
     "seq2seq_rnn": ("model=seq2seq_rnn", "model.embedding=8", "model.hidden=16"),

@@ -50,12 +50,12 @@ def best_of_all(model: Any, text: Tensor, penalty: float) -> list[int]:
     return [*best, *[-1] * (LENGTH - len(best))]
 
 
-@both
-@pytest.mark.parametrize("penalty", [0.0, 1.0])
+@pytest.mark.parametrize(("model", "penalty"), [("seq2seq", 1.0), ("seq2seq_rnn", 0.0)])
 @torch.no_grad()
 def test_a_wide_beam_finds_the_best_of_all_sequences(model: str, penalty: float) -> None:
-    found = beam_search(built(model), texts(), SYMBOLS**LENGTH, penalty)
-    assert found.tolist() == [best_of_all(built(model), text, penalty) for text in texts()]
+    one, some = built(model), texts()[:2]
+    found = beam_search(one, some, SYMBOLS**LENGTH, penalty)
+    assert found.tolist() == [best_of_all(one, text, penalty) for text in some]
 
 
 @both
