@@ -32,6 +32,9 @@ ROOT = Path(__file__).resolve().parents[1]
 LANGUAGE = ["gpt"]
 RUNNING_TEXTS = ["characters"]
 
+# Models that read texts, and nothing else.
+TEXT = ["bag", "textcnn"]
+
 # Models whose net has one output per class or predicted number; the others select their own task.
 SUPERVISED = [
     model for model in groups()["model"] if "num_outputs" in compose(f"model={model}").model and model not in LANGUAGE
@@ -62,6 +65,8 @@ SMALL = {
     "autoencoder": ("model.channels=[4,8]",),
     "gan": ("model.channels=[4,8]", "task.num_samples=100"),
     "vae": ("model.channels=[4,8]", "task.num_samples=100"),
+    "bag": ("model.embedding=8", "model.buckets=100"),
+    "textcnn": ("model.embedding=8", "model.channels=4"),
     "transformer": ("model.dim=16", "model.num_layers=2"),
     "seq2seq": ("model.dim=16", "model.num_layers=1"),
     "seq2seq_rnn": ("model.embedding=8", "model.hidden=16"),
@@ -72,6 +77,13 @@ SMALL = {
 def small(model: str) -> list[str]:
     """Overrides that choose `model`, no larger than a test can train."""
     return [f"model={model}", *SMALL.get(model, ())]
+
+
+def data_for(model: str) -> str:
+    """Return a data set that `model` takes."""
+    if model in LANGUAGE:
+        return "characters"
+    return "imdb" if model in TEXT else "digits"
 
 
 def chosen(data: str) -> list[str]:

@@ -14,7 +14,7 @@ from leyden.checks import GuaranteeError, check_model, first_difference
 from leyden.config.compose import compose, groups
 from leyden.modules.classifier import Classifier
 from leyden.nets.mlp import MLP
-from tests.conftest import LANGUAGE, PAIRS_OF_TEXTS, RUNNING_TEXTS, chosen, small
+from tests.conftest import PAIRS_OF_TEXTS, RUNNING_TEXTS, chosen, data_for, small
 
 FEWER = {"num_pairs": 300, "num_train": 200, "num_test": 200, "num_eval": 200, "num_steps": 500, "verify": "false"}
 
@@ -36,7 +36,7 @@ def few_samples(data: str) -> list[str]:
 
 @pytest.mark.parametrize("model", sorted(groups()["model"]))
 def test_every_model_keeps_the_guarantees(model: str) -> None:
-    check_model(model, "characters" if model in LANGUAGE else "digits", *small(model)[1:])
+    check_model(model, data_for(model), *small(model)[1:])
 
 
 @pytest.mark.parametrize("data", sorted(set(groups()["data"]) - {"digits"}))

@@ -23,7 +23,7 @@ from leyden.errors import UserError
 from leyden.modules.language_model import LanguageModel
 from leyden.modules.supervised import SupervisedModule
 from leyden.tools.evaluate import evaluate
-from tests.conftest import LANGUAGE, PAIRS_OF_TEXTS, RUNNING_TEXTS, chosen, small
+from tests.conftest import LANGUAGE, PAIRS_OF_TEXTS, RUNNING_TEXTS, TEXT, chosen, small
 
 Finished = Callable[..., Path]
 
@@ -78,7 +78,7 @@ def one_like(data: str, cfg: DictConfig) -> str:
 
 
 class TestWhichPairsMakeSense:
-    @pytest.mark.parametrize("model", sorted(set(MODELS) - set(LANGUAGE)))
+    @pytest.mark.parametrize("model", sorted(set(MODELS) - {*LANGUAGE, *TEXT}))
     def test_every_other_model_takes_images(self, model: str, files_root: Path) -> None:
         assert problem(model, "digits", files_root) == ""
 

@@ -9,7 +9,7 @@ from leyden.config.builders import build_data, build_module
 from leyden.config.compose import compose, groups
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
-from tests.conftest import LANGUAGE, PAIRS_OF_TEXTS, RUNNING_TEXTS, chosen
+from tests.conftest import PAIRS_OF_TEXTS, RUNNING_TEXTS, chosen, data_for
 
 CHOICES = [f"{group}={choice}" for group, choices in groups().items() for choice in choices if group != "task"]
 
@@ -19,8 +19,8 @@ def test_every_choice_composes_and_builds(choice: str) -> None:
     group, _, name = choice.partition("=")
     model = "gpt" if name in RUNNING_TEXTS else "mlp"  # an mlp takes any other data
     model = "seq2seq" if name in PAIRS_OF_TEXTS else model
-    text = ["data=characters"] if choice in [f"model={name}" for name in LANGUAGE] else []
-    cfg = compose(*([*chosen(name), f"model={model}"] if group == "data" else [choice, *text]))
+    fitting = [f"data={data_for(name)}"] if group == "model" else []
+    cfg = compose(*([*chosen(name), f"model={model}"] if group == "data" else [choice, *fitting]))
     build_module(cfg)
     assert isinstance(build_data(cfg), InMemoryData)
 

@@ -9,7 +9,7 @@ from leyden.config.builders import section
 from leyden.config.compose import compose, groups
 from leyden.config.instantiate import instantiate
 from leyden.errors import UserError
-from tests.conftest import PAIRS_OF_TEXTS, SUPERVISED, chosen, small
+from tests.conftest import PAIRS_OF_TEXTS, SUPERVISED, TEXT, chosen, data_for, small
 from tests.nets.defaults import net
 
 
@@ -38,15 +38,15 @@ def test_samples_to_outputs_with_a_gradient_for_every_weight(model: str, data: s
 @pytest.mark.parametrize("model", SUPERVISED)
 def test_it_can_overfit_32_samples(model: str) -> None:
     torch.manual_seed(0)
-    cfg = compose(*small(model), "data=digits")
+    cfg = compose(*small(model), f"data={data_for(model)}", *(["data.max_tokens=20"] if model in TEXT else []))
     built = instantiate(section(cfg, "model"), "model")
-    images, labels = torch.randn(32, *cfg.data.shape), torch.arange(32) % 10
+    inputs, labels = random_inputs(cfg, 32), torch.arange(32) % cfg.model.num_outputs
     optimizer = torch.optim.Adam(built.parameters(), lr=3e-3)
     for step in range(1, 151):
         optimizer.zero_grad()
-        cross_entropy(built.train()(images), labels).backward()
+        cross_entropy(built.train()(inputs), labels).backward()
         optimizer.step()
-        if step % 10 == 0 and (built.eval()(images).argmax(1) == labels).all():
+        if step % 10 == 0 and (built.eval()(inputs).argmax(1) == labels).all():
             return
     pytest.fail("150 steps were not enough")
 

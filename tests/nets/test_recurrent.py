@@ -89,3 +89,27 @@ def test_dropout_acts_between_layers() -> None:
     built.dropout.p = 0.0  # the one before the head
     assert not torch.equal(built(series), built(series))
     assert all(layer.dropout == 0 for layer in built.modules() if isinstance(layer, torch.nn.RNNBase)), "no cuDNN state"
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("pool", ["last", "mean", "max", "attention"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_texts_are_read_up_to_their_ends(cell: str, pool: str, bidirectional: bool) -> None:
+    sizes = {"cell": cell, "pool": pool, "bidirectional": bidirectional, "num_layers": 2, "dropout": 0.5}
+    built = net("lstm", (9,), 3, hidden=4, vocab_size=20, embedding=6, **sizes).eval()
+    texts = torch.tensor([[5, 9, 2, 7], [3, 8, 0, 0], [4, 0, 0, 0]])
+    alone = torch.cat([built(text[text != 0][None]) for text in texts])
+    assert built(texts).allclose(alone, atol=1e-6)
+    assert built(torch.nn.functional.pad(texts, (0, 5))).allclose(alone, atol=1e-6)
+
+
+def test_both_directions_of_a_text_are_those_of_torch() -> None:
+    built = net("gru", (9,), 3, hidden=4, vocab_size=20, embedding=6, bidirectional=True).eval()
+    plain = torch.nn.GRU(6, 4, batch_first=True, bidirectional=True)
+    ahead, back = built.layers.forwards[0], built.layers.backwards[0]
+    state = dict(ahead.state_dict()) | {f"{name}_reverse": weight for name, weight in back.state_dict().items()}
+    plain.load_state_dict(state)
+    text = torch.tensor([[5, 9, 2]])
+    states, last = plain(built.embedding(text))
+    assert built.layers(built.embedding(text), text != 0).allclose(states, atol=1e-6)
+    assert built(text).allclose(built.head(last.transpose(0, 1).flatten(1)), atol=1e-6)

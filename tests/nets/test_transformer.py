@@ -85,3 +85,32 @@ def test_sinusoids() -> None:
 def test_sizes_that_do_not_fit(key: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"^{key}: got {value}, must"):
         net("transformer", (1, 28, 28), 10, **{key: value})
+
+
+TEXTS = torch.tensor([[5, 9, 2, 7], [3, 8, 0, 0], [4, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("pool", ["class", "mean", "max", "attention", "last"])
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+def test_no_token_of_a_text_attends_to_padding(pool: str, positions: str) -> None:
+    built = net("transformer", (9,), 3, dim=8, vocab_size=20, pool=pool, positions=positions).eval()
+    alone = torch.cat([built(text[text != 0][None]) for text in TEXTS])
+    assert built(TEXTS).allclose(alone, atol=1e-5)
+    assert built(torch.nn.functional.pad(TEXTS, (0, 5))).allclose(alone, atol=1e-5)
+    start = int(pool == "class")
+    weights = built.attention(TEXTS)[:, :, :, start:, start:]  # layers, B, H, queries, keys
+    assert weights[:, 1, :, :, 2:].eq(0).all()
+    assert weights[:, 1, :, :, :2].gt(0).all()
+
+
+def test_a_mask_hides_padding_from_causal_attention_and_attention_to_another_sequence() -> None:
+    attention, x = Attention(16, 4, 0.0), torch.randn(2, 5, 16)
+    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    for queries, causal in ((x, False), (x, True), (torch.randn(2, 4, 16), False)):
+        found = attention(queries, x, causal, mask)
+        assert found[0].allclose(attention(queries[:1], x[:1], causal)[0], atol=1e-6)
+        num = 3 if causal else queries.shape[1]
+        assert found[1, :num].allclose(attention(queries[1:, :num], x[1:, :3], causal)[0], atol=1e-6)
+        weights = attention.weights(queries, x, causal, mask)
+        value = attention.key_value(x)[..., 16:].view(2, -1, 4, 4).transpose(1, 2)  # (B, H, S, K)
+        assert found.allclose(attention.out((weights @ value).transpose(1, 2).flatten(2)), atol=1e-6)

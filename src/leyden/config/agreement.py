@@ -35,6 +35,7 @@ def check_agreement(cfg: DictConfig) -> None:
         if value != wanted:
             raise UserError(f"{key}: got {value}, must be {wanted}, since {source} is {base}; leave out {key}")
     check_categories(cfg)
+    check_texts(cfg)
     outputs, wanted = _value(cfg, "model.num_outputs"), num_outputs(cfg)
     if outputs is not None and wanted is not None and outputs != wanted:
         raise UserError(f"model.num_outputs: got {outputs}, must be {wanted} for this task; leave it out")
@@ -55,6 +56,22 @@ def check_categories(cfg: DictConfig) -> None:
             f"trainer.precision: got bf16-true, whose whole numbers are exact only up to {LARGEST_BF16}, but a feature "
             f"has {max(sizes)} categories; use bf16-mixed or data.categories=onehot"
         )
+
+
+def check_texts(cfg: DictConfig) -> None:
+    """Raise UserError if the data has texts, and the model or the task cannot use token ids."""
+    tokens = _value(cfg, "data.max_tokens")
+    if tokens is None:
+        return
+    in_shape = _value(cfg, "model.in_shape")
+    if "vocab_size" not in cfg.model and isinstance(in_shape, list) and len(in_shape) == 1:
+        raise UserError(
+            f"model.in_shape: got {in_shape}, the tokens of a text, which this model cannot read; use a model with "
+            "vectors of tokens, such as model=bag, textcnn, lstm or transformer"
+        )
+    for key, without in {"task.mixup": 0, "task.cutmix": 0, "task.tta": "none"}.items():
+        if _value(cfg, key) not in (None, without):
+            raise UserError(f"{key}: got {_value(cfg, key)}, needs images, but the data set has texts; use {without}")
 
 
 def num_outputs(cfg: DictConfig) -> int | None:

@@ -20,6 +20,7 @@ from leyden.config.rules import ELSEWHERE, REPLACED, check_config, metric_mode
 from leyden.config.suggest import dotted, nearest
 from leyden.data.image_files.listing import class_names
 from leyden.data.table_columns import category_sizes_of, classes_of, features_of, width_of
+from leyden.data.text_labels import text_classes
 from leyden.errors import UserError
 
 MAX_VALUES = 5_000  # of an override: reading them takes a second
@@ -39,7 +40,7 @@ def by_value(key: str, values: Mapping[str, Any], *, _root_: DictConfig) -> Any:
 
 
 # For YAML files: ${class_folders:PATH}, ${count:LIST}, ${sum:A,B}, ${product:A,B}, ${by_value:KEY,TABLE},
-# ${given:VALUE}, ${metric_mode:METRIC}, and those of conf/data/table.yaml.
+# ${given:VALUE}, ${metric_mode:METRIC}, and those of conf/data/table.yaml and text.yaml.
 OmegaConf.register_new_resolver("class_folders", class_names, replace=True)
 OmegaConf.register_new_resolver("count", len, replace=True)
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)
@@ -51,6 +52,7 @@ OmegaConf.register_new_resolver("table_features", features_of, replace=True)
 OmegaConf.register_new_resolver("table_classes", classes_of, replace=True)
 OmegaConf.register_new_resolver("table_width", width_of, replace=True)
 OmegaConf.register_new_resolver("table_category_sizes", category_sizes_of, replace=True)
+OmegaConf.register_new_resolver("text_classes", text_classes, replace=True)
 
 
 def compose(*overrides: str) -> DictConfig:

@@ -55,6 +55,8 @@ ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {
 # A class → arguments that it lacks in run folders of earlier versions, with values.
 ADDED_TO: Mapping[str, Mapping[str, Any]] = {
     "leyden.nets.mlp.MLP": {"category_sizes": [], "embedding": None},
+    "leyden.nets.recurrent.Recurrent": {"pool": "last", "vocab_size": 0, "embedding": 128, "vectors": None},
+    "leyden.nets.transformer.Transformer": {"vocab_size": 0, "vectors": None},
     "leyden.data.table.Table": {"categories": "onehot", "category_sizes": []},
     "leyden.data.series.Series": {"time": None, "group": None, "gaps": "skip"},
     "leyden.nets.seq2seq.Seq2Seq": {"vocab_size": 0, "tie_weights": False},

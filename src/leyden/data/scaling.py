@@ -69,7 +69,9 @@ class Scaling(nn.Module):
         return torch.where(inputs.isnan(), self.fill, inputs).clamp(self.low, self.high)
 
     def inputs(self, inputs: Tensor) -> Tensor:
-        """Fill, clip and standardise raw features (B, ..., F), NaN where a value is missing."""
+        """Fill, clip and standardise raw features (B, ..., F), NaN where a value is missing. Token ids are kept."""
+        if not inputs.is_floating_point():
+            return inputs
         return (self._complete(inputs) - self.mean) / self.std
 
     def outputs(self, outputs: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ class TextData(InMemoryData):
     A subclass implements `read_texts`. It may override `stamp` and `sample_ids`.
 
     Args:
+        num_classes: number of classes or labels, 0 if the targets are numbers.
         tokenizer: words, characters, bytes or bpe, see `leyden.data.tokenizers`.
         vocab_size: largest number of different tokens; the most frequent ones of the training split are kept.
         max_tokens: tokens of a text that are used; the others at its end are cut off.
@@ -47,8 +48,9 @@ class TextData(InMemoryData):
 
     input_kind = "text"
     target_kind = "class"
-    classes: ClassVar[Sequence[str]] = ()
+    names: ClassVar[tuple[str, ...]] = ()  # of the classes; empty: another data set finds them elsewhere
 
+    num_classes: int
     tokenizer: Literal["words", "characters", "bytes", "bpe"]
     vocab_size: int
     max_tokens: int
@@ -88,7 +90,7 @@ class TextData(InMemoryData):
         return torch.arange(len(texts)), targets
 
     def class_names(self) -> tuple[str, ...] | None:
-        return tuple(self.classes) or None
+        return self.names or None
 
     def strata(self, targets: Tensor) -> Tensor:
         return targets if targets.dim() == 1 else super().strata(targets)
@@ -218,7 +220,7 @@ class TextData(InMemoryData):
     def check_targets(self, targets: Tensor) -> None:
         """Raise ValueError if targets from the cache are not what `read_texts` returns."""
         is_class = targets.dtype == torch.int64 and targets.dim() == 1
-        if not is_class or not 0 <= int(targets.min()) <= int(targets.max()) < len(self.classes):
+        if not is_class or not 0 <= int(targets.min()) <= int(targets.max()) < self.num_classes:
             raise ValueError("it has other targets")
 
     def _use(self, split: str, arrays: Arrays) -> Batch:
@@ -234,7 +236,7 @@ class TextData(InMemoryData):
         if targets.dtype != torch.int64 or targets.dim() != 1:
             facts = super().facts()
             return DataFacts(scaling=facts.scaling, classes=self.class_names())
-        counts = torch.bincount(targets.cpu(), minlength=len(self.classes))
+        counts = torch.bincount(targets.cpu(), minlength=self.num_classes)
         return DataFacts(classes=self.class_names(), class_counts=tuple(counts.tolist()))
 
     def describe(self) -> str:

@@ -17,42 +17,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from leyden.nets.embedding import TokenEmbedding, mask_of
 from leyden.nets.layers import check_shape
-from leyden.nets.recurrent import initialise
+from leyden.nets.recurrent import BothDirections, initialise
 from leyden.nets.sequence_model import SequenceModel, Tensors
-
-PADDING = 0  # id of what follows the tokens of a text
-
-
-class BidirectionalGRU(nn.Module):
-    """Reads sequences from both ends, each within its length: float (B, S, F), bool (B, S) → (B, S, 2 H).
-
-    The states of one direction are the first half. What is returned for padding has no meaning, but it does not change
-    the other states.
-    """
-
-    def __init__(self, features: int, hidden: int) -> None:
-        super().__init__()
-        self.forwards = nn.GRU(features, hidden, batch_first=True)
-        self.backwards = nn.GRU(features, hidden, batch_first=True)
-        for layer in (self.forwards, self.backwards):
-            initialise(layer)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Read `x`; `mask` says which positions are no padding."""
-        order = reversal(mask)[..., None]  # (B, S, 1)
-        turned = x.gather(1, order.expand_as(x))
-        onwards, back = self.forwards(x)[0], self.backwards(turned)[0]  # (B, S, H) each
-        return torch.cat((onwards, back.gather(1, order.expand_as(back))), dim=2)
-
-
-def reversal(mask: Tensor) -> Tensor:
-    """Return the positions that reverse each sequence within its length and its padding within itself, int64 (B, S).
-
-    A packed sequence of torch would do the same, but it reads the lengths from the device.
-    """
-    places = torch.arange(mask.shape[1], device=mask.device)
-    return (mask.sum(1, keepdim=True) - 1 - places) % mask.shape[1]
 
 
 class Bahdanau(SequenceModel):
@@ -97,8 +65,11 @@ class Bahdanau(SequenceModel):
             raise ValueError(f"dropout: got {dropout}, must be at least 0 and below 1")
         super().__init__(num_outputs, length)
         features = embedding if vocab_size else math.prod(in_shape[:2]) if len(in_shape) == 3 else in_shape[1]
-        self.words = nn.Embedding(vocab_size, embedding, PADDING) if vocab_size else None
-        self.encoder = BidirectionalGRU(features, hidden)
+        self.words = TokenEmbedding(vocab_size, embedding) if vocab_size else None
+        self.encoder = BothDirections("gru", features, hidden, num_layers=1, dropout=0.0)
+        for layer in (*self.encoder.forwards, *self.encoder.backwards):
+            assert isinstance(layer, nn.GRU)
+            initialise(layer)
         self.start = nn.Linear(hidden, hidden)
         self.symbols = nn.Embedding(self.num_symbols, embedding)
         self.compare_state, self.compare_input = nn.Linear(hidden, hidden, bias=False), nn.Linear(2 * hidden, hidden)
@@ -116,7 +87,7 @@ class Bahdanau(SequenceModel):
             x = x.flatten(1, 2).transpose(1, 2) if x.dim() == 4 else x  # an image: its columns, (B, width, C · height)
             mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         else:
-            mask = x != PADDING
+            mask = mask_of(x)
             x = self.dropout(self.words(x))  # (B, S, D)
         annotations = self.encoder(x, mask)
         return annotations, self.compare_input(annotations), mask

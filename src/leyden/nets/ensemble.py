@@ -16,7 +16,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 # A grouped convolution, which vmap makes of M convolutions, takes two to four times as long on a CPU (oneDNN).
 SLOW_ON_CPU = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-NOT_BATCHED = (nn.RNNBase,)  # vmap has no rule for them
+NOT_BATCHED = (nn.RNNBase, nn.EmbeddingBag)  # vmap has no rule for them
 
 Combine = Callable[[Tensor], Tensor]
 

@@ -1,8 +1,8 @@
 """Recurrent nets: Elman's (1990), LSTM (Hochreiter and Schmidhuber, 1997) and GRU (Cho et al., 2014).
 
 A series is read step by step. An image is read row by row from the top: each row is a step (Le et al., 2015, read
-images pixel by pixel). The outputs are computed from the state after the last step. A bidirectional net (Schuster and
-Paliwal, 1997) concatenates the last states of both directions.
+images pixel by pixel). A text is read token by token. The outputs are computed from the state after the last step, or
+from all states. A bidirectional net (Schuster and Paliwal, 1997) concatenates the states of both directions.
 
 The cells are those of torch, which cuDNN runs. The initialisation differs: recurrent weights are orthogonal (Saxe et
 al., 2014), and the forget gate starts open (Jozefowicz et al., 2015), so that early steps are not forgotten before the
@@ -15,26 +15,33 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from leyden.nets.embedding import TokenEmbedding, mask_of
 from leyden.nets.layers import check_shape
+from leyden.nets.pooling import Pool, Pooling, at_last, reversed_within
 
 Cell = Literal["rnn", "lstm", "gru"]
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class Recurrent(nn.Module):
-    """Recurrent net: float (B, C, H, W) or (B, T, F) → outputs (B, num_outputs).
+    """Recurrent net: float (B, C, H, W) or (B, T, F), or token ids int64 (B, T) → outputs (B, num_outputs).
 
     Args:
-        in_shape: (C, H, W) of an image, read as H steps of C * W values; or (T, F), T steps of F values.
+        in_shape: (C, H, W) of an image, read as H steps of C * W values; (T, F), T steps of F values; or (T,) tokens.
         num_outputs: number of outputs.
         cell: rnn (with tanh), lstm or gru.
         hidden: size of the state.
         num_layers: number of layers; each reads the states of the one below.
         bidirectional: whether a second net reads from the end to the start.
-        dropout: probability of zeroing a value between layers and before the output layer.
+        dropout: probability of zeroing a value of a token's vector, between layers, or before the output layer.
+        pool: what the outputs are computed from: last, the state after the last step; or mean, max or attention of the
+            states of all steps, see `Pool`.
+        vocab_size: number of token ids; 0: the samples are no texts.
+        embedding: size of the vector of a token.
+        vectors: file with vectors of words, see `leyden.nets.word_vectors`.
 
     Raises:
-        ValueError: samples are neither images nor series, or a size or a probability is out of its range.
+        ValueError: samples are neither images nor series nor texts, or a size or a probability is out of its range.
     """
 
     def __init__(
@@ -46,13 +53,17 @@ class Recurrent(nn.Module):
         num_layers: int,
         bidirectional: bool,
         dropout: float,
+        pool: Pooling = "last",
+        vocab_size: int = 0,
+        embedding: int = 0,
+        vectors: str | None = None,
     ) -> None:
         super().__init__()
         check_shape(in_shape, num_outputs)
-        if len(in_shape) not in (2, 3):
+        if len(in_shape) not in (2, 3) and not (vocab_size and len(in_shape) == 1):
             raise ValueError(
-                f"in_shape: got {list(in_shape)}, a recurrent net needs images [channels, height, width] or series "
-                "[steps, features]"
+                f"in_shape: got {list(in_shape)}, a recurrent net needs images [channels, height, width], series "
+                "[steps, features], or texts"
             )
         if hidden < 1:
             raise ValueError(f"hidden: got {hidden}, must be at least 1")
@@ -60,24 +71,77 @@ class Recurrent(nn.Module):
             raise ValueError(f"num_layers: got {num_layers}, must be at least 1")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout: got {dropout}, must be at least 0 and below 1")
-        features = in_shape[0] * in_shape[2] if len(in_shape) == 3 else in_shape[1]
+        self.embedding = TokenEmbedding(vocab_size, embedding, vectors) if vocab_size else None
+        features = embedding if vocab_size else in_shape[0] * in_shape[2] if len(in_shape) == 3 else in_shape[1]
         self.num_directions = 2 if bidirectional else 1
-        if dropout and num_layers > 1:
-            self.layers: nn.Module = LayersWithDropout(cell, features, hidden, num_layers, bidirectional, dropout)
+        if vocab_size and bidirectional:
+            self.layers: nn.Module = BothDirections(cell, features, hidden, num_layers, dropout)
+        elif dropout and num_layers > 1:
+            self.layers = LayersWithDropout(cell, features, hidden, num_layers, bidirectional, dropout)
         else:
             self.layers = CELLS[cell](features, hidden, num_layers, batch_first=True, bidirectional=bidirectional)
         self.dropout = nn.Dropout(dropout)
+        self.pool = Pool(pool, self.num_directions * hidden)
         self.head = nn.Linear(self.num_directions * hidden, num_outputs)
         for module in self.layers.modules():
             if isinstance(module, nn.RNNBase):
                 initialise(module)
 
     def forward(self, x: Tensor) -> Tensor:
-        _, state = self.layers(steps(x))
-        last = state[0] if isinstance(state, tuple) else state  # (L * directions, B, hidden); an lstm also has cells
-        top = last[-self.num_directions :].transpose(0, 1).flatten(1)  # (B, directions * hidden)
-        outputs: Tensor = self.head(self.dropout(top))  # (B, num_outputs)
+        summary = self._read(x) if self.embedding is None else self._read_text(self.embedding(x), mask_of(x))
+        outputs: Tensor = self.head(self.dropout(summary))  # (B, num_outputs)
         return outputs
+
+    def _read(self, x: Tensor) -> Tensor:
+        """Return the vector from which the outputs are computed, (B, directions * hidden)."""
+        states, state = self.layers(steps(x))
+        if self.pool.kind != "last":
+            pooled: Tensor = self.pool(states)
+            return pooled
+        last = state[0] if isinstance(state, tuple) else state  # (L * directions, B, hidden); an lstm also has cells
+        top: Tensor = last[-self.num_directions :].transpose(0, 1).flatten(1)
+        return top
+
+    def _read_text(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """As `_read`: vectors (B, T, F) of tokens, mask bool (B, T), false for padding."""
+        vectors = self.dropout(vectors)
+        if isinstance(self.layers, BothDirections):
+            states = self.layers(vectors, mask)
+            return self.layers.last(states, mask) if self.pool.kind == "last" else self.pool(states, mask)
+        pooled: Tensor = self.pool(self.layers(vectors)[0], mask)
+        return pooled
+
+
+class BothDirections(nn.Module):
+    """Bidirectional layers for texts with padding at the end: float (B, T, F) → states (B, T, 2 * hidden).
+
+    Each text is reversed within its length. So both directions read the padding last, and the states of the tokens do
+    not depend on it. torch's packed sequences do the same, but need the lengths on the CPU.
+
+    Args:
+        cell, hidden, num_layers, dropout: see `Recurrent`.
+        features: F.
+    """
+
+    def __init__(self, cell: Cell, features: int, hidden: int, num_layers: int, dropout: float) -> None:
+        super().__init__()
+        self.hidden = hidden
+        sizes = [features, *[2 * hidden] * (num_layers - 1)]
+        self.forwards, self.backwards = (
+            nn.ModuleList(CELLS[cell](size, hidden, batch_first=True) for size in sizes) for _ in range(2)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        for number, (one, other) in enumerate(zip(self.forwards, self.backwards, strict=True)):
+            x = self.dropout(x) if number else x
+            ahead, back = one(x)[0], other(reversed_within(x, mask))[0]
+            x = torch.cat((ahead, reversed_within(back, mask)), 2)  # (B, T, 2 * hidden)
+        return x
+
+    def last(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Return the state of each direction after its last token, (B, 2 * hidden)."""
+        return torch.cat((at_last(states[..., : self.hidden], mask), states[:, 0, self.hidden :]), 1)
 
 
 class LayersWithDropout(nn.Module):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention
 
+from leyden.nets.embedding import TokenEmbedding, mask_of
 from leyden.nets.layers import check_shape
 from leyden.nets.sequence_model import SequenceModel, Tensors
 from leyden.nets.transformer import (
@@ -32,8 +33,6 @@ from leyden.nets.transformer import (
     check_sizes,
     sinusoids,
 )
-
-PADDING = 0  # id of what follows the tokens of a text
 
 
 class DecoderBlock(nn.Module):
@@ -162,8 +161,9 @@ class Seq2Seq(SequenceModel):
     def _embed_symbols(self, dim: int, is_tied: bool, sinusoidal: bool) -> None:
         """Make the embeddings of symbols, of their positions, and of the tokens of texts unless they are symbols."""
         self.symbols = nn.Embedding(self.num_symbols, dim)
-        self.words = nn.Embedding(self.vocab_size, dim, PADDING) if self.vocab_size and not is_tied else None
+        self.words = TokenEmbedding(self.vocab_size, dim) if self.vocab_size and not is_tied else None
         self.scale = math.sqrt(dim) if is_tied else 1.0
+        self.word_scale = math.sqrt(dim) if is_tied or sinusoidal else 1.0  # sines are large
         if sinusoidal:
             self.register_buffer("places", sinusoids(self.length, dim), persistent=False)
         else:
@@ -173,10 +173,10 @@ class Seq2Seq(SequenceModel):
         """Return the encoded input, (B, S, D); of texts also which of its tokens are no padding, bool (B, S)."""
         if not self.vocab_size:
             return (self.encoder(x),)
-        mask = x != PADDING
+        mask = mask_of(x)
         weight = self.symbols.weight if self.words is None else self.words.weight
         first, *blocks, norm = self.encoder
-        tokens = self.dropout(first(embedding(x, weight) * self.scale))  # (B, S, D)
+        tokens = self.dropout(first(embedding(x, weight) * self.word_scale))  # (B, S, D)
         for block in blocks:
             tokens = block(tokens, mask)
         return norm(tokens), mask
@@ -184,7 +184,7 @@ class Seq2Seq(SequenceModel):
     def decode(self, before: Tensor, memory: Tensors) -> Tensor:
         x = self._embed(before, 0)  # (B, T, D)
         for block in self.decoder:
-            x = block(x, memory[0], mask_of(memory))
+            x = block(x, memory[0], memory_mask(memory))
         return self._logits(x)
 
     def begin(self, memory: Tensors) -> Tensors:
@@ -233,12 +233,12 @@ class Seq2Seq(SequenceModel):
         for block in self.decoder:
             assert isinstance(block, DecoderBlock)
             known = tokens + block.look_back(block.norm_self(tokens), causal=True)
-            weights.append(block.look_at_image.weights(block.norm_image(known), memory[0], mask=mask_of(memory)))
-            tokens = block(tokens, memory[0], mask_of(memory))
+            weights.append(block.look_at_image.weights(block.norm_image(known), memory[0], mask=memory_mask(memory)))
+            tokens = block(tokens, memory[0], memory_mask(memory))
         return torch.stack(weights)
 
 
-def mask_of(memory: Tensors) -> Tensor | None:
+def memory_mask(memory: Tensors) -> Tensor | None:
     """Return which tokens of the input are no padding, bool (B, S); None for images and series."""
     return memory[1] if len(memory) > 1 else None
 

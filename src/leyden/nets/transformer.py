@@ -1,8 +1,8 @@
-"""Transformer encoder (Vaswani et al., 2017) on the patches of an image: ViT (Dosovitskiy et al., 2021).
+"""Transformer encoder (Vaswani et al., 2017) on texts, and on the patches of an image: ViT (Dosovitskiy et al., 2021).
 
-An image is divided into square patches, a series into its steps. Each becomes a token, to which an embedding of its
-position is added. A block consists of attention and a feed-forward net, both with a residual connection. The outputs
-are computed from an additional class token or from the mean of all tokens. Norms are applied before attention and
+An image is divided into square patches, a series into its steps, a text into its tokens. A position is added to each
+token. A block consists of attention and a feed-forward net, both with a residual connection. The outputs are computed
+from an additional class token or from all tokens. No token attends to padding. Norms are applied before attention and
 feed-forward net, which makes training stable without a long warm-up (Xiong et al., 2020).
 
 Differences to ViT: other sizes, and optional sinusoidal positions and mean pooling. Decoders use `Attention` and
@@ -22,10 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+from leyden.nets.embedding import TokenEmbedding, mask_of
 from leyden.nets.layers import check_shape
+from leyden.nets.pooling import Pool
 
 Positions = Literal["learned", "sinusoidal"]
-Pooling = Literal["class", "mean"]
+Summary = Literal["class", "mean", "max", "attention", "last"]
 Stem = Literal["patch", "conv"]
 
 
@@ -182,8 +184,8 @@ class Tokens(nn.Module):
             self.embed = nn.Conv1d(features, dim, 1)  # (B, F, T) → (B, D, T)
         else:
             raise ValueError(
-                f"in_shape: got {list(in_shape)}, a transformer needs images [channels, height, width] or series "
-                "[steps, features]"
+                f"in_shape: got {list(in_shape)}, a transformer needs images [channels, height, width], series "
+                "[steps, features], or texts"
             )
         table = sinusoids(self.num_tokens, dim)
         if positions == "learned":
@@ -213,11 +215,39 @@ def conv_stem(channels: int, dim: int, patch: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(dim, dim, 1))
 
 
-class Transformer(nn.Module):
-    """Transformer encoder: float (B, C, height, width) or (B, steps, F) → outputs (B, num_outputs).
+class WordTokens(nn.Module):
+    """Token ids, int64 (B, T), → tokens with positions (B, T, D). T may be smaller than the number of positions.
 
     Args:
-        in_shape: (C, height, width) of an image or (steps, F) of a series.
+        num_tokens: largest T.
+        vocab_size, dim, vectors: see `TokenEmbedding`.
+        positions: learned or sinusoidal.
+        dropout: probability of zeroing a value.
+    """
+
+    def __init__(
+        self, num_tokens: int, vocab_size: int, dim: int, vectors: str | None, positions: Positions, dropout: float
+    ) -> None:
+        super().__init__()
+        self.embed = TokenEmbedding(vocab_size, dim, vectors)
+        self.dropout = nn.Dropout(dropout)
+        self.scale = math.sqrt(dim) if positions == "sinusoidal" else 1.0  # as in the paper: sines are large
+        table = sinusoids(num_tokens, dim)
+        if positions == "learned":
+            self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty_like(table), std=0.02))
+        else:
+            self.register_buffer("positions", table, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens: Tensor = self.dropout(self.embed(x) * self.scale + self.positions[: x.shape[1]])
+        return tokens
+
+
+class Transformer(nn.Module):
+    """Transformer encoder: float (B, C, height, width) or (B, steps, F), or token ids int64 (B, T) → (B, num_outputs).
+
+    Args:
+        in_shape: (C, height, width) of an image, (steps, F) of a series or (T,) tokens of a text.
         num_outputs: number of outputs.
         patch: side of a patch in pixels, see `Tokens`.
         dim: width of a token.
@@ -226,11 +256,14 @@ class Transformer(nn.Module):
         mlp_ratio: hidden size of a feed-forward net divided by `dim`.
         positions: learned or sinusoidal.
         stem: patch or conv, see `Tokens`.
-        pool: class, to compute the outputs from the class token, or mean, from the mean of all tokens.
-        dropout: probability of zeroing an attention weight, or a value before it is added to the residual.
+        pool: class, to compute the outputs from the class token, or mean, max, attention or last, see `Pool`.
+        dropout: probability of zeroing an attention weight, a value before it is added to the residual, or a value of a
+            word with its position.
+        vocab_size: number of token ids; 0: the samples are no texts.
+        vectors: file with vectors of words, see `leyden.nets.word_vectors`.
 
     Raises:
-        ValueError: samples are neither images nor series, or a size is out of its range or does not fit another one.
+        ValueError: samples are no images, series or texts, or a size is out of its range or does not fit another one.
     """
 
     def __init__(
@@ -244,26 +277,34 @@ class Transformer(nn.Module):
         mlp_ratio: float,
         positions: Positions,
         stem: Stem,
-        pool: Pooling,
+        pool: Summary,
         dropout: float,
+        vocab_size: int = 0,
+        vectors: str | None = None,
     ) -> None:
         super().__init__()
         check_shape(in_shape, num_outputs)
         check_sizes(dim, num_layers, num_heads, mlp_ratio, dropout)
-        self.tokens = Tokens(in_shape, dim, patch, positions, stem)
+        self.reads_texts = vocab_size > 0 and len(in_shape) == 1
+        self.tokens: nn.Module
+        if self.reads_texts:
+            self.tokens = WordTokens(in_shape[0], vocab_size, dim, vectors, positions, dropout)
+        else:
+            self.tokens = Tokens(in_shape, dim, patch, positions, stem)
         class_token = nn.init.trunc_normal_(torch.empty(1, 1, dim), std=0.02)
         self.class_token = nn.Parameter(class_token) if pool == "class" else None
         hidden = round(mlp_ratio * dim)
         self.blocks = nn.ModuleList(EncoderBlock(dim, num_heads, hidden, dropout) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim)
+        self.pool = Pool(pool, dim) if pool != "class" else None
         self.head = nn.Linear(dim, num_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._embed(x)  # (B, T, D)
+        x, mask = self._embed(x), self._mask(x)  # (B, T, D), (B, T)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, mask)
         x = self.norm(x)
-        outputs: Tensor = self.head(x.mean(1) if self.class_token is None else x[:, 0])  # (B, num_outputs)
+        outputs: Tensor = self.head(x[:, 0] if self.pool is None else self.pool(x, mask))  # (B, num_outputs)
         return outputs
 
     @torch.no_grad()
@@ -272,17 +313,25 @@ class Transformer(nn.Module):
 
         With ``pool="class"``, token 0 is the class token, and ``[:, :, :, 0, 1:]`` are its weights of the patches.
         """
-        x, weights = self._embed(x), []
+        x, mask, weights = self._embed(x), self._mask(x), []
         for block in self.blocks:
-            weights.append(block.attention.weights(block.norm_attention(x)))  # type: ignore[operator, union-attr]
-            x = block(x)
+            normed = block.norm_attention(x)  # type: ignore[operator]
+            weights.append(block.attention.weights(normed, mask=mask))  # type: ignore[operator, union-attr]
+            x = block(x, mask)
         return torch.stack(weights)
 
     def _embed(self, x: Tensor) -> Tensor:
-        tokens: Tensor = self.tokens(x)  # (B, patches or steps, D)
+        """Return the class token, if there is one, and the tokens, (B, T, D)."""
+        tokens: Tensor = self.tokens(x)
         if self.class_token is None:
             return tokens
-        return torch.cat((self.class_token.expand(x.shape[0], -1, -1), tokens), dim=1)  # (B, 1 + patches or steps, D)
+        return torch.cat((self.class_token.expand(x.shape[0], -1, -1), tokens), dim=1)
+
+    def _mask(self, x: Tensor) -> Tensor | None:
+        """Return which tokens of texts are no padding, bool (B, T); None for images and series."""
+        if not self.reads_texts:
+            return None
+        return mask_of(x) if self.class_token is None else pad(mask_of(x), (1, 0), value=True)
 
 
 def check_sizes(dim: int, num_layers: int, num_heads: int, mlp_ratio: float, dropout: float) -> None:

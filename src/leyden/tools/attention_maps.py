@@ -16,7 +16,7 @@ def attention_maps(module: BaseModule, inputs: Tensor) -> dict[str, Tensor]:
         inputs: the normalised image, (1, C, H, W).
     """
     net = module.net
-    if isinstance(net, Transformer):
+    if isinstance(net, Transformer) and isinstance(net.tokens, Tokens):
         weights = rollout(net.attention(inputs)[:, 0])
         row = weights.mean(0) if net.class_token is None else weights[0, 1:]
         return {"attention": patches_to_pixels(row, net.tokens, inputs)}

@@ -17,6 +17,7 @@ from leyden.config.builders import load_weights
 from leyden.errors import UserError
 from leyden.nets.airbench import Airbench
 from leyden.nets.pretrained import Pretrained, published
+from leyden.nets.word_vectors import check_vectors
 from leyden.records.checkpoint_file import read_checkpoint
 from leyden.records.run_folder import best_checkpoint
 
@@ -40,6 +41,7 @@ def initialise_weights(
     if checkpoint is not None and path is not None:
         load_weights(module, checkpoint, path)
         return
+    check_vectors(module)
     if cfg.init_from is not None:
         best = best_checkpoint(Path(cfg.init_from).expanduser())
         if not best.is_file():
