@@ -1,5 +1,6 @@
 """What tests share: tiny data in the official formats, and runs of the real command line."""
 
+import json
 import os
 import struct
 import subprocess
@@ -17,6 +18,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from leyden.config.compose import compose, groups
+from leyden.data.newsgroups import Newsgroups
 from leyden.records.run_folder import last_checkpoint
 from leyden.run import resume, run
 from leyden.sweep.forking import AVAILABLE, ForkServer
@@ -32,8 +34,10 @@ ROOT = Path(__file__).resolve().parents[1]
 LANGUAGE = ["gpt"]
 RUNNING_TEXTS = ["characters"]
 
-# Models that read texts, and nothing else.
+# Data sets of texts with labels, models that read texts and nothing else, and all that read texts.
+TEXTS = ["docstrings", "imdb", "newsgroups", "text"]
 TEXT = ["bag", "textcnn"]
+READ_TEXTS = [*TEXT, "gru", "lstm", "rnn", "seq2seq", "seq2seq_rnn", "transformer"]
 
 # Models whose net has one output per class or predicted number; the others select their own task.
 SUPERVISED = [
@@ -43,10 +47,17 @@ SUPERVISED = [
 # Data sets of texts to translate. They need a model that writes sequences.
 PAIRS_OF_TEXTS = ["translation"]
 
-# What a data set cannot be composed without, where its files are not here.
+FEW_TOKENS = ["data.max_tokens=12", "data.vocab_size=60"]
+
+# What a data set cannot be composed without, where its files are not here, or what makes it small.
 NEEDED = {
     "folder": ["data.classes=[cat,dog]"],
     "table": ["data.schema={size: [], colour: [blue, red]}", "data.classes=[no,yes]"],
+    "text": ["data.classes=[bad,good]", *FEW_TOKENS],
+    "imdb": FEW_TOKENS,
+    "translation": FEW_TOKENS,
+    "newsgroups": FEW_TOKENS,
+    "docstrings": ["data.topics=[scipy.integrate,scipy.cluster+scipy.spatial]", *FEW_TOKENS],
 }
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
@@ -65,12 +76,15 @@ SMALL = {
     "autoencoder": ("model.channels=[4,8]",),
     "gan": ("model.channels=[4,8]", "task.num_samples=100"),
     "vae": ("model.channels=[4,8]", "task.num_samples=100"),
-    "bag": ("model.embedding=8", "model.buckets=100"),
-    "textcnn": ("model.embedding=8", "model.channels=4"),
     "transformer": ("model.dim=16", "model.num_layers=2"),
     "seq2seq": ("model.dim=16", "model.num_layers=1"),
     "seq2seq_rnn": ("model.embedding=8", "model.hidden=16"),
     "gpt": ("model.dim=16", "model.num_layers=1"),
+    "bag": ("model.embedding=8", "model.buckets=50"),
+    "textcnn": ("model.embedding=8", "model.channels=4"),
+    "rnn": ("model.hidden=16", "model.embedding=16"),
+    "lstm": ("model.hidden=16", "model.embedding=16"),
+    "gru": ("model.hidden=16", "model.embedding=16"),
 }
 
 
@@ -79,16 +93,21 @@ def small(model: str) -> list[str]:
     return [f"model={model}", *SMALL.get(model, ())]
 
 
-def data_for(model: str) -> str:
-    """Return a data set that `model` takes."""
-    if model in LANGUAGE:
-        return "characters"
-    return "imdb" if model in TEXT else "digits"
-
-
 def chosen(data: str) -> list[str]:
     """Overrides that choose the data set `data`."""
     return [f"data={data}", *NEEDED.get(data, [])]
+
+
+def data_for(model: str) -> str:
+    """A data set that `model` takes."""
+    return "characters" if model in LANGUAGE else "text" if model in TEXT else "digits"
+
+
+def model_for(data: str) -> str:
+    """A small model that takes the data set `data`."""
+    if data in PAIRS_OF_TEXTS:
+        return "seq2seq"
+    return "gpt" if data in RUNNING_TEXTS else "bag" if data in TEXTS else "mlp"
 
 
 def start(*overrides: str) -> subprocess.Popen[str]:
@@ -274,6 +293,7 @@ def files_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cifar(root)
     write_folder(root / "images")
     write_table(root / "table.csv")
+    write_texts(root)
     return root
 
 
@@ -311,6 +331,29 @@ def write_table(path: Path) -> None:
         size = "" if number % 7 == 6 else number + 100 * (number % 2)
         rows.append(f"{size},{('blue', 'red')[number % 2]},{'yes' if number >= 30 else 'no'}")
     path.write_text("\n".join(["size,colour,target", *rows]) + "\n", encoding="utf-8")
+
+
+def sentence(number: int) -> str:
+    """A short text: odd ones are good, and each has words that no other one has."""
+    opinion = ("a bad and boring film", "a good film , I like it")[number % 2]
+    return f"film{number} is {opinion}{' , really' * (number % 5)} number{number}"
+
+
+def write_texts(root: Path) -> None:
+    """Forty texts in a CSV file, 12 + 12 reviews in IMDB's layout, 40 + 40 messages."""
+    rows = [f'"{sentence(number)}",{("bad", "good")[number % 2]}' for number in range(40)]
+    (root / "texts.csv").write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+    for split, start in (("train", 0), ("test", 12)):
+        for number in range(start, start + 12):
+            folder = root / "aclImdb" / split / ("neg", "pos")[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{number}_1.txt").write_text(sentence(number).replace(" , ", "<br />"), encoding="utf-8")
+    (root / "20newsgroups").mkdir()
+    for split in ("train", "test"):
+        rows = [
+            {"label": Newsgroups.names[n % 20], "text": f"{Newsgroups.names[n % 20]} {sentence(n)}"} for n in range(40)
+        ]
+        (root / f"20newsgroups/{split}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
 
 
 def python2_pickle(images: np.ndarray, labels: list[int]) -> bytes:

@@ -14,7 +14,7 @@ from leyden.checks import GuaranteeError, check_model, first_difference
 from leyden.config.compose import compose, groups
 from leyden.modules.classifier import Classifier
 from leyden.nets.mlp import MLP
-from tests.conftest import PAIRS_OF_TEXTS, RUNNING_TEXTS, chosen, data_for, small
+from tests.conftest import chosen, data_for, model_for, small
 
 FEWER = {"num_pairs": 300, "num_train": 200, "num_test": 200, "num_eval": 200, "num_steps": 500, "verify": "false"}
 
@@ -35,13 +35,14 @@ def few_samples(data: str) -> list[str]:
 
 
 @pytest.mark.parametrize("model", sorted(groups()["model"]))
-def test_every_model_keeps_the_guarantees(model: str) -> None:
-    check_model(model, data_for(model), *small(model)[1:])
+def test_every_model_keeps_the_guarantees(model: str, files_root: Path) -> None:
+    data = data_for(model)
+    check_model(model, data, *small(model)[1:], *chosen(data)[1:], f"paths.data={files_root}")
 
 
 @pytest.mark.parametrize("data", sorted(set(groups()["data"]) - {"digits"}))
 def test_every_data_set_keeps_the_guarantees(data: str, files_root: Path) -> None:
-    model = small("gpt") if data in RUNNING_TEXTS else small("seq2seq") if data in PAIRS_OF_TEXTS else ["model=mlp"]
+    model = small(model_for(data))
     given = (*model[1:], *chosen(data)[1:], *few_samples(data), f"paths.data={files_root}")
     check_model(model[0].partition("=")[2], data, *given)
 

@@ -23,7 +23,7 @@ from leyden.errors import UserError
 from leyden.modules.language_model import LanguageModel
 from leyden.modules.supervised import SupervisedModule
 from leyden.tools.evaluate import evaluate
-from tests.conftest import LANGUAGE, PAIRS_OF_TEXTS, RUNNING_TEXTS, TEXT, chosen, small
+from tests.conftest import LANGUAGE, PAIRS_OF_TEXTS, READ_TEXTS, RUNNING_TEXTS, TEXT, TEXTS, chosen, model_for, small
 
 Finished = Callable[..., Path]
 
@@ -72,9 +72,9 @@ KINDS = {1: "diabetes", 2: "series", 3: "digits"}
 
 def one_like(data: str, cfg: DictConfig) -> str:
     """One data set of the kind of `data`."""
-    if data in RUNNING_TEXTS:
-        return "characters"
-    return "translation" if data in PAIRS_OF_TEXTS else KINDS[len(cfg.data.shape)]
+    if data in PAIRS_OF_TEXTS:
+        return "translation"
+    return "characters" if data in RUNNING_TEXTS else "text" if data in TEXTS else KINDS[len(cfg.data.shape)]
 
 
 class TestWhichPairsMakeSense:
@@ -91,7 +91,16 @@ class TestWhichPairsMakeSense:
         said = "model.in_shape: got [64], a text to continue, for which a mlp has no outputs; use model=gpt"
         assert problem("mlp", "characters", files_root) == said
 
-    def test_an_mlp_takes_every_kind(self, files_root: Path) -> None:
+    @pytest.mark.parametrize("model", MODELS)
+    def test_models_with_vectors_of_tokens_take_texts(self, model: str, files_root: Path) -> None:
+        assert (problem(model, "text", files_root) == "") == (model in READ_TEXTS)
+
+    def test_an_mlp_takes_no_texts(self, files_root: Path) -> None:
+        assert problem("mlp", "text", files_root).startswith(
+            "model.in_shape: got [12], the tokens of a text, which this model cannot read; use a model with vectors"
+        )
+
+    def test_an_mlp_takes_every_kind_of_numbers(self, files_root: Path) -> None:
         assert [problem("mlp", data, files_root) for data in KINDS.values()] == ["", "", ""]
 
     def test_a_cnn_takes_only_images(self, files_root: Path) -> None:
@@ -137,9 +146,8 @@ def test_a_pair_trains_and_comes_back_from_its_folder_or_says_why_not(
     assert logged <= {f"val/{name}" for name in module.validation_metrics}
 
 
-@pytest.mark.parametrize("data", ["digits", "diabetes", "digit_pairs", "series", "characters"])
-def test_evaluating_a_run_again_gives_its_figures(finished: Finished, data: str) -> None:
-    model = "gpt" if data in RUNNING_TEXTS else "mlp"
-    folder = finished(config(model, data, Path(), "trainer=cpu", "trainer.max_epochs=1").copy())
+@pytest.mark.parametrize("data", ["digits", "diabetes", "digit_pairs", "series", "characters", "text"])
+def test_evaluating_a_run_again_gives_its_figures(finished: Finished, files_root: Path, data: str) -> None:
+    folder = finished(config(model_for(data), data, files_root, "trainer=cpu", "trainer.max_epochs=1").copy())
     report = json.loads((folder / "report.json").read_text())
     assert evaluate(folder, "val") | evaluate(folder, "test") == report["metrics"]

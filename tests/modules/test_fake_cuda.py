@@ -5,19 +5,23 @@ and so does a read of a value. There is no backward pass.
 """
 
 import itertools
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from leyden.config.builders import build_data, build_module
 from leyden.config.compose import compose
+from leyden.data import text_loaders
 from leyden.data.loaders import Batch
+from leyden.data.text_loaders import TextTrainLoader
 from leyden.metrics.frechet import FeatureSums
 from leyden.modules.base import BaseModule
 from leyden.modules.forecaster import Forecaster
@@ -27,7 +31,7 @@ from leyden.modules.pixels import to_pixels
 from leyden.modules.supervised import SupervisedModule
 from leyden.nets.bahdanau import Bahdanau
 from leyden.nets.recurrent import Recurrent
-from tests.conftest import PAIRS_OF_TEXTS, RUNNING_TEXTS, chosen
+from tests.conftest import PAIRS_OF_TEXTS, chosen, model_for
 from tests.test_pairs import DATA, MODELS, TWO_STEPS, config, problem
 
 PAIRS = [*itertools.product(MODELS, DATA)]
@@ -96,19 +100,28 @@ def fake(tensor: Tensor) -> Tensor:
 @cache
 def batches(data: str, root: Path, *overrides: str) -> tuple[Batch, Batch]:
     """The first training and validation batch of a data set, made by its own loaders on the fake GPU."""
-    loaded = build_data(config("seq2seq" if data in PAIRS_OF_TEXTS else "mlp", data, root, *TWO_STEPS, *overrides))
+    loaded = build_data(config(model_for(data), data, root, *TWO_STEPS, *overrides))
     loaded.setup("fit")
     assert loaded.train
     assert loaded.val
-    if data in PAIRS_OF_TEXTS:  # the loader reads lengths on the CPU, where tensors would be fake too
-        real = next(iter(loaded.train_dataloader())), next(iter(loaded.val_dataloader()))
-        train, val = ((fake(inputs), fake(targets)) for inputs, targets in real)
-        return train, val
     trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=GPU), global_rank=0, world_size=1)
     loaded.trainer = trainer  # type: ignore[assignment]
     with MODE:
         loaded.train, loaded.val = ((fake(inputs), fake(targets)) for inputs, targets in (loaded.train, loaded.val))
-        return next(iter(loaded.train_dataloader())), next(iter(loaded.val_dataloader()))
+        with pytest.MonkeyPatch.context() as patch:
+            for owner, name in ((TextTrainLoader, "plan"), (text_loaders, "longest")):  # they read lengths on the CPU
+                patch.setattr(owner, name, real(getattr(owner, name)))
+            return next(iter(loaded.train_dataloader())), next(iter(loaded.val_dataloader()))
+
+
+def real(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compute with real tensors inside of `MODE`."""
+
+    def call(*args: Any) -> Any:
+        with unset_fake_temporarily():
+            return function(*args)
+
+    return call
 
 
 def devices(*tensors: object) -> set[str]:
@@ -128,8 +141,7 @@ def test_a_training_step_stays_on_the_gpu_and_reads_nothing_from_it(files_root: 
 
 @pytest.mark.parametrize("data", sorted(set(DATA) - set(PAIRS_OF_TEXTS)))  # a search stops when all texts have ended
 def test_a_validation_step_too(files_root: Path, data: str) -> None:
-    model = "gpt" if data in RUNNING_TEXTS else "mlp"
-    module, (_, val) = fake_module(config(model, data, files_root, *TWO_STEPS)), batches(data, files_root)
+    module, (_, val) = fake_module(config(model_for(data), data, files_root, *TWO_STEPS)), batches(data, files_root)
     assert isinstance(module, SupervisedModule | LanguageModel)
     if isinstance(module, Forecaster):
         module.reference_season = 1  # read once per validation

@@ -4,21 +4,17 @@ Files: ``root/cifar-10-batches-py/*``, pickles of Python 2, in the same place as
 without the pickle module, see `leyden.data.array_pickle`, so an untrusted file cannot run code.
 """
 
-import gzip
-import itertools
-import tarfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 import torch
 
+from leyden.data.archives import regular_files
 from leyden.data.array_pickle import PickleError, read_pickle
 from leyden.data.download import Published, download
-from leyden.data.file_access import check_regular
 from leyden.data.images import ImageData
 from leyden.data.loaders import Batch
 from leyden.errors import UserError
@@ -94,35 +90,13 @@ def unpack(archive: Path, paths: Sequence[Path]) -> None:
     Raises:
         UserError: the archive is damaged, or contains more than the published one.
     """
-    check_regular(archive, "data.root")
     wanted = {f"{path.parent.name}/{path.name}": path for path in paths}
-    try:
-        with gzip.open(archive) as file, tarfile.open(fileobj=cast(IO[bytes], _Bounded(file)), mode="r|") as tar:
-            for member in itertools.islice(tar, MAX_MEMBERS):
-                if member.isreg() and member.name in wanted:
-                    path, source = wanted.pop(member.name), tar.extractfile(member)
-                    assert source is not None
-                    payload = source.read()
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    with writing(path) as target:
-                        target.write(payload)
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{archive}: is damaged ({error}); delete the archive") from error
+    for name, source in regular_files(archive, MAX_UNPACKED, MAX_MEMBERS):
+        if name in wanted:
+            path = wanted.pop(name)
+            payload = source.read()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with writing(path) as target:
+                target.write(payload)
     if wanted:
         raise UserError(f"{archive}: does not contain {', '.join(wanted)}; delete the archive")
-
-
-class _Bounded:
-    """A file that raises an error after `MAX_UNPACKED` bytes, because a small archive can unpack to any size."""
-
-    def __init__(self, file: gzip.GzipFile) -> None:
-        self.file, self.left = file, MAX_UNPACKED
-
-    def read(self, size: int) -> bytes:
-        content = self.file.read(size)
-        self.left -= len(content)
-        if self.left < 0:
-            raise tarfile.ReadError(f"it unpacks to more than {MAX_UNPACKED:,} bytes")
-        return content

@@ -4,11 +4,10 @@ A test set without a file of its own, and the validation, are chosen by a hash o
 later do not change the split of the others, and equal texts are in the same split.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from leyden.data.table_file import Key
 from leyden.data.text_folders import split_folder
 from leyden.data.text_labels import labels_in
 from leyden.data.text_table import LabelledTexts, read_labelled
-from leyden.data.texts import TextData
+from leyden.data.texts import TextData, number_of
 from leyden.errors import UserError
 
 
@@ -70,8 +69,11 @@ class TextFiles(TextData):
     def class_names(self) -> tuple[str, ...] | None:
         return tuple(self.classes) or None
 
-    def text_column(self) -> str:
-        return str(self.text)
+    def columns(self) -> tuple[Key, Key]:
+        return self.text, self.label
+
+    def has_header(self) -> bool:
+        return self.header
 
     @cached_property
     def found(self) -> LabelledTexts:
@@ -90,14 +92,14 @@ class TextFiles(TextData):
     def prepare_data(self) -> None:
         """Read the labels of the test set, so that a mistake in them is found before the training."""
         if self.found_test is not None:
-            self._targets(self.found_test, "data.test_path")
+            self.targets_of(self.found_test, "data.test_path")
 
     def read_texts(self, train: bool) -> tuple[list[str], Tensor]:
         if not train and self.found_test is not None:
-            return list(self.found_test.texts), self._targets(self.found_test, "data.test_path")
+            return list(self.found_test.texts), self.targets_of(self.found_test, "data.test_path")
         chosen = self._test_mask() != train
         texts = [text for text, kept in zip(self.found.texts, chosen.tolist(), strict=True) if kept]
-        return texts, self._targets(self.found, "data.path")[chosen]
+        return texts, self.targets_of(self.found, "data.path")[chosen]
 
     def stamp(self, train: bool) -> object:
         return self.fingerprint() if train or self.found_test is None else table_hash(self.found_test)
@@ -118,7 +120,7 @@ class TextFiles(TextData):
         """Choose the test texts, bool (N,). Choose none if they have a file of their own."""
         if self.found_test is not None:
             return torch.zeros(len(self._identities), dtype=torch.bool)
-        groups = self.strata(self._targets(self.found, "data.path"))
+        groups = self.strata(self.targets_of(self.found, "data.path"))
         return splits.hashed_fraction(self._identities, groups, self.test_fraction, self.seed, "test")
 
     def split(self, inputs: Tensor, targets: Tensor, ids: Tensor | None) -> tuple[Batch, Batch]:
@@ -132,47 +134,19 @@ class TextFiles(TextData):
     def count_test(self) -> int:
         return len(self.found_test.texts) if self.found_test is not None else int(self._test_mask().sum())
 
-    def _targets(self, found: LabelledTexts, key: str) -> Tensor:
+    def targets_of(self, found: LabelledTexts, key: str) -> Tensor:
         """Return int64 (N,) classes, int64 (N, num_classes) labels, 0 or 1, or float32 (N, 1) numbers."""
         if not self.classes:
-            numbers = [self._number(value, found.place(row)) for row, value in enumerate(found.labels)]
+            numbers = [number_in(value, f"{key}: {found.place(row)}") for row, value in enumerate(found.labels)]
             return torch.tensor(numbers, dtype=torch.float32)[:, None]
-        rows = [
-            [self._label(one, f"{key}: {found.place(row)}") for one in labels_in(value, self.separator)]
-            for row, value in enumerate(found.labels)
-        ]
         if self.separator is None:
-            return torch.tensor(rows)[:, 0]
-        targets = torch.zeros(len(rows), self.num_classes, dtype=torch.int64)
-        for row, labels in enumerate(rows):
-            targets[row, labels] = 1
+            return super().targets_of(found, key)
+        numbered = {name: label for label, name in enumerate(self.classes)}
+        targets = torch.zeros(len(found.labels), self.num_classes, dtype=torch.int64)
+        for row, value in enumerate(found.labels):
+            for label in labels_in(value, self.separator):
+                targets[row, number_of(label, numbered, f"{key}: {found.place(row)}")] = 1
         return targets
-
-    @cached_property
-    def _labels(self) -> dict[str, int]:
-        return {name: label for label, name in enumerate(self.classes)}
-
-    def _label(self, value: str, where: str) -> int:
-        if value not in self._labels:
-            raise UserError(
-                f"{where} has the label {printable(value)[:100]!r}, which is not one of the {self.num_classes} labels "
-                f"in {self.path}"
-            )
-        return self._labels[value]
-
-    def _number(self, value: str, where: str) -> float:
-        number = as_number(value)
-        if number is None or abs(number) > torch.finfo(torch.float32).max:
-            raise UserError(f"data.label: {where} has {printable(value)[:100]!r}, must be a number")
-        return number
-
-    def encode_targets(self, row: Mapping[Any, Any], columns: Sequence[str]) -> Tensor:
-        """Convert the label column of a row to a target, as `read` returns it, without the batch."""
-        value = str(row[columns[0]]).strip()
-        if not value and self.separator is None:
-            raise UserError(f"{columns[0]} is missing, but every text needs a label")
-        found = LabelledTexts(Path("the row"), ("",), (value,), ("the row",))
-        return self._targets(found, columns[0])[0]
 
     def check_targets(self, targets: Tensor) -> None:
         if self.classes and self.separator is None:
@@ -183,6 +157,14 @@ class TextFiles(TextData):
             raise ValueError("it has other targets")
         if self.classes and ((targets < 0) | (targets > 1)).any():
             raise ValueError("it has other labels")
+
+
+def number_in(text: str, where: str) -> float:
+    """Return the number in a text. Raise UserError if there is none; the message begins with `where`."""
+    number = as_number(text)
+    if number is None or abs(number) > torch.finfo(torch.float32).max:
+        raise UserError(f"{where} has the label {printable(text)[:100]!r}, must be a number")
+    return number
 
 
 def table_hash(found: LabelledTexts) -> str:

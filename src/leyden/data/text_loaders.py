@@ -60,23 +60,30 @@ class TextTrainLoader(TrainLoader):
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, samples_done = self.position()
+        orders, widths, target_widths = self.plan(epoch)
+        shard = orders[:, self.rank :: self.world].to(self.targets.device)  # (S, N / world)
+        for number in range(samples_done // (self.batch_size * self.world), len(self)):
+            index = shard[:, number * self.batch_size : (number + 1) * self.batch_size].flatten()
+            tokens = self.inputs[:, : widths[number]].index_select(0, index)
+            targets = self.targets if target_widths is None else self.targets[:, : target_widths[number]]
+            yield self.transform(tokens), targets[index]
+
+    def plan(self, epoch: int) -> tuple[Tensor, Sequence[int], Sequence[int] | None]:
+        """Return the order of an epoch for each seed, int64 (S, N), and the tokens of each batch. Works on the CPU.
+
+        The third value are the tokens of the targets of each batch, or None if the targets are no texts.
+        """
         num = len(self.lengths) - len(self.lengths) % self.world
         size = self.batch_size * self.world
         orders = torch.stack([
             bucketed(torch.randperm(len(self.lengths), generator=generator(seed, "order", epoch))[:num],
                      self.keys, size, generator(seed, "batches", epoch), self.pool)
             for seed in self.seeds
-        ])  # (S, N)  # fmt: skip
-        widths = longest(self.lengths[orders].amax(0), size, self.inputs.shape[1])
+        ])  # fmt: skip
         target_widths = None
         if self.target_lengths is not None:
             target_widths = longest(self.target_lengths[orders].amax(0), size, self.targets.shape[1])
-        shard = orders[:, self.rank :: self.world].to(self.targets.device)  # (S, N / world)
-        for number in range(samples_done // size, len(self)):
-            index = shard[:, number * self.batch_size : (number + 1) * self.batch_size].flatten()
-            tokens = self.inputs[:, : widths[number]].index_select(0, index)
-            targets = self.targets if target_widths is None else self.targets[:, : target_widths[number]]
-            yield self.transform(tokens), targets[index]
+        return orders, longest(self.lengths[orders].amax(0), size, self.inputs.shape[1]), target_widths
 
 
 class TextEvalLoader(EvalLoader):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from leyden.data.file_access import check_regular, read_utf8
-from leyden.data.parquet_file import is_parquet, parquet_rows
+from leyden.data.parquet_file import EXTENSIONS, is_parquet, parquet_rows
 from leyden.data.table_file import SHOWN, Key, check_names
 from leyden.data.text_folders import class_texts
 from leyden.errors import UserError
@@ -22,6 +22,7 @@ from leyden.errors import UserError
 MAX_BYTES = 2_000_000_000  # of a file
 MAX_LINE = 50_000_000  # characters of a line or a value
 JSON_LINES = (".jsonl", ".ndjson", ".json")
+TABLES = (".csv", ".tsv", ".tab", *JSON_LINES, *EXTENSIONS)  # how the names of files with rows end
 QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 Row = tuple[int, list[str]]  # number of its line, values
@@ -89,13 +90,14 @@ def _read(path: Path, header: bool, text: Key, label: Key, key: str, size: int, 
     return LabelledTexts(path, tuple(texts), tuple(labels), tuple(lines))
 
 
-def column_of_texts(path: Path, header: bool, text: Key, key: str) -> list[str]:
-    """Return the texts in a file without labels; the arguments are those of `read_labelled`."""
+def column_of_texts(path: Path, header: bool, text: Key, key: str) -> Iterator[tuple[str, str]]:
+    """Yield the place of each row in a file, and its text; the arguments are those of `read_labelled`."""
     check_regular(path, key, MAX_BYTES)
     rows = _rows(path, header, (text,), key)
     _, names = next(rows, (0, []))
     position = _position(names, text, key, path)
-    return [row[position].strip() for _, row in rows]
+    for line, row in rows:
+        yield f"{path}:{line}", row[position].strip()
 
 
 def _position(names: Sequence[str], column: Key, key: str, path: Path) -> int:

@@ -15,12 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leyden.data.datamodule import DataFacts, InMemoryData, check, content_hash
-from leyden.data.file_access import GB, memory, read_text
+from leyden.data.datamodule import MANY, DataFacts, InMemoryData, check, content_hash, printable
+from leyden.data.file_access import GB, memory, read_utf8
 from leyden.data.image_files.progress import progress
 from leyden.data.loaders import Batch
+from leyden.data.table_file import Key
 from leyden.data.text_cache import VERSION, Arrays, TextCache
 from leyden.data.text_loaders import TextEvalLoader, TextTrainLoader
+from leyden.data.text_table import LabelledTexts
 from leyden.data.tokenizers import build_tokenizer, check_tokenizer, tokenizer_from_json
 from leyden.data.tokens import PADDING, Tokenizer
 from leyden.errors import UserError
@@ -252,7 +254,7 @@ class TextData(InMemoryData):
         """Convert a text to token ids, int16 or int32 (max_tokens,).
 
         Args:
-            item: the text; the path of a text file as a `Path`; or a mapping with the text under `text_column`.
+            item: the text; the path of a text file as a `Path`; or a row, as a mapping of columns to values.
         """
         text = self.text_of(item)
         if not text.strip():
@@ -270,16 +272,34 @@ class TextData(InMemoryData):
         if isinstance(item, str):
             return item
         if isinstance(item, Path):
-            return read_text(item, "text", MAX_BYTES)
-        if isinstance(item, Mapping) and isinstance(item.get(self.text_column()), str):
-            return str(item[self.text_column()])
-        raise UserError(
-            f"text: got {type(item).__name__}, must be a text, a Path, or a row with a text in {self.text_column()}"
-        )
+            return read_utf8(item, "text", MAX_BYTES)
+        text, _ = self.columns()
+        if isinstance(item, Mapping) and isinstance(item.get(text), str):
+            return str(item[text])
+        raise UserError(f"text: got {type(item).__name__}, must be a text, a Path, or a row with a text in {text}")
 
-    def text_column(self) -> str:
-        """Return the name of the column that contains the texts, in files and rows that are predicted."""
-        return "text"
+    def columns(self) -> tuple[Key, Key]:
+        """Return the columns of texts and of labels in files that are predicted or evaluated."""
+        return "text", "label"
+
+    def has_header(self) -> bool:
+        """Whether the first line of such a file contains the names of its columns."""
+        return True
+
+    def targets_of(self, found: LabelledTexts, key: str) -> Tensor:
+        """Return the targets of labelled texts, as `read_texts` does.
+
+        Args:
+            found: the texts.
+            key: config key to name in an error.
+
+        Raises:
+            UserError: a label is not one of the classes.
+        """
+        labels = {name: number for number, name in enumerate(self.class_names() or ())}
+        return torch.tensor(
+            [number_of(one, labels, f"{key}: {found.place(row)}") for row, one in enumerate(found.labels)]
+        )
 
     def transform(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """Return the function that converts token ids (B, T) to int64."""
@@ -314,6 +334,21 @@ class TextData(InMemoryData):
             lengths=self.lengths[name],
             target_lengths=self.target_lengths.get(name),
         )
+
+
+def number_of(label: str, labels: Mapping[str, int], where: str) -> int:
+    """Return the number of a label.
+
+    Raises:
+        UserError: there is no such label; the message begins with `where`.
+    """
+    if label not in labels:
+        known = list(labels) if len(labels) <= MANY else [*list(labels)[:MANY], "…"]
+        listed = printable(", ".join(known))
+        raise UserError(
+            f"{where} has the label {printable(label)[:100]!r}, but the labels of the training are {listed}"
+        )
+    return labels[label]
 
 
 def to_int64(ids: Tensor) -> Tensor:

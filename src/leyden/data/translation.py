@@ -20,6 +20,7 @@ from leyden.data.dates import dates
 from leyden.data.loaders import Batch
 from leyden.data.pair_files import Column, Pairs, read_pairs
 from leyden.data.text_cache import Arrays, TextCache
+from leyden.data.text_table import LabelledTexts
 from leyden.data.texts import TextData, fingerprint_of
 from leyden.data.tokenizers import build_tokenizer
 from leyden.data.tokens import Tokenizer
@@ -210,8 +211,14 @@ class Translation(TextData):
         empty = sum(part[2] for part in parts if part is not None)
         return super().describe() + (f"; {empty:,} pairs with an empty side are left out" if empty else "")
 
-    def text_column(self) -> str:
-        return str(self.source)
+    def columns(self) -> tuple[Column, Column]:
+        return self.source, self.target
+
+    def has_header(self) -> bool:
+        return self.header
+
+    def targets_of(self, found: LabelledTexts, key: str) -> Tensor:
+        return self._symbols("test", found.labels)
 
     def _use(self, split: str, arrays: Arrays) -> Batch:
         """Return a split, and remember the lengths of its targets on the CPU."""

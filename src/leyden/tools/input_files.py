@@ -9,9 +9,10 @@ from leyden.data import parquet_file
 from leyden.data.file_access import read_utf8
 from leyden.data.image_files.listing import EXTENSIONS
 from leyden.data.series import Series
-from leyden.data.translation import Translation
+from leyden.data.texts import TextData
 from leyden.errors import UserError
 from leyden.tools.csv_inputs import Input, rows, series
+from leyden.tools.text_inputs import text_inputs
 from leyden.tools.trained_model import TrainedModel
 
 
@@ -22,7 +23,8 @@ def find_inputs(model: TrainedModel, arguments: Sequence[str]) -> Iterator[Input
         model: a loaded model.
         arguments: files, folders or glob patterns. Images: each file, and all images in a folder at any depth. Tables:
             each row of a CSV or Parquet file. Series: each series in such a file; its last steps are the window. Texts:
-            the text itself, or a text file. Texts to translate: the text itself, or each line of a text file.
+            the text itself, a text file, or, of runs with labels or pairs, the rows of a table. Texts to translate: the
+            text itself, or each line of a text file.
 
     Raises:
         UserError: an argument names no file.
@@ -32,8 +34,8 @@ def find_inputs(model: TrainedModel, arguments: Sequence[str]) -> Iterator[Input
     kind = model.data.input_kind
     if kind is None:
         model.data.encode(None)  # raises the error that explains it
-    if isinstance(model.data, Translation):
-        return (found for argument in arguments for found in sentences(argument))
+    if isinstance(data := model.data, TextData):
+        return (text for argument in arguments for text in text_inputs(argument, data))
     if kind == "text":
         return (text_input(argument) for argument in arguments)
     extensions = EXTENSIONS if kind == "image" else (".csv", *parquet_file.EXTENSIONS)
@@ -43,17 +45,6 @@ def find_inputs(model: TrainedModel, arguments: Sequence[str]) -> Iterator[Input
     if isinstance(model.data, Series):
         return (found for path in paths for found in series(path, model.data))
     return (Input(str(path), path) for path in paths)
-
-
-def sentences(argument: str) -> Iterator[Input]:
-    """Yield the lines of a text file that are not empty, or the argument itself if there is no such file."""
-    path = text_file(argument)
-    if path is None:
-        yield Input(argument, argument)
-        return
-    for number, line in enumerate(read_utf8(path, "INPUT").splitlines(), 1):
-        if line.strip():
-            yield Input(f"{argument}:{number}", line.strip())
 
 
 def text_input(argument: str) -> Input:

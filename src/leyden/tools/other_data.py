@@ -2,7 +2,8 @@
 
 A run on images reads a folder that contains a folder for each class, with the name of the class. A run on a table reads
 a CSV or Parquet file with the columns of the features and of the targets, in their own units. A run on series reads
-such a file, of which every window is evaluated.
+such a file, of which every window is evaluated. A run on texts reads a file with columns of texts and labels, or class
+folders of .txt files.
 """
 
 import re
@@ -19,6 +20,7 @@ from leyden.data.image_files.listing import EXTENSIONS, list_images, subfolders
 from leyden.data.loaders import Batch
 from leyden.data.series import Series
 from leyden.data.tables import TableData
+from leyden.data.texts import TextData
 from leyden.errors import UserError
 from leyden.modules.autoencoder import Autoencoder
 from leyden.modules.base import BaseModule
@@ -26,6 +28,7 @@ from leyden.modules.classifier import Classifier
 from leyden.modules.generative import GenerativeModule
 from leyden.tools.choices import task_name
 from leyden.tools.csv_inputs import rows
+from leyden.tools.text_inputs import labelled_texts
 
 RESERVED = ("val", "test")  # names of the run's own splits
 MAX_LISTED = 300  # characters of names in an error
@@ -67,10 +70,13 @@ def read_other(data: InMemoryData, module: BaseModule, path: Path, cfg: DictConf
         return read_table(path, data)
     if isinstance(data, Series):
         return read_series(path, data)
+    if isinstance(data, TextData):
+        ids, targets, sources = labelled_texts(path, data)
+        return OtherData((ids, targets), sources)
     task = task_name(str(cfg.task["_target_"]))
     raise UserError(
         f"--data: does not apply to task={task} on {type(data).__name__}. It applies to images with one class each, to "
-        "tables and to series"
+        "tables, to series and to texts with labels"
     )
 
 
