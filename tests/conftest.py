@@ -47,6 +47,10 @@ SUPERVISED = [
 # Data sets of texts to translate. They need a model that writes sequences.
 PAIRS_OF_TEXTS = ["translation"]
 
+# Models that are tested with one data set of each kind, and not with all.
+FEW_PAIRS = ["seq2seq_rnn"]
+ONE_OF_EACH_KIND = ["characters", "diabetes", "digit_strings", "digits", "series", "text", "translation"]
+
 FEW_TOKENS = ["data.max_tokens=12", "data.vocab_size=60"]
 
 # What a data set cannot be composed without, where its files are not here, or what makes it small.
@@ -101,6 +105,11 @@ def chosen(data: str) -> list[str]:
 def data_for(model: str) -> str:
     """A data set that `model` takes."""
     return "characters" if model in LANGUAGE else "text" if model in TEXT else "digits"
+
+
+def pairs_of(models: Sequence[str], data: Sequence[str]) -> list[tuple[str, str]]:
+    """The pairs of a model and a data set that are tested."""
+    return [(one, other) for one in models for other in data if one not in FEW_PAIRS or other in ONE_OF_EACH_KIND]
 
 
 def model_for(data: str) -> str:

@@ -23,7 +23,18 @@ from leyden.errors import UserError
 from leyden.modules.language_model import LanguageModel
 from leyden.modules.supervised import SupervisedModule
 from leyden.tools.evaluate import evaluate
-from tests.conftest import LANGUAGE, PAIRS_OF_TEXTS, READ_TEXTS, RUNNING_TEXTS, TEXT, TEXTS, chosen, model_for, small
+from tests.conftest import (
+    LANGUAGE,
+    PAIRS_OF_TEXTS,
+    READ_TEXTS,
+    RUNNING_TEXTS,
+    TEXT,
+    TEXTS,
+    chosen,
+    model_for,
+    pairs_of,
+    small,
+)
 
 Finished = Callable[..., Path]
 
@@ -108,7 +119,7 @@ class TestWhichPairsMakeSense:
         assert problem("cnn", "diabetes", files_root) == said
 
 
-@pytest.mark.parametrize(("model", "data"), [(model, data) for model in MODELS for data in DATA])
+@pytest.mark.parametrize(("model", "data"), pairs_of(MODELS, DATA))
 def test_a_pair_trains_and_comes_back_from_its_folder_or_says_why_not(
     finished: Finished, monkeypatch: pytest.MonkeyPatch, files_root: Path, model: str, data: str
 ) -> None:

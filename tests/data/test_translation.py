@@ -12,7 +12,7 @@ from tests.data.building import build_data
 
 
 def pairs(*overrides: str) -> Any:
-    return build_data("translation", "data.cache=null", *overrides)
+    return build_data("translation", "data.cache=null", "data.max_tokens=64", "data.vocab_size=300", *overrides)
 
 
 def loaded(*overrides: str) -> Any:

@@ -54,9 +54,6 @@ class TextTrainLoader(TrainLoader):
     ) -> None:
         super().__init__(inputs, targets, batch_size, transform, **arguments)
         self.inputs, self.lengths, self.target_lengths = inputs, lengths, target_lengths
-        self.pool, self.keys = POOL, lengths
-        if target_lengths is not None:
-            self.pool, self.keys = PAIRS_POOL, target_lengths * (int(lengths.max()) + 1) + lengths
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, samples_done = self.position()
@@ -75,9 +72,12 @@ class TextTrainLoader(TrainLoader):
         """
         num = len(self.lengths) - len(self.lengths) % self.world
         size = self.batch_size * self.world
+        pool, keys = POOL, self.lengths
+        if self.target_lengths is not None:
+            pool, keys = PAIRS_POOL, self.target_lengths * (self.inputs.shape[1] + 1) + self.lengths
         orders = torch.stack([
             bucketed(torch.randperm(len(self.lengths), generator=generator(seed, "order", epoch))[:num],
-                     self.keys, size, generator(seed, "batches", epoch), self.pool)
+                     keys, size, generator(seed, "batches", epoch), pool)
             for seed in self.seeds
         ])  # fmt: skip
         target_widths = None
