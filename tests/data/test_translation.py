@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from leyden.data.dates import dates, written
+from leyden.data.text_loaders import TextTrainLoader
+from leyden.data.texts import to_int64
 from leyden.errors import UserError
 from tests.data.building import build_data
 
@@ -44,6 +47,33 @@ def test_targets_are_the_tokens_then_the_end_then_nothing() -> None:
     batch, cut = next(iter(data.train_dataloader()))
     assert batch.shape[1] <= 32
     assert cut.shape[1] == 11  # the ten characters of a date and the end
+
+
+def test_batches_have_little_padding_and_processes_share_them() -> None:
+    rng = torch.Generator().manual_seed(0)
+    sources = (torch.randn(4_000, generator=rng) * 5 + 14).round().clamp(4, 40).long()
+    targets = (sources + 1 + torch.randn(4_000, generator=rng) * 2).round().clamp(4, 41).long()
+
+    def loader(size: int, rank: int = 0, world: int = 1) -> TextTrainLoader:
+        numbers = torch.arange(4_000)[:, None]
+        return TextTrainLoader(
+            numbers.expand(-1, 40), numbers.expand(-1, 41), size, to_int64, seeds=[0], rank=rank, world=world,
+            position=lambda: (3, 0), lengths=sources, target_lengths=targets,
+        )  # fmt: skip
+
+    whole = list(loader(32))
+    used = {"source": 0, "target": 0}
+    for inputs, symbols in whole:
+        assert inputs[:, 0].equal(symbols[:, 0])  # the same pairs
+        used["source"] += inputs.numel()
+        used["target"] += symbols.numel()
+    assert int(sources.sum()) / used["source"] > 0.9
+    assert int(targets.sum()) / used["target"] > 0.9
+    parts = [list(loader(16, rank, 2)) for rank in range(2)]
+    for (inputs, symbols), *others in zip(whole, *parts, strict=True):
+        assert sorted(inputs[:, 0].tolist()) == sorted([*others[0][0][:, 0].tolist(), *others[1][0][:, 0].tolist()])
+        assert {one.shape[1] for one, _ in others} == {inputs.shape[1]}
+        assert {other.shape[1] for _, other in others} == {symbols.shape[1]}
 
 
 def write(path: Path, lines: list[str]) -> Path:
