@@ -1,6 +1,8 @@
 """A plot of the attention of a translation, as a float image (3, H, W) from 0 to 1. It is drawn with Pillow."""
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,7 +35,7 @@ def attention_plot(weights: Tensor, rows: Sequence[Sequence[str]], columns: Sequ
 
 def one_plot(weights: Tensor, row: Sequence[str], column: Sequence[str]) -> Image.Image:
     """Draw one translation: its symbols from top to bottom, its source from left to right."""
-    font = ImageFont.load_default(FONT_SIZE)
+    font = font_of_plots()
     row, column = [text[:LETTERS] for text in row[:MOST]], [text[:LETTERS] for text in column[:MOST]]
     canvas = Image.new("RGB", (MARGIN + CELL * len(column) + 8, MARGIN + CELL * len(row) + 8), "white")
     draw = ImageDraw.Draw(canvas)
@@ -50,3 +52,12 @@ def one_plot(weights: Tensor, row: Sequence[str], column: Sequence[str]) -> Imag
         turned = strip.rotate(90, expand=True)
         canvas.paste(turned, (MARGIN + place * CELL, MARGIN - 6 - turned.height))
     return canvas
+
+
+@cache
+def font_of_plots() -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans, which comes with matplotlib: unlike Pillow's own font it has letters of many languages."""
+    import matplotlib  # slow to import, and needed only here
+
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(path, FONT_SIZE)

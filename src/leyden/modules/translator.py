@@ -154,6 +154,13 @@ class Translator(SupervisedModule):
         assert self.tokenizer is not None, "call use_tokenizer first"
         return self.tokenizer.decode([one for one in ids if one != PADDING])
 
+    def symbol(self, number: int) -> str:
+        """Return a symbol as text, to show it."""
+        assert self.tokenizer is not None, "call use_tokenizer first"
+        if number == self.num_symbols - 1:
+            return "end"
+        return self.tokenizer.decode([number]) if number < self.tokenizer.size else ""
+
     def images(self) -> dict[str, Tensor]:
         """Return a plot of the attention of a few texts of the last validation."""
         if not self.examples or self.tokenizer is None:
@@ -180,9 +187,8 @@ class Translator(SupervisedModule):
         assert self.tokenizer is not None, "call use_tokenizer first"
         symbols = self(inputs, beam=beam)  # (N, L)
         weights = self.net.attention(inputs, symbols).float().cpu()  # (N, L, S)
-        names = (*self.tokenizer.symbols, *[""] * (self.num_symbols - self.tokenizer.size - 1), "end")
-        rows = [[names[one] for one in row if one >= 0] for row in symbols.tolist()]
-        columns = [[names[one] for one in row if one != PADDING] for row in inputs.tolist()]
+        rows = [[self.symbol(one) for one in row if one >= 0] for row in symbols.tolist()]
+        columns = [[self.symbol(one) for one in row if one != PADDING] for row in inputs.tolist()]
         return attention_plot(weights, rows, columns)
 
 
