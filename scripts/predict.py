@@ -6,10 +6,12 @@ Examples:
     python scripts/predict.py logs/runs/folder-cnn/RUN photos/new --csv predictions.csv
     python scripts/predict.py logs/runs/diabetes-mlp/RUN patients.csv --json
     find photos -name '*.jpg' | python scripts/predict.py logs/runs/folder-cnn/RUN - --json
+    python scripts/predict.py logs/runs/imdb-bag/RUN "What a film!" review.txt new_reviews.csv
     python scripts/predict.py logs/runs/translation-seq2seq/RUN "5. März 2021" sentences.txt --csv translated.csv
     python scripts/predict.py logs/runs/translation-seq2seq/RUN - < sentences.txt
 
-A text is given itself, or as a text file, of which a run of task=translation translates each line.
+A text is given itself, or as a text file, of which a run of task=translation translates each line. A run of data=text,
+imdb and so on also takes the rows of a CSV, TSV, JSON lines or Parquet file with the column of the texts.
 
 A broken file is reported, and the others are predicted. Then the exit code is 1. If all are broken it is 2, and no file
 is written.

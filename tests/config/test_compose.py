@@ -9,7 +9,7 @@ from leyden.config.builders import build_data, build_module
 from leyden.config.compose import compose, groups
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
-from tests.conftest import PAIRS_OF_TEXTS, RUNNING_TEXTS, chosen, data_for
+from tests.conftest import chosen, data_for, model_for
 
 CHOICES = [f"{group}={choice}" for group, choices in groups().items() for choice in choices if group != "task"]
 
@@ -17,10 +17,8 @@ CHOICES = [f"{group}={choice}" for group, choices in groups().items() for choice
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_and_builds(choice: str) -> None:
     group, _, name = choice.partition("=")
-    model = "gpt" if name in RUNNING_TEXTS else "mlp"  # an mlp takes any other data
-    model = "seq2seq" if name in PAIRS_OF_TEXTS else model
-    fitting = [f"data={data_for(name)}"] if group == "model" else []
-    cfg = compose(*([*chosen(name), f"model={model}"] if group == "data" else [choice, *fitting]))
+    fitting = chosen(data_for(name)) if group == "model" else []
+    cfg = compose(*([*chosen(name), f"model={model_for(name)}"] if group == "data" else [choice, *fitting]))
     build_module(cfg)
     assert isinstance(build_data(cfg), InMemoryData)
 

@@ -7,7 +7,7 @@ from leyden.config.builders import build_module
 from leyden.config.compose import compose, groups
 from leyden.errors import UserError
 from leyden.nets.memory import available_memory, check_memory
-from tests.conftest import data_for, small
+from tests.conftest import chosen, data_for, small
 from tests.nets.defaults import net
 
 
@@ -52,7 +52,7 @@ def test_the_check_does_not_change_the_weights(model: str) -> None:
     for checked in (False, True):
         torch.manual_seed(0)
         if checked:
-            check_memory(lambda: build_module(compose(*small(model), f"data={data_for(model)}")).net)
+            check_memory(lambda: build_module(compose(*small(model), *chosen(data_for(model)))).net)
         states.append(torch.get_rng_state())
     assert torch.equal(*states)
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from leyden.checks import random_inputs
-from leyden.config.builders import section
+from leyden.config.builders import build_module, section
 from leyden.config.compose import compose, groups
 from leyden.config.instantiate import instantiate
 from leyden.errors import UserError
@@ -19,7 +19,7 @@ def test_samples_to_outputs_with_a_gradient_for_every_weight(model: str, data: s
     if data in PAIRS_OF_TEXTS and "vocab_size" not in cfg.model:
         pytest.skip("the net takes no texts")
     try:
-        built = instantiate(section(cfg, "model"), "model")
+        built = build_module(cfg).net
     except UserError:
         pytest.skip("not a sensible pair, see tests/test_pairs.py")
     outputs = built(random_inputs(cfg, 3))
@@ -37,7 +37,7 @@ def test_samples_to_outputs_with_a_gradient_for_every_weight(model: str, data: s
 @pytest.mark.parametrize("model", SUPERVISED)
 def test_it_can_overfit_32_samples(model: str) -> None:
     torch.manual_seed(0)
-    cfg = compose(*small(model), f"data={data_for(model)}", *(["data.max_tokens=20"] if model in TEXT else []))
+    cfg = compose(*small(model), *chosen(data_for(model)), *(["data.max_tokens=20"] if model in TEXT else []))
     built = instantiate(section(cfg, "model"), "model")
     inputs, labels = random_inputs(cfg, 32), torch.arange(32) % cfg.model.num_outputs
     optimizer = torch.optim.Adam(built.parameters(), lr=3e-3)

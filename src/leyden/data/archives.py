@@ -4,7 +4,7 @@ import gzip
 import itertools
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
@@ -12,13 +12,16 @@ from leyden.data.file_access import check_regular
 from leyden.errors import UserError
 
 
-def regular_files(archive: Path, max_bytes: int, max_members: int) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield the name and the content of each regular file in a .tar.gz archive, in the order of the archive.
+def regular_files(
+    archive: Path, wanted: Callable[[str], object], max_bytes: int, max_members: int
+) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the regular files in a .tar.gz archive that are wanted, in the order of the archive.
 
     Links, devices and folders are passed over. Nothing is written: what a name means is up to the caller.
 
     Args:
         archive: the archive.
+        wanted: whether a file with this name is wanted.
         max_bytes: largest size of all that it unpacks to.
         max_members: largest number of its members; the others are not read.
 
@@ -31,8 +34,8 @@ def regular_files(archive: Path, max_bytes: int, max_members: int) -> Iterator[t
             bounded = cast(IO[bytes], BoundedFile(file, max_bytes))
             with tarfile.open(fileobj=bounded, mode="r|") as tar:
                 for member in itertools.islice(tar, max_members):
-                    if member.isreg() and (content := tar.extractfile(member)) is not None:
-                        yield member.name, content
+                    if member.isreg() and wanted(member.name) and (content := tar.extractfile(member)) is not None:
+                        yield member.name, content.read()
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError) as error:
         if isinstance(error, UserError):
             raise

@@ -91,12 +91,10 @@ def unpack(archive: Path, paths: Sequence[Path]) -> None:
         UserError: the archive is damaged, or contains more than the published one.
     """
     wanted = {f"{path.parent.name}/{path.name}": path for path in paths}
-    for name, source in regular_files(archive, MAX_UNPACKED, MAX_MEMBERS):
-        if name in wanted:
-            path = wanted.pop(name)
-            payload = source.read()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with writing(path) as target:
-                target.write(payload)
+    for name, payload in regular_files(archive, wanted.__contains__, MAX_UNPACKED, MAX_MEMBERS):
+        path = wanted.pop(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(path) as target:
+            target.write(payload)
     if wanted:
         raise UserError(f"{archive}: does not contain {', '.join(wanted)}; delete the archive")

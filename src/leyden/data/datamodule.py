@@ -361,6 +361,7 @@ class InMemoryData(LightningDataModule, ABC):
     def describe(self) -> str:
         """Return a text about the classes and splits: "2 classes (cat, dog), 160 train, 20 val, 20 test"."""
         sizes, num_test = self.sizes(), self.count_test()
+        sizes.pop("test", None)  # the text is the same before and after the test set was read
         if num_test is not None:
             sizes["test"] = num_test
         parts = [f"{num:,} {split}" for split, num in sizes.items()]

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from filelock import FileLock
@@ -107,13 +107,19 @@ class IMDB(TextData):
     def read_texts(self, train: bool) -> tuple[list[str], Tensor]:
         texts, labels = [], []
         for label, folder in enumerate(self.files()[:2] if train else self.files()[2:]):
-            found = [self._review(Path(entry.path)) for entry in text_files(folder, "data.root")]
+            paths = [Path(entry.path) for entry in text_files(folder, "data.root")]
+            found = [clean(read_utf8(path, "data.root", MAX_REVIEW)) for path in paths]
             texts += found
             labels += [label] * len(found)
         return texts, torch.tensor(labels)
 
-    def _review(self, path: Path) -> str:
-        return read_utf8(path, "data.root", MAX_REVIEW).replace("<br />", " ")
+    def text_of(self, item: Any) -> str:
+        return clean(super().text_of(item))
+
+
+def clean(review: str) -> str:
+    """Return a review without its line breaks."""
+    return review.replace("<br />", " ")
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -127,12 +133,12 @@ def unpack(archive: Path, folder: Path) -> None:
     partial, seen = folder.with_name(f"{folder.name}.partial"), set[str]()
     refuse_link(partial)
     shutil.rmtree(partial, ignore_errors=True)  # left behind by a process that was killed
-    for name, content in regular_files(archive, MAX_UNPACKED, MAX_MEMBERS):
-        if MEMBER.fullmatch(name) and name not in seen:
+    for name, content in regular_files(archive, MEMBER.fullmatch, MAX_UNPACKED, MAX_MEMBERS):
+        if name not in seen:
             path = partial.joinpath(*name.split("/")[1:])
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
-                file.write(content.read(MAX_REVIEW))
+                file.write(content)
             seen.add(name)
     if not seen:
         raise UserError(f"{archive}: contains no reviews; delete the archive")

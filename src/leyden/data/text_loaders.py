@@ -76,8 +76,8 @@ class TextTrainLoader(TrainLoader):
         if self.target_lengths is not None:
             pool, keys = PAIRS_POOL, self.target_lengths * (self.inputs.shape[1] + 1) + self.lengths
         orders = torch.stack([
-            bucketed(torch.randperm(len(self.lengths), generator=generator(seed, "order", epoch))[:num],
-                     keys, size, generator(seed, "batches", epoch), pool)
+            bucketed(torch.randperm(len(self.lengths), generator=generator(seed, "order", epoch)),
+                     keys, size, generator(seed, "batches", epoch), pool)[:num]
             for seed in self.seeds
         ])  # fmt: skip
         target_widths = None

@@ -246,8 +246,8 @@ class TextData(InMemoryData):
         parts = [super().describe()]
         if self.encoder is not None:
             parts.append(f"{self.encoder.size:,} different tokens ({self.tokenizer})")
-        if (num := sum(self.num_cut.values())) and self.long_texts == "cut":
-            parts.append(f"{num:,} texts are cut to {self.max_tokens} tokens (data.max_tokens)")
+        if num := self.num_cut.get("train", 0) + self.num_cut.get("val", 0):
+            parts.append(f"{num:,} of train and val are cut to {self.max_tokens} tokens (data.max_tokens)")
         return "; ".join(parts)
 
     def encode(self, item: Any) -> Tensor:
@@ -266,6 +266,10 @@ class TextData(InMemoryData):
         kept = torch.tensor(found[: self.max_tokens])
         ids[: len(kept)] = kept
         return ids
+
+    def tokens(self, item: Any) -> list[str]:
+        """Return the tokens of a raw input, see `encode`, as text, without a limit of their number."""
+        return self._encoder().tokens(self.text_of(item))
 
     def text_of(self, item: Any) -> str:
         """Return the text of a raw input, see `encode`."""

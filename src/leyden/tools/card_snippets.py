@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 
 from leyden.data.table import Table
+from leyden.data.texts import TextData
+from leyden.data.tokenizers import WORD
 from leyden.modules.forecaster import Forecaster
 from leyden.modules.generative import GenerativeModule
 from leyden.modules.language_model import LanguageModel
@@ -17,7 +19,11 @@ from leyden.tools.trained_model import TrainedModel
 
 IMAGE = "image.png"  # the file that the code reads
 TEXT = "This is a text."
-TRUST = "`torch.export.load` can execute code that is hidden in a file. Load a .pt2 file only if you trust its source."
+PIECES = {  # tokenizer → the code of the tokens of a text
+    "words": f're.findall(r"{WORD.pattern}", text.lower().replace(\'\\u2019\', "\'"))',
+    "characters": "text",
+    "bytes": "",
+}
 
 
 def snippets(model: TrainedModel, files: Mapping[str, Path]) -> list[tuple[str, str]]:
@@ -81,26 +87,48 @@ def row(model: TrainedModel) -> list[float]:
 def onnx_snippet(model: TrainedModel, file: str) -> str:
     """Return the code for onnxruntime."""
     imports, lines = raw_input(model)
+    about = 'about = json.loads(session.get_modelmeta().custom_metadata_map["leyden"])'
+    load = [f"session = onnxruntime.InferenceSession({json.dumps(file)})"]
+    lines = [*load, about, *lines] if "about" in "".join(lines) else [*lines, *load]
     lines += [
-        f"session = onnxruntime.InferenceSession({json.dumps(file)})",
         f"outputs = session.run(None, {{{json.dumps(input_port(model).name)}: inputs}})",
         *(f"print(outputs[{number}])  # {port}" for number, port in enumerate(output_ports(model))),
-        'about = json.loads(session.get_modelmeta().custom_metadata_map["leyden"])',
+        *([about] if about not in lines else []),
         'print(about["classes"])',
     ]
-    return script(["import json", "", *imports, "import onnxruntime"], lines)
+    return script(["import json", *standard(imports), "", *others(imports), "import onnxruntime"], lines)
 
 
 def torch_snippet(model: TrainedModel, file: str) -> str:
     """Return the code for a .pt2 file. It needs no package of this project."""
     imports, lines = raw_input(model)
+    needs_about = "about" in "".join(lines)
+    load = [f"program = torch.export.load({json.dumps(file)}).module()"]
+    if needs_about:
+        imports = ["import json", *imports]
+        load = [
+            'extra = {"leyden": ""}',
+            f"program = torch.export.load({json.dumps(file)}, extra_files=extra).module()",
+            'about = json.loads(extra["leyden"])',
+        ]
+    lines = [*load, *lines] if needs_about else [*lines, *load]
     lines += [
-        f"program = torch.export.load({json.dumps(file)}).module()",
         "with torch.no_grad():",
         "    outputs = program(torch.tensor(inputs))",
         *(f"print(outputs[{json.dumps(port.name)}])  # {port}" for port in output_ports(model)),
     ]
-    return f"{TRUST}\n\n{script([*imports, 'import torch'], lines)}"
+    separated = [*standard(imports), "", *others(imports)] if standard(imports) else imports
+    return f"{TRUST}\n\n{script([*separated, 'import torch'], lines)}"
+
+
+def standard(imports: list[str]) -> list[str]:
+    """Return the imports of the standard library."""
+    return [line for line in imports if line in ("import json", "import re")]
+
+
+def others(imports: list[str]) -> list[str]:
+    """Return the imports of packages."""
+    return [line for line in imports if line not in standard(imports)]
 
 
 def weights_snippet(file: str) -> str:
@@ -128,6 +156,8 @@ def raw_input(model: TrainedModel) -> tuple[list[str], list[str]]:
         return imports, [f"inputs = np.random.default_rng(0).standard_normal((4, {size})).astype(np.float32)"]
     if port.name == "rows":
         return imports, [f"inputs = np.array([{row(model)}], dtype=np.float32)  # the features in their order"]
+    if isinstance(model.data, TextData) and model.data.tokenizer in PIECES:
+        return ["import re", *imports] if model.data.tokenizer == "words" else imports, token_lines(model.data)
     if port.name == "ids":
         ids = model.data.encode(TEXT).tolist()
         return imports, [f"inputs = np.array([{ids}], dtype=np.int64)  # the tokens of {json.dumps(TEXT)}, then 0"]
@@ -135,6 +165,26 @@ def raw_input(model: TrainedModel) -> tuple[list[str], list[str]]:
         steps, features = port.shape
         return imports, [f"inputs = np.arange({steps * features}, dtype=np.float32).reshape(1, {steps}, {features})"]
     return imports, [f"inputs = np.zeros({(1, *port.shape)}, dtype=np.{port.dtype})"]
+
+
+def token_lines(data: TextData) -> list[str]:
+    """Return the lines that convert a text to token ids as Leyden does it, with the tokenizer in ``about``."""
+    size, kind = data.max_tokens, data.tokenizer
+    first = f"text = {json.dumps(TEXT)}"
+    last = f"inputs = np.array([ids + [0] * ({size} - len(ids))], dtype=np.int64)  # int64 (1, {size})"
+    if kind == "bytes":
+        return [first, f"ids = [2 + value for value in text.encode()][:{size}]  # {about_ids(kind)}", last]
+    return [
+        first,
+        'tokens = json.loads(about["files"]["tokenizer.json"])["tokens"]',
+        "numbers = {token: 2 + number for number, token in enumerate(tokens)}",
+        f"ids = [numbers.get(token, 1) for token in {PIECES[kind]}][:{size}]  # {about_ids(kind)}",
+        last,
+    ]
+
+
+def about_ids(kind: str) -> str:
+    return "0 is padding" if kind == "bytes" else "0 is padding, 1 an unknown token"
 
 
 def image_lines(port: Port) -> list[str]:

@@ -19,6 +19,7 @@ from leyden.tools.csv_inputs import Input
 from leyden.tools.explain import Explainer, Explanation
 from leyden.tools.explanation_plots import MAX_ROWS, plot_explanation, plot_overview
 from leyden.tools.trained_model import TrainedModel
+from leyden.tools.word_influence import plot_words, word_influence
 from leyden.training.image_logger import write_png
 
 MAX_TEXTS = 8  # in an overview
@@ -66,6 +67,12 @@ def write_explanations(explainer: Explainer, inputs: Sequence[Input], folder: Pa
     return written
 
 
+def write_texts(model: TrainedModel, inputs: Sequence[Input], folder: Path) -> Written:
+    """Explain texts, see `write_attention` for those to translate, and `write_words` for those with labels."""
+    write = write_attention if isinstance(model.module, Translator) else write_words
+    return write(model, inputs, folder)
+
+
 def write_attention(model: TrainedModel, inputs: Sequence[Input], folder: Path) -> Written:
     """Write ``NAME-attention.png`` for each text: which of its tokens the model reads for each symbol that it writes.
 
@@ -80,6 +87,8 @@ def write_attention(model: TrainedModel, inputs: Sequence[Input], folder: Path) 
     written, samples, used = Written(), list[Tensor](), Counter[str]()
     for item in inputs:
         try:
+            if item.error:
+                raise UserError(item.error)
             sample = model.data.encode(item.value)
         except UserError as error:
             written.broken.append(printable(str(error)))
@@ -91,6 +100,30 @@ def write_attention(model: TrainedModel, inputs: Sequence[Input], folder: Path) 
     if samples:
         write_png(folder / "overview.png", module.attention_plot(model.batch(samples[:MAX_TEXTS])))
         written.paths.append(folder / "overview.png")
+    return written
+
+
+def write_words(model: TrainedModel, inputs: Sequence[Input], folder: Path) -> Written:
+    """Write ``NAME-explained.png`` for each text: which of its words speak for the prediction.
+
+    The other arguments and errors are those of `write_explanations`.
+
+    Args:
+        model: a loaded run on texts with labels.
+    """
+    make_folder(folder)
+    written, used = Written(), Counter[str]()
+    for item in inputs:
+        try:
+            if item.error:
+                raise UserError(item.error)
+            found = word_influence(model, item.value)
+        except UserError as error:
+            written.broken.append(printable(str(error)))
+            continue
+        path = folder / f"{unique(text_name(item.name), used)}-explained.png"
+        plot_words(path, found, item.name)
+        written.paths.append(path)
     return written
 
 

@@ -173,8 +173,7 @@ def build(model: TrainedModel, chosen: Format, about: dict[str, Any]) -> tuple[b
     """Return the content of the file, and the function that loads it. Converts the module to float32 if necessary."""
     if chosen.name == "safetensors":
         config = OmegaConf.to_yaml(model.config)
-        described = {**about, "config": config, "files": model.data.files_of_run()}
-        return safetensors_bytes(model.module.state_dict(), described), read_safetensors
+        return safetensors_bytes(model.module.state_dict(), {**about, "config": config}), read_safetensors
     program, text = Program(model), json.dumps(about)
     if chosen.name == "torch":
         return write_torch(program, text), read_torch

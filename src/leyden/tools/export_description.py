@@ -41,6 +41,7 @@ def description(model: TrainedModel, chosen: Format) -> dict[str, Any]:
         "features": list(features) if features else None,
         "codes": codes or None,
         "thresholds": labels.thresholds.tolist() if labels else None,
+        "files": model.data.files_of_run(),
     }
 
 

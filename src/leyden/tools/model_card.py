@@ -118,10 +118,9 @@ def preparation(model: TrainedModel) -> str:
     if model.data.input_kind == "series":
         return f"A window is the last {model.data.shape[0]} steps of a series in its own unit. Exported files scale it."
     if model.data.input_kind == "text":
-        listed_in = "" if model.classes is None else "; the entry `classes` of an exported file lists the tokens"
         return (
             f"A text is a sequence of {model.data.shape[0]} token ids: 0 is padding on the right, 1 an unknown token. "
-            f"The tokenizer is in `tokenizer.json` of the run folder and in a .safetensors file{listed_in}."
+            "The tokenizer is in `tokenizer.json` of the run folder, and in the entry `files` of an exported file."
         )
     return "Exported files take inputs as the data set reads them."
 

@@ -33,6 +33,8 @@ def text_inputs(argument: str, data: TextData) -> Iterator[Input]:
         yield from (Input(str(file), file) for file in found)
         if not found:
             yield Input(argument, None, f"{path}: contains no files that end in .txt")
+    elif not is_file and path.suffix.lower() in (".txt", *TABLES) and " " not in argument:
+        yield Input(argument, None, f"{path}: does not exist")
     elif is_file and path.suffix.lower() in TABLES:
         yield from rows(path, data)
     elif is_file and isinstance(data, Translation):
