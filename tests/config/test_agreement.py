@@ -6,7 +6,7 @@ from leyden.config.agreement import check_agreement
 from leyden.config.builders import build_module
 from leyden.config.compose import compose, groups
 from leyden.errors import UserError
-from tests.conftest import READ_TEXTS, TEXTS, chosen, small
+from tests.conftest import PAIRS_OF_TEXTS, READ_TEXTS, TEXTS, chosen, small
 
 
 @pytest.mark.parametrize(
@@ -57,5 +57,5 @@ class TestCategories:
 
 @pytest.mark.parametrize("data", groups()["data"])
 def test_sizes_agree_unless_they_are_overridden(data: str) -> None:
-    for model in READ_TEXTS if data in TEXTS else groups()["model"]:
+    for model in READ_TEXTS if data in (*TEXTS, *PAIRS_OF_TEXTS) else groups()["model"]:
         check_agreement(compose(*small(model), *chosen(data)))
