@@ -83,9 +83,7 @@ class TestTokens:
         assert max(map(len, data.train[0].tolist() if data.train else [])) == 6
 
     def test_or_they_are_an_error(self) -> None:
-        with pytest.raises(
-            UserError, match=r"^data.max_tokens: got 6, but text \d+ of the train split has [78] tokens"
-        ):
+        with pytest.raises(UserError, match=r"^data.max_tokens: got 6, but text \d+ of the train split has [78]"):
             build(long_texts="error").setup("fit")
         data = build(long_texts="error", max_tokens=8)
         data.setup("fit")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 # Keys whose values are paths or names that the user did not choose for Hydra's grammar.
 PATH_KEYS = (
     "resume", "init_from", "paths.logs", "paths.data", "data.root", "data.path", "data.test_path", "data.cache",
-    "data.column", "data.time", "data.group", "data.text", "data.label", "data.separator",
+    "data.column", "data.time", "data.group", "data.text", "data.label", "data.separator", "model.vectors",
 )  # fmt: skip
 
 # Characters that Hydra's grammar accepts in a value without quotes.

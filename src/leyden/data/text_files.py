@@ -126,7 +126,7 @@ class TextFiles(TextData):
     def split(self, inputs: Tensor, targets: Tensor, ids: Tensor | None) -> tuple[Batch, Batch]:
         train, val = super().split(inputs, targets, ids)
         if self.target_kind == "class":
-            for label in sorted(set(targets.tolist()) - set(train[1].tolist())):
+            for label in sorted(set(range(self.num_classes)) - set(train[1].tolist())):
                 name = printable(self.classes[label])
                 raise UserError(f"data.label: the split leaves no text of class {name} for training; add texts of it")
         return train, val

@@ -19,6 +19,7 @@ from leyden.tools.trained_model import TrainedModel
 
 IMAGE = "image.png"  # the file that the code reads
 TEXT = "This is a text."
+TRUST = "`torch.export.load` can execute code that is hidden in a file. Load a .pt2 file only if you trust its source."
 PIECES = {  # tokenizer → the code of the tokens of a text
     "words": f're.findall(r"{WORD.pattern}", text.lower().replace(\'\\u2019\', "\'"))',
     "characters": "text",
