@@ -55,8 +55,10 @@ COMMANDS = (
     "experiment=diabetes_mlp_sgd",
     "model=mlp data=series",
     "experiment=shakespeare_gpt",
+    "experiment=dates_seq2seq",
+    "experiment=multi30k_transformer",
 )
-ONE_SEED = {"experiment=cifar10_resnet"}  # takes more than an hour
+ONE_SEED = {"experiment=cifar10_resnet", "experiment=multi30k_transformer"}  # take half an hour or more
 RESULT = "# result: "
 PERCENT = {
     "acc": "accuracy",

@@ -9,15 +9,13 @@ from leyden.config.builders import build_module, section
 from leyden.config.compose import compose, groups
 from leyden.config.instantiate import instantiate
 from leyden.errors import UserError
-from tests.conftest import PAIRS_OF_TEXTS, SUPERVISED, TEXT, chosen, data_for, pairs_of, small
+from tests.conftest import SUPERVISED, TEXT, chosen, data_for, pairs_of, small
 from tests.nets.defaults import net
 
 
 @pytest.mark.parametrize(("model", "data"), pairs_of(SUPERVISED, groups()["data"]))
 def test_samples_to_outputs_with_a_gradient_for_every_weight(model: str, data: str) -> None:
     cfg = compose(*small(model), *chosen(data))
-    if data in PAIRS_OF_TEXTS and "vocab_size" not in cfg.model:
-        pytest.skip("the net takes no texts")
     try:
         built = build_module(cfg).net
     except UserError:
