@@ -17,9 +17,9 @@ def test_weights() -> None:
 def test_a_filter_keeps_its_largest_value() -> None:
     built = net("textcnn", (9,), 2, **{**SIZES, "widths": [3]}).eval()
     ids = torch.tensor([[4, 8, 6, 3, 0]])
-    words = torch.cat((torch.zeros(1, 8), built.embedding.weight[ids[0, :4]], torch.zeros(1, 8)))  # zeros at both ends
+    words = torch.cat((torch.zeros(2, 8), built.embedding.weight[ids[0, :4]], torch.zeros(3, 8)))  # zeros around it
     layer = built.filters[0]
-    windows = torch.stack([words[start : start + 3] for start in range(4)])  # (4, 3, D)
+    windows = torch.stack([words[start : start + 3] for start in range(7)])  # (7, 3, D)
     values = torch.einsum("twd,fdw->tf", windows, layer.weight) + layer.bias
     assert built(ids).allclose(built.head(values.amax(0).relu())[None], atol=1e-6)
 

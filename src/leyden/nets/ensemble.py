@@ -14,8 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-# A grouped convolution, which vmap makes of M convolutions, takes two to four times as long on a CPU (oneDNN).
-SLOW_ON_CPU = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+from leyden.nets.embedding import TokenEmbedding
+
+# A grouped convolution, which vmap makes of M convolutions, takes two to four times as long on a CPU (oneDNN). For
+# attention with a mask, which a net with an embedding of tokens may have, vmap has no rule there.
+SLOW_ON_CPU = (nn.Conv1d, nn.Conv2d, nn.Conv3d, TokenEmbedding)
 NOT_BATCHED = (nn.RNNBase, nn.EmbeddingBag)  # vmap has no rule for them
 
 Combine = Callable[[Tensor], Tensor]
