@@ -23,8 +23,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from omegaconf import DictConfig
@@ -33,6 +35,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
@@ -40,7 +43,10 @@ from leyden.config.builders import build_data, section
 from leyden.config.compose import compose
 from leyden.config.exit_codes import exit_codes
 from leyden.config.instantiate import instantiate
+from leyden.data import text_table
 from leyden.data.loaders import Normalise, ShiftAndFlip, TrainLoader
+from leyden.data.text_loaders import TextTrainLoader, padding_fraction
+from leyden.data.texts import TextData
 from leyden.run import run
 from leyden.training.callbacks import EpochStats
 
@@ -301,6 +307,97 @@ class PlainGPT(PlainLoop):
         return rate
 
 
+def texts(repeat: int) -> Part:
+    """Measure texts: how long 25,000 of them take until they are ready, the loader, and the training."""
+    table = Table("25,000 generated texts", "plain", "Leyden", "ratio", title="texts: words with data=text")
+    with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stdout(io.StringIO()):
+        path = write_reviews(Path(temporary, "reviews.csv"), 25_000)
+        common = ("data=text", f"data.path={path}", "data.max_tokens=400", f"paths.data={temporary}")
+        cfg = compose("model=bag", *common)
+        for name in ("ready, first time", "ready, from the cache"):
+            data, duration = ready(cfg)
+            table.add_row(f"{name}: seconds", "", f"{duration:.1f}", "")
+        loader = data.train_dataloader()
+        assert isinstance(loader, TextTrainLoader)
+        rates = alternate(repeat, lambda: feed(padded_loader(loader)), lambda: feed(loader))
+        table.add_row("loader, texts per second", *row(rates))
+        found = {"loader": median_ratio(rates)}
+        for model, limit in (("bag", 0.5), ("textcnn", 0.05), ("lstm", 0.05)):
+            options = ("optimizer=adam", "scheduler=none", "trainer.accelerator=cpu", "early_stopping.patience=1000")
+            cfg = compose(
+                f"model={model}", *common, f"data.limit={limit}", *options, f"trainer.max_epochs={repeat + 1}"
+            )
+            pairs = [(one[1], one[2]) for one in alternate_run(cfg, PlainTexts(cfg, False), PlainTexts(cfg, True))]
+            table.add_row(f"{model}, texts per second", *row(pairs))
+            found[model] = median_ratio(pairs)
+        order, widths, _ = loader.plan(0)
+        padding = padding_fraction(loader.lengths[order[0]], widths, loader.batch_size)
+    table.caption = (
+        f"padding: {padding:.1%} of the tokens. Plain: of the loader, a DataLoader that pads each shuffled batch; of "
+        "the training, a loop with fused Adam and the same batches"
+    )
+    return table, found
+
+
+def write_reviews(path: Path, num: int) -> Path:
+    """Write texts of about the length of a review, whose words have the frequencies of Zipf's law, and two labels."""
+    rng = np.random.default_rng(0)
+    lengths = np.clip(rng.lognormal(5.2, 0.6, num), 10, 2_000).astype(int)
+    words = np.array([f"word{number}" for number in range(50_000)])
+    with path.open("w", encoding="utf-8") as file:
+        file.write("text,label\n")
+        for row, length in enumerate(lengths):
+            chosen = words[(rng.zipf(1.2, length) - 1) % len(words)]
+            file.write(f"text{row} {' '.join(chosen)} class{row % 2},{row % 2}\n")
+    return path
+
+
+def ready(cfg: DictConfig) -> tuple[TextData, float]:
+    """Return a data set that is ready for its training, and how many seconds that took. Nothing is in memory before."""
+    text_table._read.cache_clear()
+    began = time.perf_counter()
+    data = build_data(cfg)
+    data.prepare_data()
+    data.setup("fit")
+    assert isinstance(data, TextData)
+    return data, time.perf_counter() - began
+
+
+def padded_loader(loader: TextTrainLoader) -> DataLoader[Any]:
+    """Return the loader of the tutorials: shuffled texts, of which each batch is padded to its longest one."""
+    pairs = zip(loader.inputs, loader.lengths.tolist(), loader.targets, strict=True)
+    samples = [(ids[:length].long(), target) for ids, length, target in pairs]
+
+    def collate(batch: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        return pad_sequence([ids for ids, _ in batch], batch_first=True), torch.stack([target for _, target in batch])
+
+    return DataLoader(samples, batch_size=loader.batch_size, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
+
+
+class PlainTexts(PlainLoop):
+    """A loop over the batches of Leyden's loader, which are made before."""
+
+    def __init__(self, cfg: DictConfig, fused: bool) -> None:
+        self.net = instantiate(section(cfg, "model"), "model")
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=cfg.optimizer.lr, fused=fused)
+        data = build_data(cfg)
+        data.setup("fit")
+        self.batches = list(data.train_dataloader())
+
+    def train(self, epochs: int) -> float:
+        """Train; return the texts per second."""
+        torch.use_deterministic_algorithms(False)  # a plain loop does not use them
+        began = time.perf_counter()
+        for _ in range(epochs):
+            for ids, targets in self.batches:
+                self.optimizer.zero_grad()
+                cross_entropy(self.net(ids), targets).backward()  # type: ignore[no-untyped-call]
+                self.optimizer.step()
+        rate = epochs * sum(len(targets) for _, targets in self.batches) / (time.perf_counter() - began)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        return rate
+
+
 def start_up(repeat: int) -> Part:
     """Measure commands that do not import torch, relative to the time that importing Lightning takes."""
     table = Table("start-up", "seconds", "relative to import lightning")
@@ -385,6 +482,7 @@ PARTS = {
     "steps": steps,
     "ensembles": ensembles,
     "gpt": gpt,
+    "texts": texts,
     "start-up": start_up,
     "prediction": prediction,
 }

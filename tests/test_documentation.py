@@ -52,7 +52,11 @@ def training_commands() -> Iterator[tuple[str, ...]]:
 def test_training_commands_are_valid(overrides: tuple[str, ...], tmp_path: Path) -> None:
     table = tmp_path / "houses.csv"
     table.write_text("rooms,price\n1,100.5\n2,200.5\n", encoding="utf-8")
+    texts = {"reviews.csv": "review,stars\nbad,1\ngood,2\n", "r8-train.tsv": "earn\tprofit\ncrude\toil\n"}
+    for name, content in texts.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
     places = {"data.root=photos": f"data.root={tmp_path}", "data.path=houses.csv": f"data.path={table}"}
+    places |= {f"data.path={name}": f"data.path={tmp_path / name}" for name in texts}
     given = [places.get(word, word) for word in overrides]
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
