@@ -55,7 +55,18 @@ class TestCategories:
             build_module(compose(*many, "trainer.precision=bf16-true"))
 
 
+@pytest.mark.parametrize(
+    ("override", "without"), [("task.mixup=0.2", "0"), ("task.cutmix=1", "0"), ("task.tta=mirror", "none")]
+)
+def test_texts_cannot_be_mixed_or_mirrored(override: str, without: str) -> None:
+    key, _, value = override.partition("=")
+    message = f"{key}: got {value}, needs images, but the data set has texts; use {without}"
+    with pytest.raises(UserError, match=f"^{message}$"):
+        build_module(compose("model=bag", *chosen("text"), override))
+
+
 @pytest.mark.parametrize("data", groups()["data"])
 def test_sizes_agree_unless_they_are_overridden(data: str) -> None:
-    for model in READ_TEXTS if data in (*TEXTS, *PAIRS_OF_TEXTS) else groups()["model"]:
+    models = {**dict.fromkeys(TEXTS, READ_TEXTS), **dict.fromkeys(PAIRS_OF_TEXTS, ["seq2seq", "seq2seq_rnn"])}
+    for model in models.get(data, groups()["model"]):
         check_agreement(compose(*small(model), *chosen(data)))

@@ -31,10 +31,9 @@ from leyden.modules.pixels import to_pixels
 from leyden.modules.supervised import SupervisedModule
 from leyden.nets.bahdanau import Bahdanau
 from leyden.nets.recurrent import Recurrent
-from tests.conftest import PAIRS_OF_TEXTS, chosen, model_for, pairs_of
-from tests.test_pairs import DATA, MODELS, TWO_STEPS, config, problem
+from tests.conftest import PAIRS_OF_TEXTS, chosen, model_for
+from tests.test_pairs import DATA, PAIRS, TWO_STEPS, config, problem
 
-PAIRS = pairs_of(MODELS, DATA)
 IMAGES = [data for data in DATA if "mean" in compose(*chosen(data)).data or data.startswith("digit_")]
 NUM = 4  # samples in a batch, see `tests.test_pairs.TWO_STEPS`
 GPU = torch.device("cuda")

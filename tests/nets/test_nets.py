@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch.nn.functional import cross_entropy
 
 from leyden.checks import random_inputs
 from leyden.config.builders import build_module, section
 from leyden.config.compose import compose, groups
 from leyden.config.instantiate import instantiate
+from leyden.config.stored import upgraded
 from leyden.errors import UserError
 from tests.conftest import SUPERVISED, TEXT, chosen, data_for, pairs_of, small
 from tests.nets.defaults import net
@@ -52,3 +54,16 @@ def test_it_can_overfit_32_samples(model: str) -> None:
 def test_features_are_neither_images_nor_series(model: str) -> None:
     with pytest.raises(ValueError, match=r"^in_shape: got \[10\]"):
         net(model, (10,), 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [("gru", ["pool", "vocab_size", "embedding", "vectors"]), ("transformer", ["vocab_size", "vectors"])],
+)
+def test_run_folders_from_before_texts_still_load(model: str, names: list[str]) -> None:
+    cfg = compose(f"model={model}", "data=digits")
+    today = section(cfg, "model")
+    OmegaConf.set_struct(cfg, False)
+    for name in names:
+        cfg.model.pop(name)
+    assert section(upgraded(cfg), "model") == today

@@ -98,7 +98,7 @@ def test_what_cannot_be_predicted_has_a_line(run_of: Runs, tmp_path: Path) -> No
         "error: text: line 2 of /latin.txt is not UTF-8 (invalid continuation byte); save the file in UTF-8",
         "error: got said, but the columns of /other.csv are a, b",
         "error: missing.txt: does not exist",
-        "error:  : text: is empty",
+        "error: text: is empty",
         "4 of 5 inputs could not be predicted",
     ]
 

@@ -53,10 +53,10 @@ class Recurrent(nn.Module):
         num_layers: int,
         bidirectional: bool,
         dropout: float,
-        pool: Pooling = "last",
-        vocab_size: int = 0,
-        embedding: int = 0,
-        vectors: str | None = None,
+        pool: Pooling,
+        vocab_size: int,
+        embedding: int,
+        vectors: str | None,
     ) -> None:
         super().__init__()
         check_shape(in_shape, num_outputs)
@@ -65,21 +65,19 @@ class Recurrent(nn.Module):
                 f"in_shape: got {list(in_shape)}, a recurrent net needs images [channels, height, width], series "
                 "[steps, features], or texts"
             )
-        if hidden < 1:
-            raise ValueError(f"hidden: got {hidden}, must be at least 1")
-        if num_layers < 1:
-            raise ValueError(f"num_layers: got {num_layers}, must be at least 1")
+        for name, size in (("hidden", hidden), ("num_layers", num_layers)):
+            if size < 1:
+                raise ValueError(f"{name}: got {size}, must be at least 1")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout: got {dropout}, must be at least 0 and below 1")
         self.embedding = TokenEmbedding(vocab_size, embedding, vectors) if vocab_size else None
         features = embedding if vocab_size else in_shape[0] * in_shape[2] if len(in_shape) == 3 else in_shape[1]
         self.num_directions = 2 if bidirectional else 1
-        if vocab_size and bidirectional:
-            self.layers: nn.Module = BothDirections(cell, features, hidden, num_layers, dropout)
-        elif dropout and num_layers > 1:
-            self.layers = LayersWithDropout(cell, features, hidden, num_layers, bidirectional, dropout)
-        else:
-            self.layers = CELLS[cell](features, hidden, num_layers, batch_first=True, bidirectional=bidirectional)
+        self.layers: nn.Module = (
+            BothDirections(cell, features, hidden, num_layers, dropout)
+            if vocab_size and bidirectional
+            else layers(cell, features, hidden, num_layers, bidirectional, dropout)
+        )
         self.dropout = nn.Dropout(dropout)
         self.pool = Pool(pool, self.num_directions * hidden)
         self.head = nn.Linear(self.num_directions * hidden, num_outputs)
@@ -173,6 +171,15 @@ class LayersWithDropout(nn.Module):
         for number, layer in enumerate(self.stack):
             x, state = layer(self.dropout(x) if number else x)
         return x, state
+
+
+def layers(
+    cell: Cell, features: int, hidden: int, num_layers: int, bidirectional: bool, dropout: float
+) -> nn.RNNBase | LayersWithDropout:
+    """Return recurrent layers, see `LayersWithDropout`; without dropout they are one torch module."""
+    if dropout and num_layers > 1:
+        return LayersWithDropout(cell, features, hidden, num_layers, bidirectional, dropout)
+    return CELLS[cell](features, hidden, num_layers, batch_first=True, bidirectional=bidirectional)
 
 
 def flat_names(module: nn.Module, prefix: str) -> dict[str, str]:

@@ -279,8 +279,8 @@ class Transformer(nn.Module):
         stem: Stem,
         pool: Summary,
         dropout: float,
-        vocab_size: int = 0,
-        vectors: str | None = None,
+        vocab_size: int,
+        vectors: str | None,
     ) -> None:
         super().__init__()
         check_shape(in_shape, num_outputs)
