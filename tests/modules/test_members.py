@@ -59,7 +59,7 @@ def test_a_member_equals_the_single_run_with_its_seed(folder: Path, report: dict
 @pytest.mark.parametrize("model", ["bag", "transformer"])
 def test_a_member_on_texts_equals_the_single_run_with_its_seed(model: str, files_root: Path, tmp_path: Path) -> None:
     path = f"data.path={files_root / 'texts.csv'}"
-    common = [*small(model), *chosen("text"), path, "data.batch_size=8", "trainer=cpu", "trainer.max_epochs=2"]
+    common = [*small(model), *chosen("text"), path, "data.batch_size=4", "trainer=cpu", "trainer.max_epochs=1"]
     common += ["optimizer=sgd", "optimizer.lr=0.1"]  # the keys' biases have no gradient, and Adam enlarges its errors
     folders = {}
     for name, own in (("both", ["ensemble=2", "ensemble_order=shared"]), ("single", ["seed=1", "data.seed=0"])):
