@@ -113,7 +113,8 @@ class Translator(SupervisedModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if batch_idx == 0:
             self.examples.clear()
-        self.examples += spread(list(zip(*batch, strict=True)))
+        inputs, targets = batch
+        self.examples += [(inputs[row], targets[row]) for row in spread(range(len(inputs)))]
         self.evaluate(batch, self.val_metrics, beam=1)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
