@@ -330,7 +330,7 @@ def texts(repeat: int) -> Part:
             pairs = [(one[1], one[2]) for one in alternate_run(cfg, PlainTexts(cfg, False), PlainTexts(cfg, True))]
             table.add_row(f"{model}, texts per second", *row(pairs))
             found[model] = median_ratio(pairs)
-        order, widths = loader.plan(0)
+        order, widths, _ = loader.plan(0)
         padding = padding_fraction(loader.lengths[order[0]], widths, loader.batch_size)
     table.caption = (
         f"padding: {padding:.1%} of the tokens. Plain: of the loader, a DataLoader that pads each shuffled batch; of "

@@ -63,8 +63,10 @@ COMMANDS = (
     "experiment=r8_transformer",
     "experiment=news20_bag",
     "experiment=shakespeare_gpt",
+    "experiment=dates_seq2seq",
+    "experiment=multi30k_transformer",
 )
-ONE_SEED = {"experiment=cifar10_resnet"}  # takes more than an hour
+ONE_SEED = {"experiment=cifar10_resnet", "experiment=multi30k_transformer"}  # take half an hour or more
 RESULT = "# result: "
 PERCENT = {
     "acc": "accuracy",
@@ -97,9 +99,10 @@ def main() -> None:
     measured = []
     for command in args.only or COMMANDS:
         logs = Path(args.logs) / (re.sub(r"\W+", "-", command) or "default")
-        common = [f"paths.data={args.data_root}", f"paths.logs={logs}", *known(args.overrides, command.split())]
+        wanted = [*command.split(), f"paths.data={args.data_root}", f"paths.logs={logs}"]
+        wanted += known(args.overrides, wanted)
         seeds = args.seeds[:1] if command in ONE_SEED else args.seeds
-        reports = [report(logs, [*command.split(), *common], seed) for seed in seeds]
+        reports = [report(logs, wanted, seed) for seed in seeds]
         measured.append((command, reports))
         if command.startswith("experiment="):
             write_header(ROOT / "conf" / f"{command.replace('=', '/')}.yaml", reports)

@@ -1,4 +1,4 @@
-"""Try a trained run in the browser: draw a digit, drop an image, fill in a row, paste a series, or draw samples.
+"""Try a trained run in the browser: draw a digit, drop an image, fill in a row, type a text, or draw samples.
 
 Examples:
     python scripts/serve.py logs/runs/mnist-cnn/RUN

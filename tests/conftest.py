@@ -1,5 +1,6 @@
 """What tests share: tiny data in the official formats, and runs of the real command line."""
 
+import itertools
 import json
 import os
 import struct
@@ -37,12 +38,19 @@ RUNNING_TEXTS = ["characters"]
 # Data sets of texts with labels, models that read texts and nothing else, and all that read texts.
 TEXTS = ["docstrings", "imdb", "newsgroups", "text"]
 TEXT = ["bag", "textcnn"]
-READ_TEXTS = [*TEXT, "gru", "lstm", "rnn", "transformer"]
+READ_TEXTS = [*TEXT, "gru", "lstm", "rnn", "seq2seq", "seq2seq_rnn", "transformer"]
 
 # Models whose net has one output per class or predicted number; the others select their own task.
 SUPERVISED = [
     model for model in groups()["model"] if "num_outputs" in compose(f"model={model}").model and model not in LANGUAGE
 ]
+
+# Data sets of texts to translate. They need a model that writes sequences.
+PAIRS_OF_TEXTS = ["translation"]
+
+# Models that are tested with one data set of each kind, and not with all.
+FEW_PAIRS = ["seq2seq_rnn"]
+ONE_OF_EACH_KIND = ["characters", "diabetes", "digit_strings", "digits", "series", "text", "translation"]
 
 FEW_TOKENS = ["data.max_tokens=12", "data.vocab_size=60"]
 
@@ -52,6 +60,7 @@ NEEDED = {
     "table": ["data.schema={size: [], colour: [blue, red]}", "data.classes=[no,yes]"],
     "text": ["data.classes=[bad,good]", *FEW_TOKENS],
     "imdb": FEW_TOKENS,
+    "translation": FEW_TOKENS,
     "newsgroups": FEW_TOKENS,
     "docstrings": ["data.topics=[scipy.integrate,scipy.cluster+scipy.spatial]", *FEW_TOKENS],
 }
@@ -74,6 +83,7 @@ SMALL = {
     "vae": ("model.channels=[4,8]", "task.num_samples=100"),
     "transformer": ("model.dim=16", "model.num_layers=2"),
     "seq2seq": ("model.dim=16", "model.num_layers=1"),
+    "seq2seq_rnn": ("model.embedding=8", "model.hidden=16"),
     "gpt": ("model.dim=16", "model.num_layers=1"),
     "bag": ("model.embedding=8", "model.buckets=50"),
     "textcnn": ("model.embedding=8", "model.channels=4"),
@@ -98,8 +108,18 @@ def data_for(model: str) -> str:
     return "characters" if model in LANGUAGE else "text" if model in TEXT else "digits"
 
 
+def pairs_of(models: Sequence[str], data: Sequence[str]) -> list[tuple[str, str]]:
+    """The pairs of a model and a data set that are tested: of those that are rejected for one reason, a few."""
+    found = itertools.product(models, data)
+    few = [(one, other) for one, other in found if one not in FEW_PAIRS or other in ONE_OF_EACH_KIND]
+    some = [*READ_TEXTS, *LANGUAGE, "mlp"]
+    return [(one, other) for one, other in few if other not in PAIRS_OF_TEXTS or one in some]
+
+
 def model_for(data: str) -> str:
     """A small model that takes the data set `data`."""
+    if data in PAIRS_OF_TEXTS:
+        return "seq2seq"
     return "gpt" if data in RUNNING_TEXTS else "bag" if data in TEXTS else "mlp"
 
 

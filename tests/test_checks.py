@@ -16,7 +16,7 @@ from leyden.modules.classifier import Classifier
 from leyden.nets.mlp import MLP
 from tests.conftest import chosen, data_for, model_for, small
 
-FEWER = {"num_train": 200, "num_test": 200, "num_eval": 200, "num_steps": 500, "verify": "false"}
+FEWER = {"num_pairs": 300, "num_train": 200, "num_test": 200, "num_eval": 200, "num_steps": 500, "verify": "false"}
 
 
 pytestmark = pytest.mark.usefixtures("short_feature_net")

@@ -27,6 +27,7 @@ from leyden.modules.supervised import SupervisedModule
 from leyden.tools.evaluate import evaluate
 from tests.conftest import (
     LANGUAGE,
+    PAIRS_OF_TEXTS,
     READ_TEXTS,
     RUNNING_TEXTS,
     SUPERVISED,
@@ -34,6 +35,7 @@ from tests.conftest import (
     TEXTS,
     chosen,
     model_for,
+    pairs_of,
     small,
 )
 
@@ -45,7 +47,7 @@ TWO_STEPS = [
     "trainer=cpu", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1",
     "trainer.limit_test_batches=1", "data.batch_size=4", "data.eval_batch_size=20",
 ]  # fmt: skip
-FEWER = {"num_train": 200, "num_test": 200, "num_eval": 200, "num_steps": 500, "verify": False}
+FEWER = {"num_pairs": 300, "num_train": 200, "num_test": 200, "num_eval": 200, "num_steps": 500, "verify": False}
 
 
 pytestmark = pytest.mark.usefixtures("short_feature_net")
@@ -84,6 +86,8 @@ KINDS = {1: "diabetes", 2: "series", 3: "digits"}
 
 def one_like(data: str, cfg: DictConfig) -> str:
     """One data set of the kind of `data`."""
+    if data in PAIRS_OF_TEXTS:
+        return "translation"
     return "characters" if data in RUNNING_TEXTS else "text" if data in TEXTS else KINDS[len(cfg.data.shape)]
 
 
@@ -140,7 +144,9 @@ class TestWhichPairsMakeSense:
 
 
 PAIRS = [
-    (model, data) for model in MODELS for data in DATA if data not in TEXTS or data == "text" or model in READ_TEXTS
+    (model, data)
+    for model, data in pairs_of(MODELS, DATA)
+    if data not in TEXTS or data == "text" or model in READ_TEXTS
 ]
 
 

@@ -111,3 +111,12 @@ def test_rows_series_and_samples(visit: Callable[..., Any], model_of: Models) ->
     page.get_by_role("button", name="Generate images").click()
     page.wait_for_selector("figure img")
     assert page.input_value("#seed") == "1"
+
+
+def test_a_text_is_translated(visit: Callable[..., Any], model_of: Models) -> None:
+    page, model = visit(model_of("translation")), model_of("translation")
+    page.get_by_label("Text").fill("5. März 2021")
+    page.get_by_role("button", name="Predict").click()
+    page.wait_for_selector("#result[aria-busy=false] figure img")
+    assert page.inner_text("#answer") == model.predict("5. März 2021")[0].prediction.strip()
+    assert page.inner_text("figcaption").startswith("Attention: ")

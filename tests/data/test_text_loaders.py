@@ -55,8 +55,9 @@ class TestTraining:
         assert padding_fraction(texts[2][order], widths, 8) < 0.25
         assert padding_fraction(texts[2], [MOST] * len(widths), 8) == pytest.approx(0.49, abs=0.02)
 
-    def test_widths_are_multiples_of_eight_up_to_the_largest(self) -> None:
-        assert longest(torch.tensor([1, 8, 9, 3, 16, 19]), 2, 20) == [8, 16, 20]
+    def test_widths_are_rounded_up_by_less_than_an_eighth(self) -> None:
+        assert longest(torch.tensor([1, 8, 9, 3, 16, 19]), 2, 20) == [8, 9, 20]
+        assert longest(torch.tensor([16, 17, 33, 65, 129, 99]), 1, 100) == [16, 18, 36, 72, 100, 100]
 
     def test_each_epoch_has_another_order_and_a_seed_gives_it_again(self, texts: tuple[Tensor, ...]) -> None:
         orders = [numbers(list(loader(texts, position=lambda epoch=epoch: (epoch, 0)))) for epoch in (0, 0, 1)]

@@ -29,8 +29,9 @@ from leyden.modules.gan import GAN, discriminator_loss, generator_loss
 from leyden.modules.language_model import LanguageModel
 from leyden.modules.pixels import to_pixels
 from leyden.modules.supervised import SupervisedModule
+from leyden.nets.bahdanau import Bahdanau
 from leyden.nets.recurrent import Recurrent
-from tests.conftest import chosen, model_for
+from tests.conftest import PAIRS_OF_TEXTS, chosen, model_for
 from tests.test_pairs import DATA, PAIRS, TWO_STEPS, config, problem
 
 IMAGES = [data for data in DATA if "mean" in compose(*chosen(data)).data or data.startswith("digit_")]
@@ -49,6 +50,24 @@ class RecurrentStandIn(nn.Module):
         return x, x.new_zeros(1, len(x), self.hidden)
 
 
+class EncoderStandIn(nn.Module):
+    """Instead of the encoder of `Bahdanau`, for the same reason."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return x.new_zeros(*mask.shape, self.size)
+
+
+class CellStandIn(nn.Module):
+    """Instead of the cell of `Bahdanau`, which has no kernel for fake tensors."""
+
+    def forward(self, x: Tensor, state: Tensor) -> Tensor:
+        return state + x.sum()
+
+
 pytestmark = pytest.mark.filterwarnings("ignore:.*taken as it is:UserWarning")  # the files are tiny ones
 
 # Inside, all new tensors are fake. Those without a device are on the CPU, as in a run.
@@ -58,6 +77,9 @@ MODE = FakeTensorMode(allow_non_fake_inputs=True)
 def fake_module(cfg: DictConfig) -> BaseModule:
     """The module of a config on the fake GPU."""
     module = build_module(cfg)
+    if isinstance(module.net, Bahdanau):
+        module.net.encoder = EncoderStandIn(2 * module.net.start.in_features)  # type: ignore[assignment]
+        module.net.cell = CellStandIn()  # type: ignore[assignment]
     if isinstance(module.net, Recurrent):
         module.net.layers = RecurrentStandIn(module.net.head.in_features)
     for part in module.modules():
@@ -116,7 +138,7 @@ def test_a_training_step_stays_on_the_gpu_and_reads_nothing_from_it(files_root: 
     assert devices(loss, *train, *itertools.chain(*module.train_means.unread)) == {"cuda"}
 
 
-@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("data", sorted(set(DATA) - set(PAIRS_OF_TEXTS)))  # a search stops when all texts have ended
 def test_a_validation_step_too(files_root: Path, data: str) -> None:
     module, (_, val) = fake_module(config(model_for(data), data, files_root, *TWO_STEPS)), batches(data, files_root)
     assert isinstance(module, SupervisedModule | LanguageModel)

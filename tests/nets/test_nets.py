@@ -11,12 +11,11 @@ from leyden.config.compose import compose, groups
 from leyden.config.instantiate import instantiate
 from leyden.config.stored import upgraded
 from leyden.errors import UserError
-from tests.conftest import SUPERVISED, TEXT, chosen, data_for, small
+from tests.conftest import SUPERVISED, TEXT, chosen, data_for, pairs_of, small
 from tests.nets.defaults import net
 
 
-@pytest.mark.parametrize("data", groups()["data"])
-@pytest.mark.parametrize("model", SUPERVISED)
+@pytest.mark.parametrize(("model", "data"), pairs_of(SUPERVISED, groups()["data"]))
 def test_samples_to_outputs_with_a_gradient_for_every_weight(model: str, data: str) -> None:
     cfg = compose(*small(model), *chosen(data))
     try:

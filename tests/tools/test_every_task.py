@@ -28,7 +28,7 @@ from tests.tools.conftest import Folders, Models, script
 TASKS = sorted(groups()["task"])
 GENERATE = ("vae", "gan")
 NO_IMAGES = ("regression", "forecasting", "language_modelling")  # as inputs
-WRITES = "language_modelling"
+WRITES, TRANSLATES = "language_modelling", "translation"
 TEXT = "The statement"
 FILES = {  # of an evaluation
     "classification": "classes.csv confusion.png errors.png precision_recall.png predictions.csv reliability.png "
@@ -41,6 +41,7 @@ FILES = {  # of an evaluation
     "vae": "reconstructions.png samples.png",
     "gan": "samples.png",
     "language_modelling": "",
+    "translation": "attention.png predictions.csv",
 }
 every_task = pytest.mark.parametrize("task", TASKS)
 
@@ -84,6 +85,8 @@ def named(model: TrainedModel, raw: Any) -> dict[str, Tensor]:
             return {"logits": outputs, "probabilities": outputs[:, last].softmax(1)}
         inputs = model.transform(list(raw))
         outputs = module(inputs)
+        if model.task == TRANSLATES:
+            return {"symbols": outputs}
         if model.task == "classification":
             return {"probabilities": outputs.softmax(1)}
         if model.task == "multilabel":
@@ -121,6 +124,11 @@ def words(model: TrainedModel, found: dict[str, Tensor]) -> dict[str, Any]:
         text = "".join(str(symbol) for symbol in symbols if symbol < 10)
         likelihood = float(found["probabilities"][0].amax(1)[: len(symbols)].prod())
         return {"prediction": text, "probability": likelihood, "top": [(text, likelihood)]}
+    if model.task == TRANSLATES:
+        tokens = model.data.target_tokenizer()
+        assert tokens is not None
+        text = tokens.decode([symbol for symbol in found["symbols"][0].tolist() if 0 <= symbol < tokens.size])
+        return {"prediction": text, "probability": None, "top": []}
     value = next(iter(found.values()))[0].tolist()
     return {"prediction": value[0] if model.task == "regression" else value, "probability": None, "top": []}
 
@@ -153,7 +161,7 @@ def test_predict(task: str, model_of: Models, tmp_path: Path) -> None:
         return
     assert (done[0], done[2]) == (0, "")
     found = json.loads(done[1])
-    assert found["input"] == (f"{path}:2" if task == "regression" else str(path))
+    assert found["input"] == str(path) + {"regression": ":2", TRANSLATES: ":1"}.get(task, "")
     check_prediction(found, model)
 
 
@@ -184,6 +192,10 @@ def test_explain(task: str, model_of: Models, tmp_path: Path) -> None:
         assert (code, errors) == (2, f"error: explain: does not apply to task={task}, {reason}\n")
         assert not out.exists()
         return
+    if task == TRANSLATES:
+        assert (code, errors) == (0, "")
+        assert sorted(path.name for path in out.iterdir()) == ["input-txt-1-attention.png", "overview.png"]
+        return
     if task != "autoencoder":
         pytest.importorskip("captum", reason='needs captum: pip install -e ".[explain]"')
     assert (code, errors) == (0, "")
@@ -199,7 +211,11 @@ def test_export_and_the_code_of_the_card(
     if model.data.input_kind == "image":
         write_input(model, tmp_path).rename(tmp_path / "image.png")
     arguments = ("--format", "torch", "--out", tmp_path / "model.pt2", "--card", "--json")
-    code, output, _ = script("export", model.folder, *arguments)
+    code, output, errors = script("export", model.folder, *arguments)
+    if task == TRANSLATES:
+        assert (code, output, errors.count("\n")) == (2, "", 1)
+        assert errors.startswith("error: --format torch: does not apply to task=translation")
+        return
     assert code == 0
     assert json.loads(output)["largest_difference"] < 1e-5
     card = (tmp_path / "README.md").read_text()
@@ -232,7 +248,7 @@ def test_report(task: str, run_of: Folders, tmp_path: Path) -> None:
         shown += report["per_class"]["auroc"]
     assert [value for value in shown if value is not None and number(value) not in page] == []
     assert ("scripts/sample.py" in page) == (task in (*GENERATE, WRITES)) != ("scripts/predict.py" in page)
-    if task == WRITES:
+    if task in (WRITES, TRANSLATES):
         assert html.escape((run_of(task) / "samples" / "epoch_0001.txt").read_text(), quote=False) in page
 
 
@@ -263,7 +279,9 @@ def test_serve(task: str, model_of: Models, tmp_path: Path) -> None:
             answer(served, "/explain", "", content_type, body)
     else:
         second = "Reconstruction" if task == "autoencoder" else "Influence"
-        assert list(images("/explain", body, content_type)) == ["Input", second]
+        names = ["Attention"] if task == TRANSLATES else ["Input", second]
+        assert served.info()["explains"]
+        assert list(images("/explain", body, content_type)) == names
 
 
 @every_task

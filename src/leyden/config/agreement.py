@@ -18,7 +18,10 @@ EQUAL = (
     ("task.num_outputs", "data.num_targets", 0),
     ("task.num_outputs", "data.horizon", 0),
     ("task.num_symbols", "data.num_classes", 1),  # the end symbol
+    ("task.num_symbols", "data.vocab_size", 1),
     ("task.length", "data.max_digits", 1),
+    ("task.length", "data.max_tokens", 1),
+    ("model.vocab_size", "data.vocab_size", 0),
 )
 
 
@@ -62,9 +65,11 @@ def check_texts(cfg: DictConfig) -> None:
         return
     in_shape = _value(cfg, "model.in_shape")
     if "vocab_size" not in cfg.model and isinstance(in_shape, list) and len(in_shape) == 1:
+        writes = _value(cfg, "task.num_symbols") is not None
+        fitting = "seq2seq or seq2seq_rnn" if writes else "bag, textcnn, lstm or transformer"
         raise UserError(
             f"model.in_shape: got {in_shape}, the tokens of a text, which this model cannot read; use a model with "
-            "vectors of tokens, such as model=bag, textcnn, lstm or transformer"
+            f"vectors of tokens, such as model={fitting}"
         )
     for key, without in {"task.mixup": 0, "task.cutmix": 0, "task.tta": "none"}.items():
         if _value(cfg, key) not in (None, without):

@@ -40,11 +40,12 @@ def by_value(key: str, values: Mapping[str, Any], *, _root_: DictConfig) -> Any:
 
 
 # For YAML files: ${class_folders:PATH}, ${count:LIST}, ${sum:A,B}, ${product:A,B}, ${by_value:KEY,TABLE},
-# ${metric_mode:METRIC}, and those of conf/data/table.yaml and text.yaml.
+# ${given:VALUE}, ${metric_mode:METRIC}, and those of conf/data/table.yaml and text.yaml.
 OmegaConf.register_new_resolver("class_folders", class_names, replace=True)
 OmegaConf.register_new_resolver("count", len, replace=True)
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)
 OmegaConf.register_new_resolver("product", lambda *numbers: math.prod(numbers), replace=True)
+OmegaConf.register_new_resolver("given", lambda value: value is not None, replace=True)
 OmegaConf.register_new_resolver("by_value", by_value, replace=True)
 OmegaConf.register_new_resolver("metric_mode", metric_mode, replace=True)
 OmegaConf.register_new_resolver("table_features", features_of, replace=True)

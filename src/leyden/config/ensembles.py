@@ -13,7 +13,7 @@ from leyden.modules.classifier import Classifier
 from leyden.modules.supervised import SupervisedModule
 from leyden.nets.airbench import Airbench
 from leyden.nets.pretrained import Pretrained
-from leyden.nets.seq2seq import Seq2Seq
+from leyden.nets.sequence_model import SequenceModel
 from leyden.optim.member_rates import PROPORTIONAL
 from leyden.seeding import derive
 
@@ -35,7 +35,7 @@ def check_ensemble(cfg: DictConfig, module: BaseModule, optimizer: Any) -> None:
     start, settings = f"ensemble: got {cfg.ensemble}, but", cfg.trainer
     if not isinstance(module, SupervisedModule):
         raise UserError(f"{start} {type(module).__name__} has no ensembles; use ensemble=1, or another model")
-    if isinstance(module.net, Seq2Seq | Pretrained | Airbench):
+    if isinstance(module.net, SequenceModel | Pretrained | Airbench):
         name = type(module.net).__name__.lower()
         raise UserError(f"{start} model={name} has no ensembles; use ensemble=1, or another model")
     if isinstance(module, Classifier) and module.tta != "none":

@@ -59,6 +59,7 @@ ADDED_TO: Mapping[str, Mapping[str, Any]] = {
     "leyden.nets.transformer.Transformer": {"vocab_size": 0, "vectors": None},
     "leyden.data.table.Table": {"categories": "onehot", "category_sizes": []},
     "leyden.data.series.Series": {"time": None, "group": None, "gaps": "skip"},
+    "leyden.nets.seq2seq.Seq2Seq": {"vocab_size": 0, "tie_weights": False},
 }
 
 

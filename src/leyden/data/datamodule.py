@@ -20,6 +20,7 @@ from leyden.data import splits
 from leyden.data.large import take
 from leyden.data.loaders import Augment, Batch, EvalLoader, TrainLoader, start_of_training
 from leyden.data.scaling import Scaling
+from leyden.data.tokens import Tokenizer
 from leyden.errors import UserError
 
 TargetKind = Literal["class", "labels", "symbols", "numbers", "next"]
@@ -38,6 +39,7 @@ class DataFacts:
         classes_in: targets → which classes each sample shows, int64 (B, num_classes), 0 or 1. Images only.
         classes: the names of the classes.
         class_counts: number of training samples of each class. Images with one class each only.
+        tokenizer: converts the targets back to texts. Translations only.
         num_tokens: number of token ids that a text can have. Language modelling only.
         characters_per_token: split → characters of its original text per token; called after the split was read.
             Language modelling only.
@@ -51,6 +53,7 @@ class DataFacts:
     class_counts: tuple[int, ...] | None = None
     num_tokens: int | None = None
     characters_per_token: Callable[[str], float] | None = None
+    tokenizer: Tokenizer | None = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -176,6 +179,10 @@ class InMemoryData(LightningDataModule, ABC):
     def measured(self) -> dict[str, Any]:
         """Return the arguments that `setup` measured on the training set, so that the run's config stores them."""
         return {}
+
+    def target_tokenizer(self) -> Tokenizer | None:
+        """Return what converts the targets back to texts, if they are token ids of texts."""
+        return None
 
     def files_of_run(self) -> dict[str, str]:
         """Return name → text of the files that the run folder gets because the config is not the place for them.

@@ -70,6 +70,7 @@ class TextData(InMemoryData):
         self.encoder: Tokenizer | None = None
         self.num_cut: dict[str, int] = {}  # split → number of its texts that were cut
         self.lengths: dict[str, Tensor] = {}  # split → tokens of each text, on the CPU
+        self.target_lengths: dict[str, Tensor] = {}  # the same for targets that are texts
         self._fingerprint = ""
 
     def read_texts(self, train: bool) -> tuple[list[str], Tensor]:
@@ -317,6 +318,7 @@ class TextData(InMemoryData):
             self.batch_size,
             self.transform(inputs.device),
             lengths=self.lengths["train"],
+            target_lengths=self.target_lengths.get("train"),
             seeds=self.order_seeds,
             rank=self._rank,
             world=self._world,
@@ -327,7 +329,14 @@ class TextData(InMemoryData):
         inputs, targets = split
         transform = self.transform(inputs.device)
         return TextEvalLoader(
-            inputs, targets, self.eval_batch_size, transform, self._rank, self._world, lengths=self.lengths[name]
+            inputs,
+            targets,
+            self.eval_batch_size,
+            transform,
+            self._rank,
+            self._world,
+            lengths=self.lengths[name],
+            target_lengths=self.target_lengths.get(name),
         )
 
 

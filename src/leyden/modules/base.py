@@ -8,6 +8,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from leyden.data.datamodule import DataFacts, InMemoryData, TargetKind
+from leyden.data.tokens import Tokenizer
 from leyden.errors import UserError
 from leyden.metrics.accumulators import EpochMeanAccumulator
 from leyden.modules.first_layer import prepare_net
@@ -94,6 +95,9 @@ class BaseModule(LightningModule):
 
     def use_classes(self, classes: Sequence[str] | None) -> None:
         """Use the class names, in the order of the labels; None if they are unknown. By default, do nothing."""
+
+    def use_tokenizer(self, tokenizer: Tokenizer | None) -> None:
+        """Use what converts predicted token ids to texts; None if there is none. By default, do nothing."""
 
     def report(self) -> dict[str, Any]:
         """Return additional entries for report.json, as plain values. The names must be new. Called after the test."""

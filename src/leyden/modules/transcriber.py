@@ -12,15 +12,15 @@ from leyden.data.loaders import Batch
 from leyden.modules.predictions import Prediction
 from leyden.modules.supervised import SupervisedModule
 from leyden.nets.ensemble import Combine, mean_symbol_probabilities
-from leyden.nets.seq2seq import Seq2Seq
+from leyden.nets.sequence_model import SequenceModel
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 
 class Transcriber(SupervisedModule):
     """Predicts the text in an image.
 
-    A sequence model (`Seq2Seq`) is trained with teacher forcing: it gets the true symbols before each position. It is
-    evaluated by greedy decoding. Other nets predict all positions independently.
+    A `SequenceModel` is trained with teacher forcing: it gets the true symbols before each position. It is evaluated
+    by greedy decoding. Other nets predict all positions independently.
 
     Logs ``train/loss``, and for ``val`` and ``test`` the loss, exact match and accuracy. The loss is minus the
     log-likelihood of a text, in nats. Exact match is the fraction of texts with all symbols correct. Accuracy is the
@@ -58,7 +58,7 @@ class Transcriber(SupervisedModule):
             raise ValueError(f"label_smoothing: got {label_smoothing}, must be at least 0 and below 1")
         super().__init__(net, optimizer, scheduler, objective, MetricCollection({"text": TextMetrics(num_symbols)}))
         self.num_symbols, self.length, self.label_smoothing = num_symbols, length, label_smoothing
-        self.teacher_forcing = isinstance(net, Seq2Seq)
+        self.teacher_forcing = isinstance(net, SequenceModel)
         self.symbols = [str(number) for number in range(num_symbols - 1)]  # without the end symbol
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def attention_maps(module: BaseModule, inputs: Tensor) -> dict[str, Tensor]:
     if not isinstance(net, Seq2Seq):
         return {}
     symbols = module.predict(inputs)["symbols"]
-    weights = net.attention(inputs, symbols)[:, 0].mean((0, 1))  # (L, S)
+    weights = net.attention(inputs, symbols)[0]  # (L, S)
     tokens = net.encoder[0]
     assert isinstance(tokens, Tokens)
     num = int((symbols[0] >= 0).sum())

@@ -12,8 +12,9 @@ from leyden.modules.generative import GenerativeModule
 from leyden.modules.multilabel import Multilabel
 from leyden.modules.regressor import Regressor
 from leyden.modules.transcriber import Transcriber
+from leyden.modules.translator import Translator
 from leyden.records.run_folder import refuse_link
-from leyden.tools import class_reports, image_reports, number_reports
+from leyden.tools import class_reports, image_reports, number_reports, text_reports
 from leyden.tools.evaluated import Evaluated
 from leyden.tools.evaluation_report import Report
 from leyden.tools.evaluator import Evaluator
@@ -39,6 +40,7 @@ def write_task(module: BaseModule) -> Callable[[Report], None]:
         Regressor: number_reports.regression,
         Forecaster: number_reports.forecasting,
         Transcriber: image_reports.transcription,
+        Translator: text_reports.translation,
         Autoencoder: image_reports.autoencoder,
         GenerativeModule: image_reports.generative,
     }

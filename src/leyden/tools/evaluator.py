@@ -55,6 +55,7 @@ class Evaluator:
             self.data.use_files_of_run(lambda name: read_text(self.folder / name))
             self.module = load_module(self.folder, self.config)
         self.module.use_classes(self.data.class_names())
+        self.module.use_tokenizer(self.data.target_tokenizer())
         self._is_ready = False
 
     @staticmethod

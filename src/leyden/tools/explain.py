@@ -18,6 +18,7 @@ from leyden.modules.pixels import to_pixels
 from leyden.modules.predictions import Prediction
 from leyden.modules.regressor import Regressor
 from leyden.modules.transcriber import Transcriber
+from leyden.modules.translator import Translator
 from leyden.nets.ensemble import Ensemble
 from leyden.nets.seq2seq import Seq2Seq
 from leyden.nets.transformer import Transformer
@@ -120,10 +121,10 @@ class Explainer:
 
 
 def check_explains(model: TrainedModel) -> None:
-    """Raise UserError unless the model predicts something for an image."""
+    """Raise UserError unless the model predicts something for an image, or translates texts."""
     if model.generates:
         raise model.does_not_apply("explain", "which predicts nothing for an image")
-    if model.data.input_kind != "image":
+    if model.data.input_kind != "image" and not isinstance(model.module, Translator):
         raise model.does_not_apply("explain", "because the inputs of this run are no images")
 
 

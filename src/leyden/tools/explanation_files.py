@@ -9,16 +9,20 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from leyden.data.datamodule import printable
 from leyden.errors import UserError
+from leyden.modules.translator import Translator
 from leyden.records.run_folder import refuse_link
 from leyden.tools.csv_inputs import Input
 from leyden.tools.explain import Explainer, Explanation
 from leyden.tools.explanation_plots import MAX_ROWS, plot_explanation, plot_overview
 from leyden.tools.trained_model import TrainedModel
 from leyden.tools.word_influence import plot_words, word_influence
+from leyden.training.image_logger import write_png
 
+MAX_TEXTS = 8  # in an overview
 MAX_NAME = 40  # characters of the name of a file
 
 
@@ -59,6 +63,42 @@ def write_explanations(explainer: Explainer, inputs: Sequence[Input], folder: Pa
             names.append(Path(item.name).name)
     if explained:
         plot_overview(folder / "overview.png", explained, names, len(written.paths))
+        written.paths.append(folder / "overview.png")
+    return written
+
+
+def write_texts(model: TrainedModel, inputs: Sequence[Input], folder: Path) -> Written:
+    """Explain texts, see `write_attention` for those to translate, and `write_words` for those with labels."""
+    write = write_attention if isinstance(model.module, Translator) else write_words
+    return write(model, inputs, folder)
+
+
+def write_attention(model: TrainedModel, inputs: Sequence[Input], folder: Path) -> Written:
+    """Write ``NAME-attention.png`` for each text: which of its tokens the model reads for each symbol that it writes.
+
+    ``overview.png`` shows the first texts. The other arguments and errors are those of `write_explanations`.
+
+    Args:
+        model: a loaded run of ``task=translation``.
+    """
+    module = model.module
+    assert isinstance(module, Translator)
+    make_folder(folder)
+    written, samples, used = Written(), list[Tensor](), Counter[str]()
+    for item in inputs:
+        try:
+            if item.error:
+                raise UserError(item.error)
+            sample = model.data.encode(item.value)
+        except UserError as error:
+            written.broken.append(printable(str(error)))
+            continue
+        path = folder / f"{unique(text_name(item.name), used)}-attention.png"
+        write_png(path, module.attention_plot(model.batch([sample])))
+        written.paths.append(path)
+        samples.append(sample)
+    if samples:
+        write_png(folder / "overview.png", module.attention_plot(model.batch(samples[:MAX_TEXTS])))
         written.paths.append(folder / "overview.png")
     return written
 

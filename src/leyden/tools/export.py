@@ -12,6 +12,7 @@ from torch import Tensor
 
 from leyden.config.stored import loaded_config
 from leyden.errors import UserError
+from leyden.modules.translator import Translator
 from leyden.records.run_folder import partial_path, writing
 from leyden.tools.export_check import TOLERANCE, differences, find_samples
 from leyden.tools.export_description import description, notes
@@ -95,10 +96,20 @@ def export(run: str | Path, out: str | Path | None = None, format: str = "onnx")
     """
     chosen = checked_format(format)
     model = load(run)
+    check_exports(model, chosen)
     (path,) = file_names(run, [format], Path(out) if out else None).values()
     samples = find_samples(model)
     found, about = write_checked(model, chosen, path, samples.batch)
     return Export(path, about, samples.origin, found, notes(model, chosen))
+
+
+def check_exports(model: TrainedModel, chosen: Format) -> None:
+    """Raise UserError if a format cannot hold the model."""
+    if chosen.name != "safetensors" and isinstance(model.module, Translator):
+        raise UserError(
+            f"--format {chosen.name}: does not apply to task=translation, because the number of steps of its search "
+            "depends on the text. Use --format safetensors, which leyden.load reads"
+        )
 
 
 def file_names(run: str | Path, formats: Sequence[str], out: Path | None) -> dict[str, Path]:

@@ -23,7 +23,8 @@ def find_inputs(model: TrainedModel, arguments: Sequence[str]) -> Iterator[Input
         model: a loaded model.
         arguments: files, folders or glob patterns. Images: each file, and all images in a folder at any depth. Tables:
             each row of a CSV or Parquet file. Series: each series in such a file; its last steps are the window. Texts:
-            the text itself, a text file, or, of runs with labels, the rows of a table.
+            the text itself, a text file, or, of runs with labels or pairs, the rows of a table. Texts to translate: the
+            text itself, or each line of a text file.
 
     Raises:
         UserError: an argument names no file.
@@ -48,12 +49,17 @@ def find_inputs(model: TrainedModel, arguments: Sequence[str]) -> Iterator[Input
 
 def text_input(argument: str) -> Input:
     """Return the content of a text file, or the argument itself if there is no such file."""
+    path = text_file(argument)
+    return Input(argument, argument if path is None else read_utf8(path, "INPUT"))
+
+
+def text_file(argument: str) -> Path | None:
+    """Return the path of the file with this name, or None if there is none."""
     path = Path(argument).expanduser()
     try:
-        is_file = path.is_file()
+        return path if path.is_file() else None
     except OSError:  # too long for the name of a file
-        is_file = False
-    return Input(argument, read_utf8(path, "INPUT") if is_file else argument)
+        return None
 
 
 def files(argument: str, extensions: Sequence[str]) -> list[Path]:

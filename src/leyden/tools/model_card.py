@@ -13,6 +13,7 @@ from leyden.modules.generative import GenerativeModule
 from leyden.modules.language_model import LanguageModel
 from leyden.modules.multilabel import Multilabel
 from leyden.modules.transcriber import Transcriber
+from leyden.modules.translator import Translator
 from leyden.records.json_files import read_json, read_report
 from leyden.tools.card_results import data_text, entry, limits, metrics_text
 from leyden.tools.card_snippets import snippets
@@ -94,7 +95,7 @@ def interface(model: TrainedModel) -> str:
         lines.append(f"Codes of {code(name)}: {numbered}; 0 for any other and for a missing value.")
     if isinstance(model.module, Multilabel):
         lines.append(f"Thresholds of the labels: {', '.join(f'{t:.4g}' for t in model.module.thresholds.tolist())}.")
-    if isinstance(model.module, Transcriber):
+    if isinstance(model.module, Transcriber | Translator):
         end = model.module.num_symbols - 1
         lines.append(f"The symbol {end} ends a text; after it follows -1.")
     return "\n\n".join(lines)

@@ -6,14 +6,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from leyden.data.file_access import read_utf8
 from leyden.data.text_table import TABLES, LabelledTexts, column_of_texts, read_labelled
 from leyden.data.texts import TextData
+from leyden.data.translation import Translation
 from leyden.errors import UserError
 from leyden.tools.csv_inputs import Input
 
 
 def text_inputs(argument: str, data: TextData) -> Iterator[Input]:
     """Yield what an argument names: all .txt files in a folder, the rows of a table, a text file, or the text itself.
+
+    Of a text file, a run on sentence pairs gets each line.
 
     Args:
         argument: the argument.
@@ -33,6 +37,8 @@ def text_inputs(argument: str, data: TextData) -> Iterator[Input]:
         yield Input(argument, None, f"{path}: does not exist")
     elif is_file and path.suffix.lower() in TABLES:
         yield from rows(path, data)
+    elif is_file and isinstance(data, Translation):
+        yield from sentences(path)
     else:
         yield Input(argument, path if is_file else argument)
 
@@ -44,6 +50,18 @@ def rows(path: Path, data: TextData) -> Iterator[Input]:
             yield Input(place, text)
     except UserError as error:
         yield Input(str(path), None, str(error).removeprefix("text: "))
+
+
+def sentences(path: Path) -> Iterator[Input]:
+    """Yield the lines of a text file that are not empty. If it cannot be read, yield one input with the error."""
+    try:
+        lines = read_utf8(path, "text").split("\n")
+    except UserError as error:
+        yield Input(str(path), None, str(error).removeprefix("text: "))
+        return
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield Input(f"{path}:{number}", line.strip())
 
 
 def labelled_texts(path: Path, data: TextData) -> tuple[Tensor, Tensor, tuple[str, ...]]:

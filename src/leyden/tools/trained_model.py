@@ -55,6 +55,7 @@ class TrainedModel:
         self._read = read or (lambda name: read_text(folder / name))
         self.data.use_files_of_run(self._read)
         module.use_classes(self.data.class_names())
+        module.use_tokenizer(self.data.target_tokenizer())
 
     def __repr__(self) -> str:
         return f"TrainedModel({self.config.name}, {self.module.num_parameters:,} parameters, from {self.folder})"

@@ -1,4 +1,4 @@
-"""Texts to read: what a language model writes after each validation."""
+"""Texts to read: what a language model or a translator writes after each validation."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from leyden.data.characters import RunningText
 from leyden.data.datamodule import InMemoryData
 from leyden.modules.language_model import LanguageModel
+from leyden.modules.translator import Translator
 from leyden.records.loggers import tensorboards
 from leyden.records.run_folder import write_text
 from leyden.training.callbacks import ResumePosition
@@ -16,9 +17,10 @@ FOLDER = "samples"
 
 
 class TextLogger(Callback):
-    """Writes ``samples/epoch_0001.txt`` with the texts that a language model generates, and shows them in TensorBoard.
+    """Writes ``samples/epoch_0001.txt`` with the texts that a model writes, and shows them in TensorBoard.
 
-    Their random numbers are the same in each epoch, and in a run that was resumed.
+    A language model generates texts; their random numbers are the same in each epoch, and in a run that was resumed.
+    A translator translates a few texts of the validation set.
 
     Args:
         folder: the run folder.
@@ -31,19 +33,23 @@ class TextLogger(Callback):
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        data = self.data
-        if not (isinstance(pl_module, LanguageModel) and isinstance(data, RunningText)):
+        if trainer.state.fn != "fit" or not (texts := self._texts(pl_module)):
             return
-        if trainer.state.fn != "fit" or not pl_module.num_samples:
-            return
-        rows = pl_module.continued(data.prompt(""), pl_module.num_samples, pl_module.sample_length)
-        texts = [data.continued("", row) for row in rows]
         (self.folder / FOLDER).mkdir(exist_ok=True)
         path = self.folder / FOLDER / f"epoch_{trainer.current_epoch + 1:04}.txt"
         write_text(path, joined(texts))
         for logger in tensorboards(trainer.loggers):
             # The step of the epoch's metrics, so that a resumed run replaces what it writes again.
             logger.log_text("samples", as_markdown(texts), self.position.steps - 1)
+
+    def _texts(self, module: LightningModule) -> list[str]:
+        if isinstance(module, Translator):
+            return module.texts()
+        data = self.data
+        if isinstance(module, LanguageModel) and isinstance(data, RunningText) and module.num_samples:
+            rows = module.continued(data.prompt(""), module.num_samples, module.sample_length)
+            return [data.continued("", row) for row in rows]
+        return []
 
 
 def joined(texts: list[str]) -> str:

@@ -16,6 +16,7 @@ from leyden.data.series import Series
 from leyden.data.tables import TableData
 from leyden.errors import UserError
 from leyden.modules.plots import grid
+from leyden.modules.translator import Translator
 from leyden.records.json_files import read_report
 from leyden.records.report import finite
 from leyden.tools.explain import check_explains
@@ -56,7 +57,7 @@ class ServedModel:
             "features": list(data.columns()) if isinstance(data, TableData) else None,
             "categories": data.category_names() if isinstance(data, TableData) else {},
             "optional": isinstance(data, TableData) and data.impute,
-            "explains": not model.generates and data.input_kind == "image",
+            "explains": isinstance(model.module, Translator) or (not model.generates and data.input_kind == "image"),
             "horizon": data.horizon if isinstance(data, Series) else None,
             "parameters": model.module.num_parameters,
             "metrics": self.metrics,
@@ -92,16 +93,22 @@ class ServedModel:
         return prepare_drawing(payload, self.model.data)
 
     def explain(self, item: Any) -> dict[str, Any]:
-        """Return images that explain the prediction for an image: ``{"images": [{"title", "text", "png"}]}``.
+        """Return images that explain the prediction for an image or a text: ``{"images": [{"title", "text", "png"}]}``.
 
-        They show the image as the model receives it, and the influence of its pixels or its reconstruction.
+        They show the image as the model receives it, and the influence of its pixels or its reconstruction; of a text
+        to translate, the attention.
 
         Raises:
-            UserError: the input is not an image, or does not fit the data set.
+            UserError: the input is neither an image nor a text to translate, or does not fit the data set.
         """
         model = self.model
         check_explains(model)
         sample = model.data.encode(item)
+        if isinstance(model.module, Translator):
+            with self.lock:
+                plot = model.module.attention_plot(model.batch([sample]))
+            text = "From which tokens of the source (columns) the model wrote each token of the translation (rows)."
+            return {"images": [described("Attention", text, plot)]}
         pixels = sample.float() / 255
         images = [described("Input", "The image as the model receives it.", enlarged(pixels))]
         with self.lock:
