@@ -77,6 +77,8 @@ def run(cfg: DictConfig, folder: Path | None = None, pruner: Pruner | None = Non
         initialise_weights(module, cfg, path, checkpoint)
         _read_data(data, cfg, folder if checkpoint else None)
         check_limits(cfg.trainer, data)
+        if training.private:
+            training.private.plan(data, cfg.trainer)
         for part in (module, *module.members):
             part.use_facts(data.facts())
             if not checkpoint:

@@ -34,6 +34,7 @@ ADDED: Mapping[str, Any] = {
     "init_from": None,
     "callbacks": {},
     "averaging": {"_target_": "leyden.optim.averages.NoAverage"},
+    "privacy": {"_target_": "leyden.optim.privacy.NoPrivacy"},
     "trainer.num_nodes": 1,
     "trainer.max_steps": -1,
     "trainer.max_time": None,
@@ -54,6 +55,7 @@ ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {
 }
 # A class → arguments that it lacks in run folders of earlier versions, with values.
 ADDED_TO: Mapping[str, Mapping[str, Any]] = {
+    "leyden.nets.resnet.ResNet": {"norm": "batch"},
     "leyden.nets.mlp.MLP": {"category_sizes": [], "embedding": None},
     "leyden.data.table.Table": {"categories": "onehot", "category_sizes": []},
     "leyden.data.series.Series": {"time": None, "group": None, "gaps": "skip"},

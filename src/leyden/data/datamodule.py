@@ -19,6 +19,7 @@ from torch import Tensor
 from leyden.data import splits
 from leyden.data.large import take
 from leyden.data.loaders import Augment, Batch, EvalLoader, TrainLoader, start_of_training
+from leyden.data.poisson import PoissonLoader
 from leyden.data.scaling import Scaling
 from leyden.errors import UserError
 
@@ -117,6 +118,7 @@ class InMemoryData(LightningDataModule, ABC):
         # (epoch, samples of this epoch that all processes together have already used); the run sets it
         self.position: Callable[[], tuple[int, int]] = start_of_training
         self.order_seeds: Sequence[int] = (self.seed,)  # of an ensemble, one for each member
+        self.sampling: Literal["shuffled", "poisson", "secure"] = "shuffled"  # of the training; the run sets it
         self.train: Batch | None = None
         self.val: Batch | None = None
         self.test: Batch | None = None
@@ -288,9 +290,13 @@ class InMemoryData(LightningDataModule, ABC):
             return splits.fold(strata, self.num_folds, self.fold, self.seed)
         return splits.hashed_fold(ids, self.num_folds, self.fold, self.seed)
 
-    def train_dataloader(self) -> TrainLoader:
+    def train_dataloader(self) -> TrainLoader | PoissonLoader:
         assert self.train is not None
         inputs, targets = self.train = self._on_device(self.train)
+        if self.sampling != "shuffled":
+            augment, seed = self.augmentation(inputs, targets), None if self.sampling == "secure" else self.seed
+            transform = self.transform(inputs.device)
+            return PoissonLoader(inputs, targets, self.batch_size, transform, augment, seed, self.position)
         return TrainLoader(
             inputs,
             targets,

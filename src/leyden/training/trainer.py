@@ -35,6 +35,7 @@ from leyden.training.checkpoints import Checkpoints
 from leyden.training.fast_loop import FastTrainer
 from leyden.training.image_logger import ImageLogger
 from leyden.training.launcher import external_launcher
+from leyden.training.private_training import PrivateTraining, private_training
 from leyden.training.step_curves import StepCurves
 from leyden.training.terminal import PlainProgress, ProgressBar
 from leyden.training.text_logger import TextLogger
@@ -61,6 +62,7 @@ class Training:
     checkpoints: Checkpoints
     position: ResumePosition
     pruner: Pruner | None
+    private: PrivateTraining | None = None
     uses_fast_loop: bool = False
     steps: int = 0  # of the whole training; `position` is that of the best checkpoint after the test
 
@@ -95,12 +97,13 @@ def build_training(
     first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
     data.position = position.position
     guard = DivergenceGuard()
+    private = private_training(cfg, module, data, checkpoint)
     checkpoints = _checkpoints(cfg, folder, guard, data)
     average, restore = averaging_callbacks(section(cfg, "averaging"), module)
     trainer.callbacks = [  # type: ignore[attr-defined]
         *_early_callbacks(cfg, data),
         *trainer.callbacks,  # type: ignore[attr-defined]
-        *(guard, position, *average),
+        *(guard, position, *([private] if private else []), *average),
         *_plotting_callbacks(folder, data, position, checkpoints),
         *freeze_callbacks(module, trainer.world_size),
         *build_callbacks(section(cfg, "callbacks")),
@@ -109,7 +112,7 @@ def build_training(
         *restore,  # the weights that are trained, after the averages were saved
     ]
     trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
-    return Training(trainer, checkpoints, position, pruner)
+    return Training(trainer, checkpoints, position, pruner, private)
 
 
 def _checkpoints(cfg: DictConfig, folder: Path, guard: DivergenceGuard, data: InMemoryData) -> Checkpoints:
