@@ -10,10 +10,10 @@ from leyden.data.images import ImageData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
 from leyden.modules.classifier import Classifier
+from leyden.nets.pretrained import BATCH_NORMS
 from leyden.nets.sample_gradients import LAYERS, unsupported_layer
 
 EXACT = ("32-true", "64-true")  # precisions in which the norm of a gradient is exact enough to bound it
-BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
 def check_privacy(cfg: DictConfig, module: BaseModule, data: InMemoryData) -> None:
@@ -68,7 +68,7 @@ def _check_samples(cfg: DictConfig, module: BaseModule, data: InMemoryData) -> N
 
 
 def _check_net(cfg: DictConfig, net: nn.Module) -> None:
-    if any(isinstance(layer, BATCH_NORM) for layer in net.modules()):
+    if any(isinstance(layer, BATCH_NORMS) for layer in net.modules()):
         by_key = "norm" in cfg.model
         advice = "use model.norm=group" if by_key else "use another model, such as model=cnn model.norm=group"
         reason = "has batch norm, which mixes the samples of a batch, so privacy=dp cannot train it"

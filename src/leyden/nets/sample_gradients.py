@@ -99,22 +99,22 @@ class ClippedGradients:
         for layer in self.net.modules():
             if isinstance(layer, IN_PLACE):
                 layer.inplace = False  # otherwise the kept output of the layer before it is overwritten
-        self.net.forward = self._forward  # type: ignore[method-assign]
+        self.net.forward = self._forward
 
     def detach(self) -> None:
         """Give the net its own forward pass back."""
-        self.net.forward = self.compute  # type: ignore[method-assign]
+        self.net.forward = self.compute
 
     def _forward(self, x: Tensor) -> Tensor:
         if not (self.net.training and torch.is_grad_enabled()):
             outputs: Tensor = self.compute(x)
             return outputs
         chunks: list[tuple[list[Call], Tensor]] = []
-        for part in x.split(self.chunk_size):
+        for part in torch.split(x, self.chunk_size):
             with recorded_calls(self.net) as calls:
                 chunks.append((calls, self.compute(part)))
         start = torch.cat([part.detach() for _, part in chunks]).requires_grad_()
-        start.register_hook(lambda grad_outputs: self._backward(chunks, grad_outputs))
+        start.register_hook(lambda grads: self._backward(chunks, grads))  # type: ignore[no-untyped-call]
         return start
 
     def _backward(self, chunks: list[tuple[list[Call], Tensor]], grad_outputs: Tensor) -> None:
@@ -122,7 +122,7 @@ class ClippedGradients:
         weights = [weight for weight in self.net.parameters() if weight.requires_grad]
         totals = {weight: torch.zeros_like(weight) for weight in weights}
         if not self.is_empty:
-            parts = (grad_outputs * len(grad_outputs)).split(self.chunk_size)
+            parts = torch.split(grad_outputs * len(grad_outputs), self.chunk_size)
             for (calls, outputs), part in zip(chunks, parts, strict=True):
                 for weight, total in clipped_sum(sample_gradients(calls, outputs, part), self.max_norm).items():
                     totals[weight] += total

@@ -43,7 +43,7 @@ class ShortTraining:
 
     def __init__(self, cfg: DictConfig) -> None:
         silence_lightning()
-        if cfg.privacy._target_ != NO_PRIVACY:
+        if section(cfg, "privacy")["_target_"] != NO_PRIVACY:
             raise UserError("privacy: got dp, but this tool trains without noise, so its result would not be private")
         self.cfg = cfg
         cfg.scheduler = {"_target_": "leyden.optim.constant"}

@@ -133,7 +133,10 @@ class PrivateTraining(Callback):
 
 
 def private_training(
-    cfg: DictConfig, module: BaseModule, data: InMemoryData, checkpoint: Mapping[str, Any] | None
+    cfg: DictConfig,
+    module: BaseModule,
+    data: InMemoryData,
+    checkpoint: Mapping[str, Any] | None,
 ) -> PrivateTraining | None:
     """Return the callback for ``cfg.privacy``, and let `data` draw its batches for it. None if there is no guarantee.
 

@@ -16,6 +16,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from omegaconf import DictConfig
 
 from leyden.config.builders import build_callbacks, build_loggers, section
+from leyden.config.privacy_rules import check_processes
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
@@ -66,6 +67,12 @@ class Training:
     uses_fast_loop: bool = False
     steps: int = 0  # of the whole training; `position` is that of the best checkpoint after the test
 
+    def check_data(self, settings: Mapping[str, Any], data: InMemoryData) -> None:
+        """Check the section ``trainer`` of the config when the data is read. Raises UserError."""
+        check_limits(settings, data)
+        if self.private:
+            self.private.plan(data, settings)
+
     @property
     def pruned(self) -> bool:
         """Whether the run was stopped by its pruner."""
@@ -92,18 +99,17 @@ def build_training(
         UserError: this machine does not have such a device, or a value does not fit another.
     """
     check_combinations(module, data, cfg.trainer.compile)
+    private = private_training(cfg, module, data, checkpoint)
     trainer = bare_trainer(section(cfg, "trainer"), module, build_profiler(cfg.trainer.profiler, folder))
-    position = ResumePosition(data.batch_size)
+    guard, position = DivergenceGuard(), ResumePosition(data.batch_size)
     first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
     data.position = position.position
-    guard = DivergenceGuard()
-    private = private_training(cfg, module, data, checkpoint)
     checkpoints = _checkpoints(cfg, folder, guard, data)
     average, restore = averaging_callbacks(section(cfg, "averaging"), module)
     trainer.callbacks = [  # type: ignore[attr-defined]
         *_early_callbacks(cfg, data),
         *trainer.callbacks,  # type: ignore[attr-defined]
-        *(guard, position, *([private] if private else []), *average),
+        *(guard, position, *_private_callbacks(private, trainer), *average),
         *_plotting_callbacks(folder, data, position, checkpoints),
         *freeze_callbacks(module, trainer.world_size),
         *build_callbacks(section(cfg, "callbacks")),
@@ -143,6 +149,13 @@ def _plotting_callbacks(
         TextLogger(folder, data, position),
         ValidationPlots(data, position, checkpoints),
     ]
+
+
+def _private_callbacks(private: PrivateTraining | None, trainer: Trainer) -> list[Callback]:
+    if private is None:
+        return []
+    check_processes(trainer.world_size)
+    return [private]
 
 
 def _optional_callbacks(trainer: Trainer, pruner: Pruner | None) -> list[Any]:
