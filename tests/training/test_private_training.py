@@ -62,7 +62,7 @@ def test_a_run_is_resumed_with_the_same_bits_and_the_same_epsilon(
 
 def test_the_noise_has_its_size_and_a_secure_run_differs_from_its_repetition(finished: Callable[..., Path]) -> None:
     private = PrivateTraining(DPSGD(3.0, 1e-5, 0.5, 8, False), torch.nn.Linear(1, 1), batch_size=4)
-    private.noise_multiplier = 2.0
+    private.spending.noise_multiplier = 2.0
     for secure in (False, True):
         private.settings.secure = secure
         drawn = private._private(torch.ones(20_000))

@@ -24,8 +24,16 @@ def check_privacy(cfg: DictConfig, module: BaseModule, data: InMemoryData) -> No
         module: the module to train.
         data: its data, before it has read anything.
     """
-    _check_samples(cfg, module, data)
-    _check_net(cfg, module.net)
+    _check_data(module, data)
+    if is_federated(cfg):
+        if cfg.privacy["secure"]:
+            reason = "a round could not be resumed with the same clients; use privacy.secure=false"
+            raise UserError(f"privacy.secure: got true, which cannot be combined with federated training: {reason}")
+        _check_norm(cfg, module.net)
+        return
+    _check_samples(module, data)
+    _check_norm(cfg, module.net)
+    _check_layers(module.net)
     settings = cfg.trainer
     if cfg.ensemble > 1:
         raise _error(
@@ -47,32 +55,46 @@ def check_processes(number: int) -> None:
         raise _error("trainer.devices", f"{number} processes", "the samples are drawn by one; use trainer.devices=1")
 
 
-def _check_samples(cfg: DictConfig, module: BaseModule, data: InMemoryData) -> None:
-    """Each step must use private samples by their clipped gradients only, and one sample must not change another."""
+def is_federated(cfg: DictConfig) -> bool:
+    """Whether the guarantee protects the clients of a federated training, not single samples."""
+    return bool(cfg.federated["_target_"] != "leyden.optim.federated.NoFederation")
+
+
+def _check_data(module: BaseModule, data: InMemoryData) -> None:
+    """Private samples must change the weights by clipped gradients only."""
     if not isinstance(module, Classifier) or not isinstance(data, ImageData):
         name = type(data if isinstance(module, Classifier) else module).__name__
         raise UserError(f"privacy: got dp, which trains classifiers of images, not {name}; use privacy=none")
     if data.mean is None or data.std is None:
         reason = "so that they are measured on the private samples; give data.mean and data.std"
         raise _error("data.mean and data.std", "null", reason)
+    if module.is_weighted:
+        reason = "which counts the private samples of each class; use task.class_weights=none"
+        raise _error("task.class_weights", "balanced", reason)
+
+
+def _check_samples(module: BaseModule, data: InMemoryData) -> None:
+    """One sample must not change the probability or the gradient of another one."""
+    assert isinstance(data, ImageData)
+    assert isinstance(module, Classifier)
     if data.balanced:
         raise _error(
             "data.balanced", "true", "which draws samples by the sizes of their classes; use data.balanced=false"
         )
-    if module.is_weighted:
-        reason = "which counts the private samples of each class; use task.class_weights=none"
-        raise _error("task.class_weights", "balanced", reason)
     for name, alpha in (("mixup", module.mixup), ("cutmix", module.cutmix)):
         if alpha:
             raise _error(f"task.{name}", alpha, f"which mixes two samples in one gradient; use task.{name}=0")
 
 
-def _check_net(cfg: DictConfig, net: nn.Module) -> None:
+def _check_norm(cfg: DictConfig, net: nn.Module) -> None:
     if any(isinstance(layer, BATCH_NORMS) for layer in net.modules()):
         by_key = "norm" in cfg.model
         advice = "use model.norm=group" if by_key else "use another model, such as model=cnn model.norm=group"
         reason = "has batch norm, which mixes the samples of a batch, so privacy=dp cannot train it"
         raise UserError(f"model: {reason}; {advice}")
+
+
+def _check_layers(net: nn.Module) -> None:
     layer = unsupported_layer(net)
     if layer is not None:
         kinds = ", ".join(kind.__name__ for kind in LAYERS)

@@ -34,6 +34,7 @@ ADDED: Mapping[str, Any] = {
     "init_from": None,
     "callbacks": {},
     "averaging": {"_target_": "leyden.optim.averages.NoAverage"},
+    "federated": {"_target_": "leyden.optim.federated.NoFederation"},
     "privacy": {"_target_": "leyden.optim.privacy.NoPrivacy"},
     "trainer.num_nodes": 1,
     "trainer.max_steps": -1,

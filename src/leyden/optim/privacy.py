@@ -7,8 +7,9 @@ with Rényi divergences (Mironov, 2017); it is not required: see ``privacy`` in 
 
 import math
 import warnings
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from leyden.errors import UserError
 
@@ -81,6 +82,76 @@ class DPSGD:
         with warnings.catch_warnings():  # that the best order is the first or last one: then epsilon is an upper bound
             warnings.filterwarnings("ignore", ".*Optimal order.*")
             return float(accountant.get_epsilon(self.delta, alphas=list(ORDERS)))
+
+
+class Spending:
+    """What a private training may spend, and what it has spent until now.
+
+    Args:
+        settings: the budget.
+        unit: what the guarantee protects: a sample or a client.
+    """
+
+    def __init__(self, settings: DPSGD, unit: Literal["sample", "client"] = "sample") -> None:
+        self.settings, self.unit = settings, unit
+        self.noise_multiplier = self.sample_rate = 0.0
+        self.num_steps = 0
+
+    def plan(self, num_units: int, sample_rate: float, num_steps: int) -> None:
+        """Choose the noise for a new training, or check that a resumed one keeps its budget.
+
+        Args:
+            num_units: number of samples or clients that are protected.
+            sample_rate: probability with which a step uses one of them.
+            num_steps: number of steps of the whole training.
+
+        Raises:
+            UserError: a value does not fit the number of samples, or epsilon would be exceeded.
+        """
+        settings = self.settings
+        if settings.delta >= 1 / num_units:
+            raise UserError(
+                f"privacy.delta: got {settings.delta:g}, must be below 1 / {num_units} (the number of training "
+                f"{self.unit}s), such as {0.1 / num_units:.0e}"
+            )
+        if not self.num_steps:
+            self.sample_rate = sample_rate
+            self.noise_multiplier = settings.noise_multiplier(sample_rate, num_steps)
+            return
+        epsilon = settings.spent(self.noise_multiplier, self.sample_rate, num_steps)
+        if epsilon > settings.epsilon:
+            raise UserError(
+                f"trainer.max_epochs: {num_steps} steps would spend epsilon {epsilon:.3f}, but privacy.epsilon is "
+                f"{settings.epsilon:g}. The noise was chosen for fewer steps"
+            )
+
+    @property
+    def epsilon(self) -> float:
+        """The epsilon that was spent until now."""
+        return self.settings.spent(self.noise_multiplier, self.sample_rate, self.num_steps)
+
+    def report(self) -> dict[str, Any]:
+        """Return what the report states about the guarantee."""
+        return {
+            "epsilon": self.epsilon,
+            "delta": self.settings.delta,
+            "unit": self.unit,
+            "noise_multiplier": self.noise_multiplier,
+            "max_grad_norm": self.settings.max_grad_norm,
+            "sample_rate": self.sample_rate,
+            "steps": self.num_steps,
+            "noise": "secure" if self.settings.secure else "seeded",
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs, as plain values."""
+        names = ("noise_multiplier", "sample_rate", "num_steps")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
+        self.noise_multiplier, self.sample_rate = float(state["noise_multiplier"]), float(state["sample_rate"])
+        self.num_steps = int(state["num_steps"])
 
 
 @cache

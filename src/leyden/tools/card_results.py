@@ -111,9 +111,10 @@ def limits(model: TrainedModel, report: Mapping[str, Any]) -> list[str]:
 def privacy_text(report: Mapping[str, Any]) -> str:
     """Return the guarantee of a differentially private training."""
     epsilon, delta = (value(entry(report, "privacy", name)) for name in ("epsilon", "delta"))
+    unit = "client" if entry(report, "privacy", "unit") == "client" else "training sample"
     return (
-        f"differentially private with regard to each training sample: ε = {epsilon}, δ = {delta} (DP-SGD with Poisson "
-        f"sampling, noise multiplier {value(entry(report, 'privacy', 'noise_multiplier'))})"
+        f"differentially private with regard to each {unit}: ε = {epsilon}, δ = {delta} (Poisson sampling, "
+        f"noise multiplier {value(entry(report, 'privacy', 'noise_multiplier'))})"
     )
 
 

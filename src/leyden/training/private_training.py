@@ -10,13 +10,13 @@ from torch import Tensor
 
 from leyden.config.builders import section
 from leyden.config.instantiate import instantiate
-from leyden.config.privacy_rules import check_privacy
+from leyden.config.privacy_rules import check_privacy, is_federated
 from leyden.data.datamodule import InMemoryData
 from leyden.data.poisson import EmptyBatch, PoissonLoader
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
 from leyden.nets.sample_gradients import ClippedGradients
-from leyden.optim.privacy import DPSGD, opacus
+from leyden.optim.privacy import DPSGD, Spending, opacus
 from leyden.seeding import secure_normal
 
 
@@ -32,8 +32,7 @@ class PrivateTraining(Callback):
     def __init__(self, settings: DPSGD, net: torch.nn.Module, batch_size: int) -> None:
         self.settings, self.batch_size = settings, batch_size
         self.gradients = ClippedGradients(net, settings.max_grad_norm, settings.chunk_size, self._private)
-        self.noise_multiplier = self.sample_rate = 0.0
-        self.num_steps = 0
+        self.spending = Spending(settings)
 
     def plan(self, data: InMemoryData, trainer: Mapping[str, Any]) -> None:
         """Choose the noise for a new training, or check that a resumed one keeps its budget. The data has been read.
@@ -45,31 +44,17 @@ class PrivateTraining(Callback):
         Raises:
             UserError: a value does not fit the number of samples, or epsilon would be exceeded.
         """
-        settings, loader = self.settings, data.train_dataloader()
+        loader = data.train_dataloader()
         assert isinstance(loader, PoissonLoader)
         num = len(loader.targets)
         if self.batch_size > num:
             raise UserError(f"data.batch_size: got {self.batch_size}, must be at most {num}, the number of samples")
-        if settings.delta >= 1 / num:
-            raise UserError(
-                f"privacy.delta: got {settings.delta:g}, must be below 1 / {num} (the number of training samples), "
-                f"such as {0.1 / num:.0e}"
-            )
         limit = trainer["limit_train_batches"]
         steps = min(len(loader), limit) if isinstance(limit, int) else int(len(loader) * limit)
         steps *= trainer["max_epochs"]
         if trainer["max_steps"] != -1:
             steps = min(steps, trainer["max_steps"])
-        if not self.num_steps:
-            self.sample_rate = loader.sample_rate
-            self.noise_multiplier = settings.noise_multiplier(self.sample_rate, steps)
-            return
-        epsilon = settings.spent(self.noise_multiplier, self.sample_rate, steps)
-        if epsilon > settings.epsilon:
-            raise UserError(
-                f"trainer.max_epochs: {steps} steps would spend epsilon {epsilon:.3f}, but privacy.epsilon is "
-                f"{settings.epsilon:g}. The noise was chosen for fewer steps"
-            )
+        self.spending.plan(num, loader.sample_rate, steps)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
@@ -92,44 +77,21 @@ class PrivateTraining(Callback):
             noise = secure_normal(total.numel()).view_as(total).to(total)
         else:
             noise = torch.randn_like(total)
-        return (total + self.noise_multiplier * self.settings.max_grad_norm * noise) / self.batch_size
+        return (total + self.spending.noise_multiplier * self.settings.max_grad_norm * noise) / self.batch_size
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.num_steps += 1
+        self.spending.num_steps += 1
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        pl_module.log("privacy/epsilon", self.epsilon)
-
-    @property
-    def epsilon(self) -> float:
-        """The epsilon that was spent until now."""
-        return self.settings.spent(self.noise_multiplier, self.sample_rate, self.num_steps)
-
-    def report(self) -> dict[str, Any]:
-        """Return what the report states about the guarantee."""
-        return {
-            "epsilon": self.epsilon,
-            "delta": self.settings.delta,
-            "noise_multiplier": self.noise_multiplier,
-            "max_grad_norm": self.settings.max_grad_norm,
-            "sample_rate": self.sample_rate,
-            "steps": self.num_steps,
-            "noise": "secure" if self.settings.secure else "seeded",
-        }
+        pl_module.log("privacy/epsilon", self.spending.epsilon)
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("noise_multiplier", "sample_rate", "num_steps")
-        return {name: getattr(self, name) for name in names}
+        return self.spending.state()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.noise_multiplier = float(state_dict["noise_multiplier"])
-        self.sample_rate, self.num_steps = float(state_dict["sample_rate"]), int(state_dict["num_steps"])
-
-    def load(self, checkpoint: Mapping[str, Any]) -> None:
-        """Read the state from `checkpoint`: the budget is checked before the Trainer restores it."""
-        self.load_state_dict(checkpoint["callbacks"][self.state_key])
+        self.spending.load_state(state_dict)
 
 
 def private_training(
@@ -138,7 +100,9 @@ def private_training(
     data: InMemoryData,
     checkpoint: Mapping[str, Any] | None,
 ) -> PrivateTraining | None:
-    """Return the callback for ``cfg.privacy``, and let `data` draw its batches for it. None if there is no guarantee.
+    """Return the callback for ``cfg.privacy``, and let `data` draw its batches for it.
+
+    None if there is no guarantee, or if it is that of a federated training, which protects clients, not samples.
 
     Args:
         cfg, module, data: config, module and data of the run.
@@ -147,13 +111,21 @@ def private_training(
     Raises:
         UserError: a value is not allowed, or does not fit another.
     """
+    settings = private_settings(cfg, module, data)
+    if settings is None or is_federated(cfg):
+        return None
+    data.sampling = "secure" if settings.secure else "poisson"
+    private = PrivateTraining(settings, module.net, data.batch_size)
+    if checkpoint:
+        private.load_state_dict(checkpoint["callbacks"][private.state_key])
+    return private
+
+
+def private_settings(cfg: DictConfig, module: BaseModule, data: InMemoryData) -> DPSGD | None:
+    """Return the settings of ``cfg.privacy``; None if it asks for no guarantee. Raises UserError as above."""
     settings = instantiate(section(cfg, "privacy"), "privacy")
     if not isinstance(settings, DPSGD):
         return None
     check_privacy(cfg, module, data)
     opacus()
-    data.sampling = "secure" if settings.secure else "poisson"
-    private = PrivateTraining(settings, module.net, data.batch_size)
-    if checkpoint:
-        private.load(checkpoint)
-    return private
+    return settings

@@ -16,11 +16,13 @@ from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from omegaconf import DictConfig
 
 from leyden.config.builders import build_callbacks, build_loggers, section
+from leyden.config.federated_rules import check_one_process
 from leyden.config.privacy_rules import check_processes
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
 from leyden.modules.combinations import check_combinations
+from leyden.optim.privacy import Spending
 from leyden.records.checkpoint_file import AtomicCheckpointIO
 from leyden.records.loggers import MetricsCSV
 from leyden.training.averaging import averaging_callbacks
@@ -34,6 +36,7 @@ from leyden.training.callbacks import (
 )
 from leyden.training.checkpoints import Checkpoints
 from leyden.training.fast_loop import FastTrainer
+from leyden.training.federated_training import FederatedTraining, federated_training
 from leyden.training.image_logger import ImageLogger
 from leyden.training.launcher import external_launcher
 from leyden.training.private_training import PrivateTraining, private_training
@@ -64,6 +67,7 @@ class Training:
     position: ResumePosition
     pruner: Pruner | None
     private: PrivateTraining | None = None
+    federated: FederatedTraining | None = None
     uses_fast_loop: bool = False
     steps: int = 0  # of the whole training; `position` is that of the best checkpoint after the test
 
@@ -72,6 +76,13 @@ class Training:
         check_limits(settings, data)
         if self.private:
             self.private.plan(data, settings)
+        if self.federated:
+            self.federated.plan(settings)
+
+    @property
+    def spending(self) -> Spending | None:
+        """What the run has spent of its privacy budget; None if it has none."""
+        return self.private.spending if self.private else self.federated.spending if self.federated else None
 
     @property
     def pruned(self) -> bool:
@@ -100,6 +111,7 @@ def build_training(
     """
     check_combinations(module, data, cfg.trainer.compile)
     private = private_training(cfg, module, data, checkpoint)
+    federated = federated_training(cfg, module, data, checkpoint)
     trainer = bare_trainer(section(cfg, "trainer"), module, build_profiler(cfg.trainer.profiler, folder))
     guard, position = DivergenceGuard(), ResumePosition(data.batch_size)
     first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
@@ -109,7 +121,7 @@ def build_training(
     trainer.callbacks = [  # type: ignore[attr-defined]
         *_early_callbacks(cfg, data),
         *trainer.callbacks,  # type: ignore[attr-defined]
-        *(guard, position, *_private_callbacks(private, trainer), *average),
+        *(guard, position, *_learning_callbacks(private, federated, trainer), *average),
         *_plotting_callbacks(folder, data, position, checkpoints),
         *freeze_callbacks(module, trainer.world_size),
         *build_callbacks(section(cfg, "callbacks")),
@@ -118,7 +130,7 @@ def build_training(
         *restore,  # the weights that are trained, after the averages were saved
     ]
     trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
-    return Training(trainer, checkpoints, position, pruner, private)
+    return Training(trainer, checkpoints, position, pruner, private, federated)
 
 
 def _checkpoints(cfg: DictConfig, folder: Path, guard: DivergenceGuard, data: InMemoryData) -> Checkpoints:
@@ -151,11 +163,16 @@ def _plotting_callbacks(
     ]
 
 
-def _private_callbacks(private: PrivateTraining | None, trainer: Trainer) -> list[Callback]:
-    if private is None:
-        return []
-    check_processes(trainer.world_size)
-    return [private]
+def _learning_callbacks(
+    private: PrivateTraining | None, federated: FederatedTraining | None, trainer: Trainer
+) -> list[Callback]:
+    """Return the callbacks that change how a step or an epoch trains the weights."""
+    if private:
+        check_processes(trainer.world_size)
+    if federated:
+        check_one_process(trainer.world_size)
+        trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
+    return [callback for callback in (private, federated) if callback]
 
 
 def _optional_callbacks(trainer: Trainer, pruner: Pruner | None) -> list[Any]:
