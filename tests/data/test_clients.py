@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from leyden.data.clients import FederatedLoader, chosen_clients, split_clients
+from leyden.data.clients import NOBODY, FederatedLoader, chosen_clients, split_clients
 from leyden.errors import UserError
 from leyden.optim.federated import FedAvg
 from tests.data.building import UNCHANGED, numbered
@@ -75,3 +75,20 @@ def test_a_round_is_the_batches_of_its_clients_and_starts_anywhere() -> None:
     chosen = [chosen_clients(options, 0, number) for number in range(20)]
     assert {len(one) for one in chosen} == {4}
     assert len({tuple(one) for one in chosen}) > 5
+
+
+def test_a_private_round_can_have_no_clients() -> None:
+    options = settings(num=3, fraction=0.2)
+    options.poisson = True
+    chosen = [chosen_clients(options, 0, number) for number in range(300)]
+    assert sum(map(len, chosen)) / 900 == pytest.approx(0.2, abs=0.05)
+    empty = chosen.index([])
+    inputs, targets = numbered(30)
+    clients = split_clients(options, targets, False, 0)
+    loader = FederatedLoader(
+        inputs, targets, clients, options, 3, UNCHANGED, lambda *samples: None, 0, lambda: (empty, 0)
+    )
+    (batch,) = loader
+    assert len(loader) == 1
+    assert batch.client == NOBODY  # type: ignore[attr-defined]
+    assert not batch[0].any()
