@@ -61,12 +61,7 @@ def split_clients(settings: FedAvg, targets: Tensor, has_classes: bool, seed: in
     if settings.split == "dirichlet":
         clients = _dirichlet(targets, num, settings.alpha, seed)
     else:
-        order = torch.randperm(len(targets), generator=rng)
-        if settings.split == "by_class":
-            order = order[targets[order].argsort(stable=True)]
-        shards_of = torch.randperm(parts, generator=rng).view(num, -1).tolist()
-        shards_list = order.tensor_split(parts)
-        clients = [torch.cat([shards_list[shard] for shard in own]) for own in shards_of]
+        clients = _shards(targets if settings.split == "by_class" else None, len(targets), parts, num, rng)
     empty = [number for number, samples in enumerate(clients) if not len(samples)]
     if empty:
         raise UserError(
@@ -74,6 +69,16 @@ def split_clients(settings: FedAvg, targets: Tensor, has_classes: bool, seed: in
             "federated.alpha or a smaller federated.num_clients"
         )
     return [samples.sort().values for samples in clients]
+
+
+def _shards(classes: Tensor | None, num: int, parts: int, num_clients: int, rng: torch.Generator) -> list[Tensor]:
+    """Divide `num` samples into `parts`, after sorting them by their classes, if given; deal the parts to clients."""
+    order = torch.randperm(num, generator=rng)
+    if classes is not None:
+        order = order[classes[order].argsort(stable=True)]
+    dealt = torch.randperm(parts, generator=rng).view(num_clients, -1).tolist()
+    shards = order.tensor_split(parts)
+    return [torch.cat([shards[number] for number in own]) for own in dealt]
 
 
 def _dirichlet(targets: Tensor, num: int, alpha: float, seed: int) -> list[Tensor]:

@@ -110,8 +110,7 @@ def build_training(
         UserError: this machine does not have such a device, or a value does not fit another.
     """
     check_combinations(module, data, cfg.trainer.compile)
-    private = private_training(cfg, module, data, checkpoint)
-    federated = federated_training(cfg, module, data, checkpoint)
+    private, federated = _learning(cfg, module, data, checkpoint)
     trainer = bare_trainer(section(cfg, "trainer"), module, build_profiler(cfg.trainer.profiler, folder))
     guard, position = DivergenceGuard(), ResumePosition(data.batch_size)
     first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
@@ -131,6 +130,12 @@ def build_training(
     ]
     trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
     return Training(trainer, checkpoints, position, pruner, private, federated)
+
+
+def _learning(
+    cfg: DictConfig, module: BaseModule, data: InMemoryData, checkpoint: Mapping[str, Any] | None
+) -> tuple[PrivateTraining | None, FederatedTraining | None]:
+    return private_training(cfg, module, data, checkpoint), federated_training(cfg, module, data, checkpoint)
 
 
 def _checkpoints(cfg: DictConfig, folder: Path, guard: DivergenceGuard, data: InMemoryData) -> Checkpoints:
