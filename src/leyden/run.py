@@ -42,7 +42,7 @@ from leyden.training.outcome import finish, test
 from leyden.training.resume import check_progress, check_same_data, last_good_checkpoint
 from leyden.training.signals import announce, restore_handlers
 from leyden.training.trackers import Tracker
-from leyden.training.trainer import Pruner, Training, build_training, check_limits, silence_lightning
+from leyden.training.trainer import Pruner, Training, build_training, silence_lightning
 from leyden.training.transfer import initialise_weights
 
 # Rank 0 of a run sets this variable, so that the other processes can notice that it has ended.
@@ -76,7 +76,7 @@ def run(cfg: DictConfig, folder: Path | None = None, pruner: Pruner | None = Non
             check_progress(folder, training.position.epoch, cfg)
         initialise_weights(module, cfg, path, checkpoint)
         _read_data(data, cfg, folder if checkpoint else None)
-        check_limits(cfg.trainer, data)
+        training.check_data(cfg.trainer, data)
         for part in (module, *module.members):
             part.use_facts(data.facts())
             if not checkpoint:

@@ -3,6 +3,7 @@
 The numbers do not depend on what was drawn before, so a resumed run does not need the state of a generator.
 """
 
+import os
 import random
 from hashlib import blake2b
 
@@ -35,3 +36,20 @@ def seed_all(device: torch.device, seed: int, *where: int | str) -> None:
         torch.mps.manual_seed(number)
     np.random.seed(number % 2**32)
     random.seed(number)
+
+
+def secure_uniform(num: int) -> torch.Tensor:
+    """Return numbers from the system's secure generator, uniform in [0, 1), float64 (num,) with 53 random bits each."""
+    words = np.frombuffer(os.urandom(8 * num), dtype=np.uint64)
+    return torch.from_numpy((words >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+
+
+def secure_normal(num: int) -> torch.Tensor:
+    """Return standard normal numbers from the system's secure generator, float64 (num,).
+
+    Each is the sum of four numbers by Box and Muller's method. So its last bits do not tell which values it can have
+    been added to (Holohan and Braghin, 2021).
+    """
+    radius, angle = secure_uniform(8 * num).view(2, 4, num)
+    normal = (-2 * torch.log1p(-radius)).sqrt() * torch.cos(2 * torch.pi * angle)  # (4, num)
+    return normal.sum(0) / 2

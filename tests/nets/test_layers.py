@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from leyden.nets.layers import ACTIVATIONS, initialise
+from leyden.nets.layers import ACTIVATIONS, initialise, num_groups
 from tests.nets.defaults import net
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activation_and_norm_are_the_chosen_ones_and_no_others(norm: str, activation: str) -> None:
     for built in (
@@ -29,3 +29,8 @@ def test_initialisation_draws_the_variance_of_its_paper() -> None:
     assert (layer.bias == 0).all()
     initialise(layer, "xavier", "sigmoid")
     assert layer.weight.var().item() == pytest.approx(2 / (400 + 600), rel=0.02)
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(1, 1), (6, 1), (16, 4), (84, 21), (128, 32), (512, 32)])
+def test_groups_have_equal_sizes_of_at_least_four_channels(channels: int, groups: int) -> None:
+    assert num_groups(channels) == groups

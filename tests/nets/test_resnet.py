@@ -23,7 +23,7 @@ def test_stages_halve_the_image() -> None:
 
 @pytest.mark.parametrize("size", [7, 8])
 def test_a_shortcut_is_a_convolution_with_a_stride(size: int) -> None:
-    block, x = Block(4, 6, stride=2), torch.randn(2, 4, size, size)
+    block, x = Block(4, 6, "batch", stride=2), torch.randn(2, 4, size, size)
     wanted = conv2d(x, block.shortcut[1].weight, stride=2)
     assert block.shortcut[:2](x).allclose(wanted, atol=1e-6)
     assert block(x).shape == (2, 6, 4, 4)

@@ -227,7 +227,17 @@ SECTIONS: Mapping[str, Callable[..., Any]] = {
     "objective": ObjectiveSettings,
     "trainer": TrainerSettings,
 }
-BUILT = ("data", "model", "task", "optimizer", "scheduler", "averaging")  # each is built from its `_target_`
+# Each is built from its `_target_`.
+BUILT = (
+    "data",
+    "model",
+    "task",
+    "optimizer",
+    "scheduler",
+    "averaging",
+    "privacy",
+    "federated",
+)
 LISTED = ("callbacks", "logger")  # each has an object per name
 
 

@@ -34,6 +34,8 @@ ADDED: Mapping[str, Any] = {
     "init_from": None,
     "callbacks": {},
     "averaging": {"_target_": "leyden.optim.averages.NoAverage"},
+    "federated": {"_target_": "leyden.optim.federated.NoFederation"},
+    "privacy": {"_target_": "leyden.optim.privacy.NoPrivacy"},
     "trainer.num_nodes": 1,
     "trainer.max_steps": -1,
     "trainer.max_time": None,
@@ -54,6 +56,7 @@ ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {
 }
 # A class → arguments that it lacks in run folders of earlier versions, with values.
 ADDED_TO: Mapping[str, Mapping[str, Any]] = {
+    "leyden.nets.resnet.ResNet": {"norm": "batch"},
     "leyden.nets.mlp.MLP": {"category_sizes": [], "embedding": None},
     "leyden.nets.recurrent.Recurrent": {"pool": "last", "vocab_size": 0, "embedding": 128, "vectors": None},
     "leyden.nets.transformer.Transformer": {"vocab_size": 0, "vectors": None},

@@ -17,11 +17,14 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from leyden.data import splits
+from leyden.data.clients import FederatedLoader, split_clients
 from leyden.data.large import take
 from leyden.data.loaders import Augment, Batch, EvalLoader, TrainLoader, start_of_training
+from leyden.data.poisson import PoissonLoader
 from leyden.data.scaling import Scaling
 from leyden.data.tokens import Tokenizer
 from leyden.errors import UserError
+from leyden.optim.federated import FedAvg
 
 TargetKind = Literal["class", "labels", "symbols", "numbers", "next"]
 
@@ -120,6 +123,8 @@ class InMemoryData(LightningDataModule, ABC):
         # (epoch, samples of this epoch that all processes together have already used); the run sets it
         self.position: Callable[[], tuple[int, int]] = start_of_training
         self.order_seeds: Sequence[int] = (self.seed,)  # of an ensemble, one for each member
+        self.sampling: Literal["shuffled", "poisson", "secure"] = "shuffled"  # of the training; the run sets it
+        self.federation: FedAvg | None = None  # divides the training set between clients; the run sets it
         self.train: Batch | None = None
         self.val: Batch | None = None
         self.test: Batch | None = None
@@ -295,9 +300,20 @@ class InMemoryData(LightningDataModule, ABC):
             return splits.fold(strata, self.num_folds, self.fold, self.seed)
         return splits.hashed_fold(ids, self.num_folds, self.fold, self.seed)
 
-    def train_dataloader(self) -> TrainLoader:
+    def train_dataloader(self) -> TrainLoader | PoissonLoader | FederatedLoader:
         assert self.train is not None
         inputs, targets = self.train = self._on_device(self.train)
+        if self.federation:
+            transform, settings = self.transform(inputs.device), self.federation
+            return FederatedLoader(
+                *(inputs, targets, self.clients(), settings, self.batch_size, transform, self.augmentation),
+                seed=self.seed,
+                position=self.position,
+            )
+        if self.sampling != "shuffled":
+            augment, seed = self.augmentation(inputs, targets), None if self.sampling == "secure" else self.seed
+            transform = self.transform(inputs.device)
+            return PoissonLoader(inputs, targets, self.batch_size, transform, augment, seed, self.position)
         return TrainLoader(
             inputs,
             targets,
@@ -310,6 +326,16 @@ class InMemoryData(LightningDataModule, ABC):
             position=self.position,
             balance=self.balance(targets),
         )
+
+    def clients(self) -> list[Tensor]:
+        """Return the training samples of each client of a federated training, int64 (N_k,) in ascending order.
+
+        Raises:
+            UserError: a client has no samples.
+        """
+        assert self.train is not None
+        assert self.federation is not None
+        return split_clients(self.federation, self.train[1], self.target_kind == "class", self.seed)
 
     def val_dataloader(self) -> EvalLoader:
         assert self.val is not None

@@ -24,7 +24,7 @@ class CNN(nn.Module):
         hidden: size of each dense layer before the outputs.
         activation: name of the activation after each convolution and dense layer.
         dropout: probability of zeroing an activation of a dense layer.
-        norm: none, batch or layer, before each activation.
+        norm: none, batch, layer or group, before each activation.
         init: torch's default, kaiming or xavier.
 
     Raises:

@@ -25,7 +25,7 @@ class Encoder(nn.Module):
         in_shape: (C, H, W) of an image.
         num_outputs: number of outputs.
         channels: number of channels of each convolution; each one halves height and width.
-        norm: none, batch or layer, after each convolution but the first.
+        norm: none, batch, layer or group, after each convolution but the first.
 
     Raises:
         ValueError: samples are not images, or they cannot be halved that many times.
@@ -54,7 +54,7 @@ class Decoder(nn.Module):
         out_shape: (C, H, W) of an image.
         latent_size: size of a latent.
         channels: the same as those of the encoder; the decoder starts with the last one.
-        norm: none, batch or layer, before each relu.
+        norm: none, batch, layer or group, before each relu.
 
     Raises:
         ValueError: samples are not images, or they cannot be halved that many times.
@@ -112,7 +112,7 @@ class Autoencoder(NetPair):
         in_shape: (C, H, W) of an image.
         latent_size: size of the bottleneck.
         channels: number of channels of each convolution of the encoder.
-        norm: none, batch or layer.
+        norm: none, batch, layer or group.
 
     Raises:
         ValueError: `latent_size` is below 1, samples are not images, or they cannot be halved that many times.

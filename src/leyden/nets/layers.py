@@ -6,7 +6,7 @@ from typing import Literal
 from torch import nn
 
 Activation = Literal["relu", "leaky_relu", "tanh", "sigmoid", "gelu"]
-Norm = Literal["none", "batch", "layer"]
+Norm = Literal["none", "batch", "layer", "group"]
 Init = Literal["default", "kaiming", "xavier"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -22,6 +22,8 @@ def norm_1d(norm: Norm, size: int) -> list[nn.Module]:
     """Return the normalisation of (B, size) as a list of zero or one module."""
     if norm == "none":
         return []
+    if norm == "group":
+        return [nn.GroupNorm(num_groups(size), size)]
     return [nn.BatchNorm1d(size) if norm == "batch" else nn.LayerNorm(size)]
 
 
@@ -29,7 +31,13 @@ def norm_2d(norm: Norm, channels: int) -> list[nn.Module]:
     """Return the normalisation of (B, channels, H, W) as a list of zero or one module. Layer norm uses C, H and W."""
     if norm == "none":
         return []
-    return [nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(1, channels)]
+    groups = num_groups(channels) if norm == "group" else 1
+    return [nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(groups, channels)]
+
+
+def num_groups(channels: int) -> int:
+    """Return the number of groups of group norm (Wu and He, 2018): at most 32, of equal size, at least 4 channels."""
+    return max(number for number in range(1, 33) if channels % number == 0 and (number == 1 or channels >= 4 * number))
 
 
 def dense(

@@ -21,7 +21,8 @@ class MLP(nn.Module):
         hidden: size of each hidden layer; there may be none.
         activation: name of the activation after each hidden layer.
         dropout: probability of zeroing an activation of a hidden layer.
-        norm: none, batch (Ioffe and Szegedy, 2015) or layer (Ba et al., 2016), before the activation.
+        norm: none, batch (Ioffe and Szegedy, 2015), layer (Ba et al., 2016) or group (Wu and He, 2018), before the
+            activation.
         init: torch's default, kaiming or xavier.
         category_sizes: number of categories of each feature of a table, 0 for numbers. Empty: all are numbers.
         embedding: size of the vector of a category. None: it follows from the number of categories, see

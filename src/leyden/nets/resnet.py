@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from leyden.nets.layers import check_shape, check_sizes
+from leyden.nets.layers import Norm, check_shape, check_sizes, norm_2d
 
 
 class ResNet(nn.Module):
@@ -25,6 +25,7 @@ class ResNet(nn.Module):
         widths: number of channels of each stage; each stage but the first halves the sides of the image.
         depths: number of blocks of each stage; a block has two convolutions.
         dropout: probability of zeroing a feature before the last layer.
+        norm: none, batch, layer or group, after each convolution.
 
     Raises:
         ValueError: samples are not images, or a size or a probability is out of its range.
@@ -37,6 +38,7 @@ class ResNet(nn.Module):
         widths: Sequence[int],
         depths: Sequence[int],
         dropout: float,
+        norm: Norm,
     ) -> None:
         super().__init__()
         check_shape(in_shape, num_outputs)
@@ -49,11 +51,11 @@ class ResNet(nn.Module):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout: got {dropout}, must be at least 0 and below 1")
         channels = widths[0]
-        self.stem = nn.Sequential(*conv_norm(in_shape[0], channels, 3), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(*conv_norm(in_shape[0], channels, 3, norm), nn.ReLU(inplace=True))
         blocks: list[nn.Module] = []
         for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             for number in range(depth):
-                blocks.append(Block(channels, width, stride=2 if stage > 0 and number == 0 else 1))
+                blocks.append(Block(channels, width, norm, stride=2 if stage > 0 and number == 0 else 1))
                 channels = width
         self.blocks = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(dropout)
@@ -75,16 +77,18 @@ class ResNet(nn.Module):
 class Block(nn.Module):
     """(B, in_channels, H, W) → (B, channels, H / stride, W / stride), rounded up: two convolutions and a shortcut."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, channels: int, norm: Norm, stride: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            *conv_norm(in_channels, channels, 3, stride), nn.ReLU(inplace=True), *conv_norm(channels, channels, 3)
+            *conv_norm(in_channels, channels, 3, norm, stride),
+            nn.ReLU(inplace=True),
+            *conv_norm(channels, channels, 3, norm),
         )
         same = in_channels == channels and stride == 1
         # Subsampling followed by a 1x1 convolution equals a strided 1x1 convolution, whose gradient in channels-last
         # format is wrong or crashes in oneDNN for fewer than 16 channels.
         pixels = nn.AvgPool2d(1, stride)
-        self.shortcut = nn.Identity() if same else nn.Sequential(pixels, *conv_norm(in_channels, channels, 1))
+        self.shortcut = nn.Identity() if same else nn.Sequential(pixels, *conv_norm(in_channels, channels, 1, norm))
         self.activation = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,7 +96,8 @@ class Block(nn.Module):
         return out
 
 
-def conv_norm(in_channels: int, channels: int, kernel: int, stride: int = 1) -> tuple[nn.Module, nn.Module]:
-    """Return a padded convolution, which divides the sides by `stride`, and its batch norm, which adds the bias."""
-    convolution = nn.Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, bias=False)
-    return convolution, nn.BatchNorm2d(channels)
+def conv_norm(in_channels: int, channels: int, kernel: int, norm: Norm, stride: int = 1) -> list[nn.Module]:
+    """Return a padded convolution, which divides the sides by `stride`, and its norm, which adds the bias."""
+    bias = norm == "none"
+    convolution = nn.Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, bias=bias)
+    return [convolution, *norm_2d(norm, channels)]

@@ -97,10 +97,25 @@ def limits(model: TrainedModel, report: Mapping[str, Any]) -> list[str]:
         found.append(f"The test set has no samples of {names}; the averages over classes are without them.")
     if entry(report, "state") == "pruned":
         found.append("The training was stopped early by a sweep, and the model was not tested.")
+    if entry(report, "privacy"):
+        if not entry(report, "data", "train_on_all"):
+            found.append("The privacy guarantee does not cover the validation samples, which chose the epoch.")
+        if entry(report, "privacy", "noise") != "secure":
+            found.append("The noise follows from the seed: the privacy guarantee holds only if the seed stays secret.")
     found.append(determinism(report))
     if model.config.plugins:
         found.append(f"Leyden can load it only with the plugins of the run: {listed(model.config.plugins)}.")
     return found
+
+
+def privacy_text(report: Mapping[str, Any]) -> str:
+    """Return the guarantee of a differentially private training."""
+    epsilon, delta = (value(entry(report, "privacy", name)) for name in ("epsilon", "delta"))
+    unit = "client" if entry(report, "privacy", "unit") == "client" else "training sample"
+    return (
+        f"differentially private with regard to each {unit}: ε = {epsilon}, δ = {delta} (Poisson sampling, "
+        f"noise multiplier {value(entry(report, 'privacy', 'noise_multiplier'))})"
+    )
 
 
 def determinism(report: Mapping[str, Any]) -> str:

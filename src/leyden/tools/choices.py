@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from leyden.config.compose import CONF
 from leyden.config.plugins import conf_folders
 
-GROUPS = ("data", "model", "task", "optimizer", "scheduler", "averaging")
+GROUPS = ("data", "model", "task", "optimizer", "scheduler", "averaging", "privacy", "federated")
 MEASURED = ("mean", "std")  # a data set whose YAML leaves them out measures them on its training split
 
 

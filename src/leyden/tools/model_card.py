@@ -15,7 +15,7 @@ from leyden.modules.multilabel import Multilabel
 from leyden.modules.transcriber import Transcriber
 from leyden.modules.translator import Translator
 from leyden.records.json_files import read_json, read_report
-from leyden.tools.card_results import data_text, entry, limits, metrics_text
+from leyden.tools.card_results import data_text, entry, limits, metrics_text, privacy_text
 from leyden.tools.card_snippets import snippets
 from leyden.tools.exported_program import input_port, output_ports
 from leyden.tools.load import load
@@ -136,6 +136,7 @@ def training_text(model: TrainedModel, report: Mapping[str, Any], origin: Mappin
         ["hardware", code(entry(report, "device") or "unknown")],
         ["processes", escaped(entry(report, "processes") or "unknown")],
         ["precision", code(model.config.trainer.precision)],
+        *([["privacy", privacy_text(report)]] if entry(report, "privacy") else []),
         ["epochs, steps", escaped(f"{entry(report, 'epochs')}, {entry(report, 'steps')}")],
         ["training time", f"{seconds:,.0f} s" if isinstance(seconds, int | float) else "unknown"],
     ]

@@ -16,6 +16,7 @@ from leyden.training.callbacks import ResumePosition, StepSeed
 from leyden.training.trainer import bare_trainer, silence_lightning
 from leyden.training.transfer import freeze_callbacks, initialise_weights
 
+NO_PRIVACY = "leyden.optim.privacy.NoPrivacy"
 # No validation, one device, no end but the number of steps.
 SETTINGS = {
     "devices": 1,
@@ -42,6 +43,8 @@ class ShortTraining:
 
     def __init__(self, cfg: DictConfig) -> None:
         silence_lightning()
+        if section(cfg, "privacy")["_target_"] != NO_PRIVACY:
+            raise UserError("privacy: got dp, but this tool trains without noise, so its result would not be private")
         self.cfg = cfg
         cfg.scheduler = {"_target_": "leyden.optim.constant"}
         self.data: InMemoryData = build_data(cfg)

@@ -83,6 +83,8 @@ def _report(cfg: DictConfig, folder: Path, training: Training, data: InMemoryDat
         "metrics": {**checkpoints.best_metrics, **tested},
         **(module.report() if tested else {}),
         **({"members": module.member_reports(cfg.seed, cfg.ensemble_lr)} if tested and module.members else {}),
+        **({"clients": training.federated.report()} if training.federated and tested else {}),
+        **({"privacy": training.spending.report()} if training.spending else {}),
         "parameters": module.num_parameters,
         "epochs": trainer.current_epoch,
         "max_epochs": trainer.max_epochs,

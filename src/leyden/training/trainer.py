@@ -16,10 +16,13 @@ from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from omegaconf import DictConfig
 
 from leyden.config.builders import build_callbacks, build_loggers, section
+from leyden.config.federated_rules import check_one_process
+from leyden.config.privacy_rules import check_processes
 from leyden.data.datamodule import InMemoryData
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
 from leyden.modules.combinations import check_combinations
+from leyden.optim.privacy import Spending
 from leyden.records.checkpoint_file import AtomicCheckpointIO
 from leyden.records.loggers import MetricsCSV
 from leyden.training.averaging import averaging_callbacks
@@ -33,8 +36,10 @@ from leyden.training.callbacks import (
 )
 from leyden.training.checkpoints import Checkpoints
 from leyden.training.fast_loop import FastTrainer
+from leyden.training.federated_training import FederatedTraining, federated_training
 from leyden.training.image_logger import ImageLogger
 from leyden.training.launcher import external_launcher
+from leyden.training.private_training import PrivateTraining, private_training
 from leyden.training.step_curves import StepCurves
 from leyden.training.terminal import PlainProgress, ProgressBar
 from leyden.training.text_logger import TextLogger
@@ -61,8 +66,23 @@ class Training:
     checkpoints: Checkpoints
     position: ResumePosition
     pruner: Pruner | None
+    private: PrivateTraining | None = None
+    federated: FederatedTraining | None = None
     uses_fast_loop: bool = False
     steps: int = 0  # of the whole training; `position` is that of the best checkpoint after the test
+
+    def check_data(self, settings: Mapping[str, Any], data: InMemoryData) -> None:
+        """Check the section ``trainer`` of the config when the data is read. Raises UserError."""
+        check_limits(settings, data)
+        if self.private:
+            self.private.plan(data, settings)
+        if self.federated:
+            self.federated.plan(settings)
+
+    @property
+    def spending(self) -> Spending | None:
+        """What the run has spent of its privacy budget; None if it has none."""
+        return self.private.spending if self.private else self.federated.spending if self.federated else None
 
     @property
     def pruned(self) -> bool:
@@ -90,17 +110,17 @@ def build_training(
         UserError: this machine does not have such a device, or a value does not fit another.
     """
     check_combinations(module, data, cfg.trainer.compile)
+    private, federated = _learning(cfg, module, data, checkpoint)
     trainer = bare_trainer(section(cfg, "trainer"), module, build_profiler(cfg.trainer.profiler, folder))
-    position = ResumePosition(data.batch_size)
+    guard, position = DivergenceGuard(), ResumePosition(data.batch_size)
     first_step = position.load(checkpoint, trainer.world_size) if checkpoint else 0
     data.position = position.position
-    guard = DivergenceGuard()
     checkpoints = _checkpoints(cfg, folder, guard, data)
     average, restore = averaging_callbacks(section(cfg, "averaging"), module)
     trainer.callbacks = [  # type: ignore[attr-defined]
         *_early_callbacks(cfg, data),
         *trainer.callbacks,  # type: ignore[attr-defined]
-        *(guard, position, *average),
+        *(guard, position, *_learning_callbacks(private, federated, trainer), *average),
         *_plotting_callbacks(folder, data, position, checkpoints),
         *freeze_callbacks(module, trainer.world_size),
         *build_callbacks(section(cfg, "callbacks")),
@@ -109,7 +129,13 @@ def build_training(
         *restore,  # the weights that are trained, after the averages were saved
     ]
     trainer.loggers = [MetricsCSV(folder, first_step), *build_loggers(section(cfg, "logger"), folder, first_step)]
-    return Training(trainer, checkpoints, position, pruner)
+    return Training(trainer, checkpoints, position, pruner, private, federated)
+
+
+def _learning(
+    cfg: DictConfig, module: BaseModule, data: InMemoryData, checkpoint: Mapping[str, Any] | None
+) -> tuple[PrivateTraining | None, FederatedTraining | None]:
+    return private_training(cfg, module, data, checkpoint), federated_training(cfg, module, data, checkpoint)
 
 
 def _checkpoints(cfg: DictConfig, folder: Path, guard: DivergenceGuard, data: InMemoryData) -> Checkpoints:
@@ -140,6 +166,18 @@ def _plotting_callbacks(
         TextLogger(folder, data, position),
         ValidationPlots(data, position, checkpoints),
     ]
+
+
+def _learning_callbacks(
+    private: PrivateTraining | None, federated: FederatedTraining | None, trainer: Trainer
+) -> list[Callback]:
+    """Return the callbacks that change how a step or an epoch trains the weights."""
+    if private:
+        check_processes(trainer.world_size)
+    if federated:
+        check_one_process(trainer.world_size)
+        trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
+    return [callback for callback in (private, federated) if callback]
 
 
 def _optional_callbacks(trainer: Trainer, pruner: Pruner | None) -> list[Any]:

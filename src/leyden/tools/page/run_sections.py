@@ -30,7 +30,7 @@ PLACED = {
     "name", "state", "objective", "metrics", "confusion", "absent_classes", "parameters", "epochs", "max_epochs",
     "steps", "ended_by", "early_stopping", "seconds", "images_per_second", "device", "processes", "precision",
     "deterministic", "loop", "seed", "data", "command", "versions", "git", "fingerprint", "last_command", "thresholds",
-    "members", "per_class",
+    "members", "per_class", "clients",
 }  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def results_section(config: Mapping[str, Any], report: Mapping[str, Any] | None)
     others = [(key, short_value(value)) for key, value in report.items() if key not in PLACED]
     facts = definitions([("data", data_text(report)), *others])
     columns = el("div", el("div", metrics_table(report, sizes)), el("div", facts), class_="columns")
-    return section("Results", columns, members_table(report), id_="results")
+    return section("Results", columns, members_table(report), clients_table(report), id_="results")
 
 
 def members_table(report: Mapping[str, Any]) -> Html:
@@ -158,6 +158,23 @@ def members_table(report: Mapping[str, Any]) -> Html:
         for member, found in zip(listed, metrics, strict=True)
     ]
     return table("The nets of the ensemble", [*settings, *names], cells, sortable=True) if cells else Html("")
+
+
+def clients_table(report: Mapping[str, Any]) -> Html:
+    """Return the metrics of the tested weights on the training samples of each client; empty if there are none."""
+    listed = get(report, "clients", kind=list) or []
+    if not listed:
+        return Html("")
+    names = [str(name) for name in get(listed[0], "metrics", kind=dict) or {}]
+    facts = ("client", "samples", "rounds", "last_loss")
+    cells = [
+        [
+            *(get(client, name, kind=(int, float)) for name in facts),
+            *(get(client, "metrics", name, kind=(int, float)) for name in names),
+        ]
+        for client in listed
+    ]
+    return table("The clients of the federated training", [*facts, *names], cells, sortable=True)
 
 
 def samples(config: Mapping[str, Any], report: Mapping[str, Any], split: str) -> int | None:
