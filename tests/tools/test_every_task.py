@@ -29,6 +29,7 @@ TASKS = sorted(groups()["task"])
 GENERATE = ("vae", "gan")
 NO_IMAGES = ("regression", "forecasting", "language_modelling")  # as inputs
 WRITES = "language_modelling"
+FEATURES = ("byol", "mae", "simclr", "vicreg")  # what self-supervised tasks give
 TEXT = "The statement"
 FILES = {  # of an evaluation
     "classification": "classes.csv confusion.png errors.png precision_recall.png predictions.csv reliability.png "
@@ -41,6 +42,7 @@ FILES = {  # of an evaluation
     "vae": "reconstructions.png samples.png",
     "gan": "samples.png",
     "language_modelling": "",
+    **dict.fromkeys(FEATURES, ""),
 }
 every_task = pytest.mark.parametrize("task", TASKS)
 
@@ -98,7 +100,8 @@ def named(model: TrainedModel, raw: Any) -> dict[str, Tensor]:
             pixels = torch.as_tensor(np.stack(list(raw))).float().view(outputs.shape) / 255
             errors = (outputs - pixels).square().flatten(1).mean(1)
             return {"scores": errors / pixels.flatten(1).var(1), "reconstructions": outputs}
-    return {"numbers" if model.task == "regression" else "steps": outputs}
+    names = {"regression": "numbers", "forecasting": "steps"}
+    return {names[model.task] if model.task in names else "features": outputs}
 
 
 def words(model: TrainedModel, found: dict[str, Tensor]) -> dict[str, Any]:
@@ -184,6 +187,12 @@ def test_explain(task: str, model_of: Models, tmp_path: Path) -> None:
         assert (code, errors) == (2, f"error: explain: does not apply to task={task}, {reason}\n")
         assert not out.exists()
         return
+    if task in FEATURES:
+        line = (
+            f"error: explain: does not apply to task={task}, which predicts nothing for an image. Fine-tune it first: "
+        )
+        assert (code, errors) == (2, f"{line}python train.py init_from=RUN\n")
+        return
     if task != "autoencoder":
         pytest.importorskip("captum", reason='needs captum: pip install -e ".[explain]"')
     assert (code, errors) == (0, "")
@@ -258,7 +267,7 @@ def test_serve(task: str, model_of: Models, tmp_path: Path) -> None:
         check_prediction(answer(served, "/predict", "", content_type, body), model)
         with pytest.raises(UserError, match=f"^sample: does not apply to task={task}, which generates no images"):
             answer(served, "/sample", "", "application/json", b"{}")
-    if task in (*GENERATE, *NO_IMAGES):
+    if task in (*GENERATE, *NO_IMAGES, *FEATURES):
         with pytest.raises(UserError, match=f"^explain: does not apply to task={task}, "):
             answer(served, "/explain", "", content_type, body)
     else:

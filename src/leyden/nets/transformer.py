@@ -228,12 +228,20 @@ class Transformer(nn.Module):
         self.head = nn.Linear(dim, num_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._embed(x)  # (B, T, D)
-        for block in self.blocks:
-            x = block(x)
-        x = self.norm(x)
+        x = self.encode(self.tokens(x))  # (B, T, D)
         outputs: Tensor = self.head(x.mean(1) if self.class_token is None else x[:, 0])  # (B, num_outputs)
         return outputs
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Return the tokens after all blocks: (B, T, D) of all or some patches or steps → (B, T or 1 + T, D).
+
+        With ``pool="class"``, the class token comes first.
+        """
+        x = self._with_class(tokens)
+        for block in self.blocks:
+            x = block(x)
+        encoded: Tensor = self.norm(x)
+        return encoded
 
     @torch.no_grad()
     def attention(self, x: Tensor) -> Tensor:
@@ -241,17 +249,16 @@ class Transformer(nn.Module):
 
         With ``pool="class"``, token 0 is the class token, and ``[:, :, :, 0, 1:]`` are its weights of the patches.
         """
-        x, weights = self._embed(x), []
+        x, weights = self._with_class(self.tokens(x)), []
         for block in self.blocks:
             weights.append(block.attention.weights(block.norm_attention(x)))  # type: ignore[operator, union-attr]
             x = block(x)
         return torch.stack(weights)
 
-    def _embed(self, x: Tensor) -> Tensor:
-        tokens: Tensor = self.tokens(x)  # (B, patches or steps, D)
+    def _with_class(self, tokens: Tensor) -> Tensor:
         if self.class_token is None:
             return tokens
-        return torch.cat((self.class_token.expand(x.shape[0], -1, -1), tokens), dim=1)  # (B, 1 + patches or steps, D)
+        return torch.cat((self.class_token.expand(len(tokens), -1, -1), tokens), dim=1)  # (B, 1 + patches or steps, D)
 
 
 def check_sizes(dim: int, num_layers: int, num_heads: int, mlp_ratio: float, dropout: float) -> None:
