@@ -101,7 +101,7 @@ def named(model: TrainedModel, raw: Any) -> dict[str, Tensor]:
             errors = (outputs - pixels).square().flatten(1).mean(1)
             return {"scores": errors / pixels.flatten(1).var(1), "reconstructions": outputs}
     names = {"regression": "numbers", "forecasting": "steps"}
-    return {names[model.task] if model.task in names else "features": outputs}
+    return {names.get(model.task, "features"): outputs}
 
 
 def words(model: TrainedModel, found: dict[str, Tensor]) -> dict[str, Any]:

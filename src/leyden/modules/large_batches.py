@@ -42,14 +42,14 @@ def in_chunks(nets: nn.Module, forward: Callable[[Tensor], Tensor], inputs: Tens
 def frozen_statistics(nets: nn.Module) -> Iterator[None]:
     """Keep the running statistics of batch norms: the second forward pass of a chunk must not count it again."""
     norms = [layer for layer in nets.modules() if isinstance(layer, BATCH_NORMS)]
-    before = [layer.track_running_stats for layer in norms]
-    for layer in norms:
-        layer.track_running_stats = False
+    before = [(layer.momentum, layer.num_batches_tracked) for layer in norms]
+    for layer, (_, count) in zip(norms, before, strict=True):
+        layer.momentum, layer.num_batches_tracked = 0.0, None if count is None else count.clone()
     try:
         yield
     finally:
-        for layer, tracks in zip(norms, before, strict=True):
-            layer.track_running_stats = tracks
+        for layer, (momentum, count) in zip(norms, before, strict=True):
+            layer.momentum, layer.num_batches_tracked = momentum, count
 
 
 class Gather(torch.autograd.Function):

@@ -258,7 +258,9 @@ class Transformer(nn.Module):
     def _with_class(self, tokens: Tensor) -> Tensor:
         if self.class_token is None:
             return tokens
-        return torch.cat((self.class_token.expand(len(tokens), -1, -1), tokens), dim=1)  # (B, 1 + patches or steps, D)
+        return torch.cat(
+            (self.class_token.expand(tokens.shape[0], -1, -1), tokens), dim=1
+        )  # (B, 1 + patches or steps, D)
 
 
 def check_sizes(dim: int, num_layers: int, num_heads: int, mlp_ratio: float, dropout: float) -> None:
