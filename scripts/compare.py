@@ -12,6 +12,7 @@ Examples:
     python scripts/compare.py logs/sweeps/NAME --by model data --format latex
     python scripts/compare.py logs/sweeps/NAME --format csv --out table.csv
     python scripts/compare.py logs/sweeps/NAME --curves val/acc --out curves.png
+    python scripts/compare.py logs/sweeps/NAME --curves test/acc --x data.labels --by init_from
 """
 
 import argparse
@@ -32,8 +33,11 @@ def main() -> int:
         "--format", choices=("markdown", "csv", "latex"), default="markdown", help="(default: markdown)"
     )
     parser.add_argument("--curves", metavar="METRIC", help="plot this metric over the epochs instead of a table")
+    parser.add_argument("--x", metavar="KEY", help="with --curves: plot the metric against this key, not the epochs")
     parser.add_argument("--out", type=Path, help="file to write (default: print the table, or curves.png)")
     args = parser.parse_args()
+    if args.x and not args.curves:
+        parser.error("--x: needs --curves METRIC, the metric to plot")
     with exit_codes():
         return compare(args)
 
@@ -46,6 +50,7 @@ def compare(args: argparse.Namespace) -> int:
     from leyden.tools.compare import default_metrics, note, ranked, table
     from leyden.tools.comparison_table import as_csv, as_latex, as_markdown
     from leyden.tools.curves import plot_curves
+    from leyden.tools.key_curves import plot_against
     from leyden.tools.read_runs import find_runs
 
     load_plugins()  # those of the environment: their choices have names, too
@@ -58,6 +63,11 @@ def compare(args: argparse.Namespace) -> int:
         raise UserError(f"{', '.join(map(str, args.folders))}: contains no finished run")
     objective = runs[0].report["objective"]
     metrics = args.metrics or default_metrics(runs)
+    if args.x:
+        path = args.out or Path("curves.png")
+        plot_against(runs, args.curves, args.x, path, args.by)
+        print(path)
+        return 0
     groups = ranked(runs, metrics[0], objective["mode"] if metrics[0] == objective["metric"] else None, args.by)
     if args.curves:
         path = args.out or Path("curves.png")

@@ -1,13 +1,18 @@
-"""Normalisation statistics of the image data sets, and which of them augment their images."""
+"""Normalisation statistics of the image data sets, which of them augment their images, and which labels they keep."""
 
 import math
 
 import pytest
 import torch
 
+from leyden.config.builders import build_data as from_config
+from leyden.config.builders import build_module
 from leyden.config.compose import compose, groups
+from leyden.data.datamodule import InMemoryData
 from leyden.data.images import mean_and_std
-from tests.data.building import build_data
+from leyden.errors import UserError
+from leyden.modules.combinations import check_combinations
+from tests.data.building import CPU, build_data
 
 # Number of values, their sum and the sum of their squares, for each channel of the published training images.
 SUMS = {
@@ -86,3 +91,49 @@ class TestWhichImagesAreAugmented:
     @pytest.mark.parametrize("model", groups()["model"])
     def test_a_data_set_without_these_keys_goes_with_every_model(self, model: str) -> None:
         assert "shift" not in compose(f"model={model}", "task=multilabel", "data=digit_pairs").data
+
+
+class TestLabels:
+    """`data.labels` keeps the labels of a part of the training split."""
+
+    def test_a_number_and_a_fraction_are_stratified(self) -> None:
+        for labels, counts in ((50, [5] * 10), (0.1, [13] * 10)):
+            data = build_data("digits", f"data.labels={labels}")
+            data.setup("fit")
+            found = torch.bincount(data.train[1]).tolist()
+            assert found == pytest.approx(counts, abs=0 if labels == 50 else 2)
+            assert len(data.val[1]) == 144  # the validation split keeps all labels
+
+    def test_all_images_are_kept_where_labels_are_not_trained_on(self) -> None:
+        data, labelled = (build_data("digits", "data.labels=50") for _ in range(2))
+        data.trains_unlabelled = True
+        for one in (data, labelled):
+            one.setup("fit")
+        assert (len(data.train[1]), len(labelled.train[1])) == (1294, 50)
+        assert data.describe().endswith(", 50 labels")
+        batches = [*data.facts().labelled(None)]
+        pixels, targets = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        assert targets.equal(labelled.train[1])
+        assert pixels.equal(labelled.transform(CPU)(labelled.train[0]))
+        assert sum(len(targets) for _, targets in data.labelled(20)) == 20
+
+    @pytest.mark.parametrize("labels", ["9", "0", "0.0", "1.5"])
+    def test_too_few_labels_are_one_line(self, labels: str) -> None:
+        with pytest.raises(UserError, match=f"^data.labels: got {labels}, must be a "):
+            config_data("data=digits", f"data.labels={labels}")
+
+    def test_too_many_labels_are_one_line(self) -> None:
+        data = build_data("digits", "data.labels=5000")
+        with pytest.raises(UserError, match=r"^data.labels: got 5000, must be from 10, .* to 1,294, the number of"):
+            data.setup("fit")
+
+    def test_a_task_without_labels_has_no_use_for_them(self) -> None:
+        cfg = compose("model=vae", "data=digits", "data.labels=100", "task.num_samples=10")
+        with pytest.raises(UserError, match=r"^data.labels: got 100, but VAE needs none; use data.limit for fewer"):
+            check_combinations(
+                build_module(cfg), config_data("model=vae", "data=digits", "data.labels=100"), compiled=False
+            )
+
+
+def config_data(*overrides: str) -> InMemoryData:
+    return from_config(compose(*overrides))

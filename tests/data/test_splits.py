@@ -70,3 +70,14 @@ class TestHashedSplits:
         """Runs that exist rely on it: these numbers must never change."""
         chosen = splits.hashed_fraction(self.ids[:60], self.labels[:60], 0.1, 0, "test")
         assert chosen.nonzero().flatten().tolist() == [4, 12, 32, 38, 39, 47, 59]
+
+
+def test_a_number_of_samples_is_the_same_for_each_class_or_in_proportion() -> None:
+    labels = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
+    for num, equal, counts in ((30, True, [10, 10, 10]), (45, True, [18, 17, 10]), (10, False, [6, 3, 1])):
+        assert torch.bincount(labels[splits.number(labels, num, 0, equal=equal)]).tolist() == counts
+    assert torch.bincount(labels[splits.number(labels, 3, 0, equal=False)]).tolist() == [1, 1, 1]
+    few, many = (splits.number(labels, num, 0, equal=False) for num in (10, 40))
+    assert (many & few).equal(few)
+    assert not splits.number(labels, 10, 1, equal=False).equal(few)
+    assert splits.number(labels, 100, 0, equal=True).all()

@@ -33,6 +33,9 @@ RUNS: dict[str, tuple[str, ...]] = {
     "gan": ("model=gan", "model.channels=[4,8]", "task.num_samples=64"),
 }
 
+RUNS |= {task: (f"task={task}", *RUNS["classification"], "task.projector=[8]") for task in ("byol", "simclr", "vicreg")}
+RUNS["mae"] = ("task=mae", "model=transformer", "model.dim=16", "model.num_layers=1", "task.decoder_dim=8")
+
 Folders = Callable[[str], Path]
 Models = Callable[[str], TrainedModel]
 

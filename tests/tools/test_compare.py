@@ -14,6 +14,7 @@ from leyden.tools.compare import default_metrics, note, pairs, ranked, table
 from leyden.tools.comparison_table import as_csv, as_latex, as_markdown
 from leyden.tools.configurations import configuration, differing
 from leyden.tools.curves import curve, plot_curves
+from leyden.tools.key_curves import lines, plot_against
 from leyden.tools.read_runs import find_runs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -289,3 +290,17 @@ def test_curves_are_means_over_seeds(runs: Path, tmp_path: Path) -> None:
 def test_a_folder_without_runs_is_one_line(tmp_path: Path) -> None:
     done = compare(tmp_path)
     assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}: contains no finished run\n")
+
+
+def test_a_metric_against_a_key_is_a_line_per_configuration(runs: Path, tmp_path: Path) -> None:
+    found, _ = find_runs([runs])
+    assert lines(found, "test/acc", "optimizer.lr", ["model"]) == {
+        "model=cnn": [(0.1, pytest.approx(0.7), pytest.approx(0.0866, abs=1e-4))],
+        "model=mlp": [(0.1, pytest.approx(0.5), pytest.approx(0.1)), (0.5, pytest.approx(0.2), 0.0)],
+    }
+    plot_against(found, "test/acc", "optimizer.lr", tmp_path / "labels.png", ["model"])
+    assert (tmp_path / "labels.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(UserError, match=r"^--x: got name, whose value digits-mlp is not a number"):
+        lines(found, "test/acc", "name")
+    with pytest.raises(UserError, match="^--by: no run has data.lables"):
+        lines(found, "test/acc", "data.lables")

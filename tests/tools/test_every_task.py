@@ -29,6 +29,7 @@ TASKS = sorted(groups()["task"])
 GENERATE = ("vae", "gan")
 NO_IMAGES = ("regression", "forecasting", "language_modelling")  # as inputs
 WRITES, TRANSLATES = "language_modelling", "translation"
+FEATURES = ("byol", "mae", "simclr", "vicreg")  # what self-supervised tasks give
 TEXT = "The statement"
 FILES = {  # of an evaluation
     "classification": "classes.csv confusion.png errors.png precision_recall.png predictions.csv reliability.png "
@@ -42,6 +43,7 @@ FILES = {  # of an evaluation
     "gan": "samples.png",
     "language_modelling": "",
     "translation": "attention.png predictions.csv",
+    **dict.fromkeys(FEATURES, ""),
 }
 every_task = pytest.mark.parametrize("task", TASKS)
 
@@ -101,7 +103,8 @@ def named(model: TrainedModel, raw: Any) -> dict[str, Tensor]:
             pixels = torch.as_tensor(np.stack(list(raw))).float().view(outputs.shape) / 255
             errors = (outputs - pixels).square().flatten(1).mean(1)
             return {"scores": errors / pixels.flatten(1).var(1), "reconstructions": outputs}
-    return {"numbers" if model.task == "regression" else "steps": outputs}
+    names = {"regression": "numbers", "forecasting": "steps"}
+    return {names.get(model.task, "features"): outputs}
 
 
 def words(model: TrainedModel, found: dict[str, Tensor]) -> dict[str, Any]:
@@ -196,6 +199,12 @@ def test_explain(task: str, model_of: Models, tmp_path: Path) -> None:
         assert (code, errors) == (0, "")
         assert sorted(path.name for path in out.iterdir()) == ["input-txt-1-attention.png", "overview.png"]
         return
+    if task in FEATURES:
+        line = (
+            f"error: explain: does not apply to task={task}, which predicts nothing for an image. Fine-tune it first: "
+        )
+        assert (code, errors) == (2, f"{line}python train.py init_from=RUN\n")
+        return
     if task != "autoencoder":
         pytest.importorskip("captum", reason='needs captum: pip install -e ".[explain]"')
     assert (code, errors) == (0, "")
@@ -274,7 +283,7 @@ def test_serve(task: str, model_of: Models, tmp_path: Path) -> None:
         check_prediction(answer(served, "/predict", "", content_type, body), model)
         with pytest.raises(UserError, match=f"^sample: does not apply to task={task}, which generates no images"):
             answer(served, "/sample", "", "application/json", b"{}")
-    if task in (*GENERATE, *NO_IMAGES):
+    if task in (*GENERATE, *NO_IMAGES, *FEATURES):
         with pytest.raises(UserError, match=f"^explain: does not apply to task={task}, "):
             answer(served, "/explain", "", content_type, body)
     else:

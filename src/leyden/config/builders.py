@@ -22,6 +22,7 @@ from leyden.config.instantiate import (
     config_errors,
     instantiate,
     instantiate_partial,
+    locate,
 )
 from leyden.config.suggest import nearest
 from leyden.data.datamodule import InMemoryData
@@ -130,9 +131,15 @@ def build_data(cfg: DictConfig) -> InMemoryData:
     if not isinstance(data, InMemoryData):
         name = type(data).__name__
         raise UserError(f"data._target_: {name} must be a subclass of leyden.data.datamodule.InMemoryData")
+    data.trains_unlabelled = _trains_unlabelled(cfg)
     own = cfg.ensemble_order == "own"
     data.order_seeds = [data.seed + own * number for number in range(cfg.ensemble)]
     return data
+
+
+def _trains_unlabelled(cfg: DictConfig) -> bool:
+    task = locate(str(cfg.task["_target_"]), "task._target_")
+    return isinstance(task, type) and issubclass(task, BaseModule) and task.trains_unlabelled
 
 
 def build_callbacks(specs: Mapping[str, Any], trusted: Trusted = ANY_CLASS) -> list[Callback]:

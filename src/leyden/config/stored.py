@@ -51,7 +51,15 @@ ADDED: Mapping[str, Any] = {
 # A key that only some data sets or tasks have → keys that they lack in run folders of earlier versions, with values.
 ADDED_NEXT_TO: Mapping[str, Mapping[str, Any]] = {
     "data.val_fraction": {"train_on_all": False},
-    "data.flip": {"crop": 1.0, "rotate": 0.0, "jitter": 0.0, "randaugment": 0, "cutout": 0, "balanced": False},
+    "data.flip": {
+        "crop": 1.0,
+        "rotate": 0.0,
+        "jitter": 0.0,
+        "randaugment": 0,
+        "cutout": 0,
+        "balanced": False,
+        "labels": 1.0,
+    },
     "task.cutmix": {"class_weights": "none", "tta": "none"},
 }
 # A class → arguments that it lacks in run folders of earlier versions, with values.

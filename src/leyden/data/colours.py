@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+BLUR = 3  # pixels on each side that a blurred pixel depends on
 GREY = (0.2989, 0.587, 0.114)  # weights of red, green and blue (ITU-R 601-2)
 
 
@@ -59,6 +60,18 @@ def hue(images: Tensor, turn: Tensor) -> Tensor:
         distance = ((sector - middle + 3) % 6 - 3).abs()
         channels.append(low + spread * (2 - distance).clamp(0, 1))
     return torch.stack(channels, 1)
+
+
+def blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Smooth with a normal distribution of standard deviation `sigma` (B,), above 0 pixels, cut off at 3 pixels."""
+    num, channels = images.shape[:2]
+    places = torch.arange(-BLUR, BLUR + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.exp(-(places**2) / (2 * sigma[:, None] ** 2))  # (B, 7)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]  # (B * C, 1, 7)
+    rows = pad(images, (BLUR, BLUR, 0, 0), mode="replicate").flatten(0, 1)[None]  # (1, B * C, H, W + 6)
+    smooth = conv2d(rows, kernel[:, :, None], groups=num * channels).view(images.shape)
+    columns = pad(smooth, (0, 0, BLUR, BLUR), mode="replicate").flatten(0, 1)[None]
+    return conv2d(columns, kernel[..., None], groups=num * channels).view(images.shape)
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:

@@ -123,7 +123,7 @@ class MultiDigitData(InMemoryData):
             val_fraction=self.val_fraction, train_on_all=False, num_folds=self.num_folds, fold=self.fold,
             limit=self.limit, root=self.root,
             num_classes=self.num_classes, mean=[mean], std=[std], shift=0, flip=False, exclude_class=None,
-            crop=1.0, rotate=0.0, jitter=0.0, randaugment=0, cutout=0, balanced=False,
+            crop=1.0, rotate=0.0, jitter=0.0, randaugment=0, cutout=0, balanced=False, labels=1.0,
             verify=self.verify, download=self.download, **files,
         )  # fmt: skip
 

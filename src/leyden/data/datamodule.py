@@ -6,7 +6,7 @@ A subclass implements `read`. It may override `strata`, `transform`, `augmentati
 import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -46,6 +46,8 @@ class DataFacts:
         num_tokens: number of token ids that a text can have. Language modelling only.
         characters_per_token: split → characters of its original text per token; called after the split was read.
             Language modelling only.
+        labelled: number of samples, None for all → batches of labelled training samples, as the net receives them and
+            without augmentation. Images with one class each only.
     """
 
     mean: tuple[float, ...] | None = None
@@ -57,6 +59,7 @@ class DataFacts:
     num_tokens: int | None = None
     characters_per_token: Callable[[str], float] | None = None
     tokenizer: Tokenizer | None = None
+    labelled: Callable[[int | None], Iterable[Batch]] | None = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -122,6 +125,7 @@ class InMemoryData(LightningDataModule, ABC):
         self.verified = True  # false after a file was accepted although its checksum is not the published one
         # (epoch, samples of this epoch that all processes together have already used); the run sets it
         self.position: Callable[[], tuple[int, int]] = start_of_training
+        self.trains_unlabelled = False  # whether the task also trains on samples without labels; the config sets it
         self.order_seeds: Sequence[int] = (self.seed,)  # of an ensemble, one for each member
         self.sampling: Literal["shuffled", "poisson", "secure"] = "shuffled"  # of the training; the run sets it
         self.federation: FedAvg | None = None  # divides the training set between clients; the run sets it

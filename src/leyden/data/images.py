@@ -13,13 +13,14 @@ from filelock import FileLock
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from leyden.data import splits
 from leyden.data.cutout import Cutout
 from leyden.data.datamodule import DataFacts, InMemoryData, check, content_hash
 from leyden.data.download import Published, md5
 from leyden.data.file_access import check_regular, read_bytes
 from leyden.data.image_files.raw import pixels
 from leyden.data.large import pieces, take
-from leyden.data.loaders import Augment, Batch, Flip, Normalise, ShiftAndFlip, Unchanged
+from leyden.data.loaders import Augment, Batch, EvalLoader, Flip, Normalise, ShiftAndFlip, Unchanged
 from leyden.data.photo_augment import MAX_MAGNITUDE, PhotoAugment, PhotoChanges
 from leyden.errors import UserError
 
@@ -46,6 +47,9 @@ class ImageData(InMemoryData):
         cutout: augmentation, side in pixels of a random square that is filled with the mean colour; 0: none.
         balanced: whether all classes are sampled equally often in an epoch.
         exclude_class: label that is removed from training and validation but not from the test, for anomaly detection.
+        labels: how many labels of the training split are kept: a number such as 100, the same for each class (±1), or a
+            fraction such as 0.01 of each class; 1.0: all. The other samples are left out, except in self-supervised
+            tasks, which train on all images.
         verify: whether a file with another checksum than the published one is an error. Otherwise it is a warning.
         download: whether missing files may be downloaded.
     """
@@ -68,6 +72,7 @@ class ImageData(InMemoryData):
     cutout: int
     balanced: bool
     exclude_class: int | None
+    labels: int | float
     verify: bool
     download: bool
 
@@ -90,9 +95,11 @@ class ImageData(InMemoryData):
             0 <= self.randaugment <= MAX_MAGNITUDE,
             f"randaugment: got {self.randaugment}, must be between 0 and {MAX_MAGNITUDE}",
         )
+        check_labels(self.labels, self.num_classes)
         colour = self.shape[0] in (1, 3) or not (self.jitter or self.randaugment)
         check(colour, f"jitter: jitter and randaugment need 1 or 3 channels, not {self.shape[0]}; set both to 0")
         super().__post_init__()
+        self.labelled_samples: Tensor | None = None  # their positions in the training split; None: all
         self._digests: dict[Path, str] = {}  # MD5 of the files that were read
         self._reported: set[Path] = set()  # files whose checksum is not the published one
 
@@ -128,7 +135,9 @@ class ImageData(InMemoryData):
         counts = None
         if self.train is not None:
             counts = tuple(torch.bincount(self.train[1].cpu(), minlength=self.num_classes).tolist())
-        return DataFacts(tuple(mean), tuple(std), None, self.classes_in, self.class_names(), counts)
+        return DataFacts(
+            tuple(mean), tuple(std), None, self.classes_in, self.class_names(), counts, labelled=self.labelled
+        )
 
     def class_names(self) -> tuple[str, ...] | None:
         return self.names if self.names and len(self.names) == self.num_classes else None
@@ -243,10 +252,49 @@ class ImageData(InMemoryData):
         return images, labels
 
     def split(self, inputs: Tensor, targets: Tensor, ids: Tensor | None) -> tuple[Batch, Batch]:
-        if self.exclude_class is None:
-            return super().split(inputs, targets, ids)
-        kept = targets != self.exclude_class
-        return super().split(take(inputs, kept), targets[kept], ids if ids is None else ids[kept])
+        if self.exclude_class is not None:
+            kept = targets != self.exclude_class
+            inputs, targets, ids = take(inputs, kept), targets[kept], ids if ids is None else ids[kept]
+        train, val = super().split(inputs, targets, ids)
+        return self._with_labels(train), val
+
+    def _with_labels(self, train: Batch) -> Batch:
+        """Choose the samples of the training split whose labels are kept, and leave out the others if need be."""
+        inputs, targets = train
+        if self.labels == 1.0 and isinstance(self.labels, float):
+            return train
+        num_classes, num_samples = len(torch.unique(targets)), len(targets)
+        num = self.labels if isinstance(self.labels, int) else max(num_classes, round(self.labels * num_samples))
+        if not num_classes <= num <= num_samples:
+            raise UserError(
+                f"data.labels: got {self.labels}, must be from {num_classes}, the number of classes, to "
+                f"{num_samples:,}, the number of training samples"
+            )
+        kept = splits.number(targets, num, self.seed, equal=isinstance(self.labels, int))
+        if self.trains_unlabelled:
+            self.labelled_samples = kept.nonzero().flatten()
+            return train
+        return take(inputs, kept), targets[kept]
+
+    def labelled(self, num: int | None = None) -> EvalLoader:
+        """Return labelled training samples in batches, as the net receives them and without augmentation.
+
+        Args:
+            num: how many; of each class in proportion to its size. None, or more than there are: all.
+        """
+        assert self.train is not None
+        inputs, targets = self.train
+        if self.labelled_samples is not None:
+            chosen = self.labelled_samples.to(targets.device)
+            inputs, targets = inputs[chosen], targets[chosen]
+        if num is not None and num < len(targets):
+            chosen = splits.number(targets.cpu(), num, self.seed, equal=False).to(targets.device)
+            inputs, targets = inputs[chosen], targets[chosen]
+        return EvalLoader(inputs, targets, self.eval_batch_size, self.transform(inputs.device))
+
+    def describe(self) -> str:
+        text = super().describe()
+        return text if self.labelled_samples is None else f"{text}, {len(self.labelled_samples):,} labels"
 
     def strata(self, targets: Tensor) -> Tensor:
         return targets
@@ -270,6 +318,14 @@ class ImageData(InMemoryData):
 def check_image_shape(shape: Sequence[int]) -> None:
     """Raise a ValueError unless `shape` is [channels, height, width]."""
     check(len(shape) == 3 and min(shape) >= 1, f"shape: got {list(shape)}, expected [channels, height, width]")
+
+
+def check_labels(labels: float, num_classes: int) -> None:
+    """Raise a ValueError unless `labels` is a fraction, or a number that gives each class a label."""
+    if isinstance(labels, int):
+        check(labels >= num_classes, f"labels: got {labels}, must be a fraction, or at least {num_classes} labels")
+    else:
+        check(0 < labels <= 1, f"labels: got {labels}, must be a number of labels, or a fraction from 0 to 1.0 (all)")
 
 
 def check_statistics(mean: Sequence[float] | None, std: Sequence[float] | None, num_channels: int) -> None:

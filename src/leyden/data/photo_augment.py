@@ -78,7 +78,7 @@ class PhotoAugment(ShiftAndFlip):
         signs = torch.randint(2, (num, NUM_OPERATIONS), generator=rng) * 2 - 1
         maps = cropped(uniform[:, :4], self.changes.crop)
         angle = (2 * uniform[:, 4] - 1) * math.radians(self.changes.rotate)
-        maps = self._in_pixels(rotation(angle)) @ maps
+        maps = in_pixels(rotation(angle), self.height, self.width) @ maps
         if self.changes.randaugment:
             for number in range(NUM_OPERATIONS):
                 maps = self._operation(operations[:, number], signs[:, number]) @ maps
@@ -87,17 +87,12 @@ class PhotoAugment(ShiftAndFlip):
         jitter = torch.tensor([1.0, 1, 1, 0]) + turns * strength
         return *moves, maps[:, :2], jitter, operations, signs
 
-    def _in_pixels(self, maps: Tensor) -> Tensor:
-        """Convert linear maps of pixels, (B, 3, 3), to maps of coordinates from -1 to 1 at the edges."""
-        size = torch.tensor([self.width / 2, self.height / 2, 1.0])
-        return maps * size / size[:, None]
-
     def _operation(self, chosen: Tensor, signs: Tensor) -> Tensor:
         """Return the map of the chosen operation of each image, (B, 3, 3); no change if it is not geometric."""
         maps = torch.eye(3).repeat(len(chosen), 1, 1)
         part = self.changes.randaugment / MAX_MAGNITUDE * signs
         is_chosen = {name: chosen == OPERATIONS.index(name) for name in GEOMETRIC}
-        rotated = self._in_pixels(rotation(part * math.radians(30)))
+        rotated = in_pixels(rotation(part * math.radians(30)), self.height, self.width)
         maps = torch.where(is_chosen["rotate"][:, None, None], rotated, maps)
         ratio = self.height / self.width
         maps[:, 0, 1] += torch.where(is_chosen["shear_x"], 0.3 * part * ratio, 0.0)
@@ -129,7 +124,7 @@ def cropped(uniform: Tensor, smallest: float) -> Tensor:
         uniform: random numbers from 0 to 1, (B, 4): area, ratio, left, top.
         smallest: smallest fraction of the area.
     """
-    maps = torch.eye(3).repeat(len(uniform), 1, 1)
+    maps = torch.eye(3, device=uniform.device).repeat(len(uniform), 1, 1)
     if smallest == 1:
         return maps
     area = smallest + (1 - smallest) * uniform[:, 0]
@@ -144,10 +139,17 @@ def cropped(uniform: Tensor, smallest: float) -> Tensor:
 
 def rotation(angle: Tensor) -> Tensor:
     """Return the maps that turn an image by `angle` (B,), in radians, counter-clockwise, (B, 3, 3)."""
-    maps = torch.eye(3).repeat(len(angle), 1, 1)
+    maps = torch.eye(3, device=angle.device).repeat(len(angle), 1, 1)
     maps[:, 0, 0] = maps[:, 1, 1] = angle.cos()
     maps[:, 0, 1], maps[:, 1, 0] = -angle.sin(), angle.sin()
     return maps
+
+
+def in_pixels(maps: Tensor, height: int, width: int) -> Tensor:
+    """Convert linear maps of pixels, (B, 3, 3), to maps of coordinates from -1 to 1 at the edges."""
+    size = torch.ones(3, device=maps.device)
+    size[0], size[1] = width / 2, height / 2
+    return maps * size / size[:, None]
 
 
 def resampled(images: Tensor, maps: Tensor) -> Tensor:

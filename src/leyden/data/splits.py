@@ -46,6 +46,23 @@ def fraction(labels: Tensor, part: float, seed: int) -> Tensor:
     return ranks < (keep.clamp(min=1) if part > 0 else keep)
 
 
+def number(labels: Tensor, num: int, seed: int, *, equal: bool) -> Tensor:
+    """Choose `num` samples at random, at least one of each class, bool (N,). A larger number adds to a smaller one.
+
+    Args:
+        labels: int64 (N,), each >= 0.
+        num: from the number of classes that occur to N.
+        seed: seed of the choice.
+        equal: whether each class gives the same number (±1), as far as it has so many; otherwise in proportion.
+    """
+    ranks, sizes = ranks_in_class(labels, seed)
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    # In proportion: the sample of rank r of a class with n samples has the place (r + 1/2) / n, after all first ones.
+    places = ranks.double() if equal else torch.where(ranks == 0, -1.0, (ranks + 0.5) / sizes)
+    chosen[places.argsort(stable=True)[:num]] = True
+    return chosen
+
+
 def fold(labels: Tensor, num_folds: int, index: int, seed: int) -> Tensor:
     """Choose the samples of fold `index`, bool (N,). The folds are disjoint and cover all samples."""
     ranks, _ = ranks_in_class(labels, seed)

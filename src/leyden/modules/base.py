@@ -13,6 +13,7 @@ from leyden.errors import UserError
 from leyden.metrics.accumulators import EpochMeanAccumulator
 from leyden.modules.first_layer import prepare_net
 from leyden.modules.predictions import Prediction
+from leyden.nets.backbone import received_features
 from leyden.optim import OptimizerFactory, SchedulerFactory, configure
 from leyden.optim.member_rates import scale_members
 
@@ -37,6 +38,9 @@ class BaseModule(LightningModule):
 
     # The targets that the task needs; see `InMemoryData.target_kind`. None: it does not use them.
     target_kind: ClassVar[TargetKind | None] = None
+
+    # Whether the task also trains on samples without labels, see `data.labels`.
+    trains_unlabelled: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -115,6 +119,13 @@ class BaseModule(LightningModule):
     def images(self) -> dict[str, Tensor]:
         """Return plots of the last validation by name, float (C, H, W), 0 to 1. Called on the first process."""
         return {}
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """Return the features of a batch of inputs, (B, F): what the last linear layer of the net receives.
+
+        Call it only for a net with such a layer, see `leyden.nets.backbone`.
+        """
+        return received_features(self.net, self, inputs)
 
     def labels_of(self, targets: Tensor) -> list[str] | None:
         """Return the label of each sample as text, for plots. By default the samples have none."""

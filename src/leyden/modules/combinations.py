@@ -7,10 +7,13 @@ import torch
 from torch import nn
 
 from leyden.data.datamodule import InMemoryData
+from leyden.data.images import ImageData
 from leyden.errors import UserError
+from leyden.modules.autoencoder import Autoencoder
 from leyden.modules.base import BaseModule
 from leyden.modules.classifier import Classifier
 from leyden.modules.gan import GAN
+from leyden.modules.generative import GenerativeModule
 from leyden.nets.codec import DCGAN
 from leyden.nets.ensemble import Ensemble
 from leyden.optim.muon import Muon, groups
@@ -41,6 +44,10 @@ def check_combinations(module: BaseModule, data: InMemoryData, compiled: bool) -
         raise UserError(
             f"task: got {type(module).__name__}, which does not fit the targets of {type(data).__name__}; "
             f"use task={TASKS[data.target_kind]}"
+        )
+    if isinstance(data, ImageData) and data.labels != 1.0 and isinstance(module, Autoencoder | GenerativeModule):
+        raise UserError(
+            f"data.labels: got {data.labels}, but {type(module).__name__} needs none; use data.limit for fewer images"
         )
     if isinstance(module, Classifier) and module.cutmix and len(shape) != 3:
         raise UserError(

@@ -28,6 +28,20 @@ def pairs(images: Tensor, others: Tensor) -> Tensor:
     return grid(torch.stack(rows, 1).flatten(0, 2), columns)
 
 
+def neighbours(images: Tensor, features: Tensor) -> Tensor:
+    """Return a grid whose rows start with an image, which its nearest others follow, by the cosine of their features.
+
+    Args:
+        images: (N, C, H, W), 0 to 1.
+        features: (N, F)
+    """
+    columns = min(NUM_COLUMNS, len(images))
+    directions = torch.nn.functional.normalize(features, dim=1)
+    similarity = directions[:columns] @ directions.T  # (rows, N)
+    similarity.fill_diagonal_(2.0)  # an image is its own nearest neighbour, also beside an equal one
+    return grid(images[similarity.topk(columns).indices.flatten()], columns)
+
+
 def interpolations(decode: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:
     """Return a grid whose rows go from one latent to another in eight even steps.
 

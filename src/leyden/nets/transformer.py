@@ -300,12 +300,25 @@ class Transformer(nn.Module):
         self.head = nn.Linear(dim, num_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x, mask = self._embed(x), self._mask(x)  # (B, T, D), (B, T)
-        for block in self.blocks:
-            x = block(x, mask)
-        x = self.norm(x)
+        mask = self._mask(x)  # (B, T)
+        x = self.encode(self.tokens(x), mask)  # (B, T, D)
         outputs: Tensor = self.head(x[:, 0] if self.pool is None else self.pool(x, mask))  # (B, num_outputs)
         return outputs
+
+    def encode(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the tokens after all blocks: (B, T, D) of all or some patches or steps → (B, T or 1 + T, D).
+
+        With ``pool="class"``, the class token comes first.
+
+        Args:
+            tokens: (B, T, D)
+            mask: which tokens of texts are no padding, bool (B, T or 1 + T), with the class token; None: all.
+        """
+        x = self._with_class(tokens)
+        for block in self.blocks:
+            x = block(x, mask)
+        encoded: Tensor = self.norm(x)
+        return encoded
 
     @torch.no_grad()
     def attention(self, x: Tensor) -> Tensor:
@@ -313,19 +326,18 @@ class Transformer(nn.Module):
 
         With ``pool="class"``, token 0 is the class token, and ``[:, :, :, 0, 1:]`` are its weights of the patches.
         """
-        x, mask, weights = self._embed(x), self._mask(x), []
+        x, mask, weights = self._with_class(self.tokens(x)), self._mask(x), []
         for block in self.blocks:
             normed = block.norm_attention(x)  # type: ignore[operator]
             weights.append(block.attention.weights(normed, mask=mask))  # type: ignore[operator, union-attr]
             x = block(x, mask)
         return torch.stack(weights)
 
-    def _embed(self, x: Tensor) -> Tensor:
+    def _with_class(self, tokens: Tensor) -> Tensor:
         """Return the class token, if there is one, and the tokens, (B, T, D)."""
-        tokens: Tensor = self.tokens(x)
         if self.class_token is None:
             return tokens
-        return torch.cat((self.class_token.expand(x.shape[0], -1, -1), tokens), dim=1)
+        return torch.cat((self.class_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
 
     def _mask(self, x: Tensor) -> Tensor | None:
         """Return which tokens of texts are no padding, bool (B, T); None for images and series."""

@@ -15,6 +15,7 @@ from leyden.data.loaders import Batch, EvalLoader
 from leyden.errors import UserError
 from leyden.modules.generative import GenerativeModule
 from leyden.modules.language_model import LanguageModel
+from leyden.modules.self_supervised import SelfSupervised
 from leyden.records.run_folder import read_text
 from leyden.tools.evaluated import Evaluated, joined, recorded
 from leyden.tools.evaluation_trainer import one_device_trainer
@@ -134,10 +135,11 @@ class Evaluator:
             self.data.prepare_data()
             self.data.setup("fit")
             self.module.classes_in = self.data.facts().classes_in
-        if isinstance(self.module, LanguageModel):
+        if isinstance(self.module, LanguageModel | SelfSupervised):
+            self.data.trains_unlabelled = self.module.trains_unlabelled
             self.data.prepare_data()
             self.data.setup("fit")
-            self.module.use_facts(self.data.facts())  # its characters per token
+            self.module.use_facts(self.data.facts())  # its characters per token, or labelled training samples
         warn_if_changed(self.folder, self.data, elsewhere=self.elsewhere)
         self._is_ready = True
 

@@ -17,6 +17,7 @@ from leyden.modules.multilabel import Multilabel
 from leyden.modules.pixels import to_pixels
 from leyden.modules.predictions import Prediction
 from leyden.modules.regressor import Regressor
+from leyden.modules.self_supervised import SelfSupervised
 from leyden.modules.transcriber import Transcriber
 from leyden.modules.translator import Translator
 from leyden.nets.ensemble import Ensemble
@@ -124,6 +125,9 @@ def check_explains(model: TrainedModel) -> None:
     """Raise UserError unless the model predicts something for an image, or translates texts."""
     if model.generates:
         raise model.does_not_apply("explain", "which predicts nothing for an image")
+    if isinstance(model.module, SelfSupervised):
+        reason = "which predicts nothing for an image. Fine-tune it first: python train.py init_from=RUN"
+        raise model.does_not_apply("explain", reason)
     if model.data.input_kind != "image" and not isinstance(model.module, Translator):
         raise model.does_not_apply("explain", "because the inputs of this run are no images")
 

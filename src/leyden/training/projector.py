@@ -13,6 +13,7 @@ from leyden.data.datamodule import InMemoryData
 from leyden.data.images import denormalise
 from leyden.data.loaders import EvalLoader
 from leyden.modules.base import BaseModule
+from leyden.nets.backbone import last_layer
 from leyden.records.run_folder import write_text, writing
 
 FOLDER = "projector"
@@ -45,8 +46,7 @@ def write_projector(folder: Path, module: BaseModule, data: InMemoryData, num: i
         whether there is anything to write: the data are no images, or their task has no labels, otherwise.
     """
     facts = data.facts()
-    last = last_linear(module.net)
-    if facts.mean is None or facts.std is None or data.val is None or last is None:
+    if facts.mean is None or facts.std is None or data.val is None or last_layer(module.net) is None:
         return False
     inputs, targets = data.val
     chosen = torch.linspace(0, len(targets) - 1, min(num, len(targets))).round().long()
@@ -60,29 +60,17 @@ def write_projector(folder: Path, module: BaseModule, data: InMemoryData, num: i
     home = module.device
     module.to(device).eval()
     for batch, _ in loader:
-        vectors.append(features(module, last, batch).cpu())
+        vectors.append(features(module, batch).cpu())
         images.append(thumbnails(denormalise(batch, facts.mean, facts.std)).cpu())
     module.to(home)
     _write(folder, torch.cat(vectors), labels, torch.cat(images))
     return True
 
 
-def last_linear(net: nn.Module) -> nn.Linear | None:
-    """Return the last linear layer of a net, in the order in which its layers are defined; None if it has none."""
-    found = [layer for layer in net.modules() if isinstance(layer, nn.Linear)]
-    return found[-1] if found else None
-
-
 @torch.no_grad()
-def features(module: BaseModule, layer: nn.Linear, inputs: Tensor) -> Tensor:
-    """Return what `layer` receives for a batch of inputs, float32 (B, D)."""
-    received: list[Tensor] = []
-    handle = layer.register_forward_pre_hook(lambda _, arguments: received.append(arguments[0]))
-    try:
-        module(inputs.to(next(module.parameters()).dtype))
-    finally:
-        handle.remove()
-    return received[-1].flatten(1).float()
+def features(module: BaseModule, inputs: Tensor) -> Tensor:
+    """Return the features of a batch of inputs, float32 (B, D)."""
+    return module.features(inputs.to(next(module.parameters()).dtype)).float()
 
 
 def thumbnails(images: Tensor) -> Tensor:

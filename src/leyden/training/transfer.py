@@ -73,12 +73,14 @@ def load_matching(net: nn.Module, state: dict[str, Tensor], source: str) -> None
             f"{source} has no weight with the name and shape of a weight of this net, such as {next(iter(own))}"
         )
     net.load_state_dict(fitting, strict=False)
-    _report(source, [name for name in own if name not in fitting])
+    parts, own_parts = ({name.partition(".")[0] for name in names} for names in (state, own))
+    _report(source, [name for name in own if name not in fitting], sorted(parts - own_parts))
 
 
 @rank_zero_only
-def _report(source: str, missing: list[str]) -> None:
+def _report(source: str, missing: list[str], left_out: list[str]) -> None:
     rest = f"; re-initialised: {', '.join(missing)}" if missing else ""
+    rest += f"; left out: {', '.join(left_out)}" if left_out else ""
     print(f"{source}: weights loaded{rest}", flush=True)
 
 
