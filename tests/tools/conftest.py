@@ -29,6 +29,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         *("model=gpt", "model.dim=16", "model.num_layers=1", "data=characters", "data.block=32"),
         *("task.sample_length=20", "task.num_samples=1"),
     ),
+    "flow": ("model=flow", "model.widths=[8,8]", "task.num_samples=64", "task.num_steps=2", "task.val_steps=1"),
     "gan": ("model=gan", "model.channels=[4,8]", "task.num_samples=64"),
 }
 
