@@ -7,6 +7,8 @@ Examples:
     python scripts/evaluate.py logs/runs/diabetes-mlp/RUN --data patients.csv
     python scripts/evaluate.py logs/runs/folder-cnn/RUN --data-root moved/photos
     python scripts/evaluate.py logs/sweeps/NAME --folds
+    python scripts/evaluate.py logs/runs/mnist-flow/RUN --steps 1 2 5 10 20 --classifier logs/runs/mnist-cnn/RUN
+    python scripts/evaluate.py logs/runs/mnist-flow/RUN --bits 200
 
 --data evaluates all samples of other data: a folder with class folders for a run on images; a CSV file with the
 features and the target for a run on a table; a CSV file for a run on a series. --data-root and --data-path say where
@@ -37,6 +39,7 @@ def main() -> int:
     parser.add_argument("--accelerator", default="auto", help="auto, cpu, gpu, cuda or mps (default: auto)")
     parser.add_argument("--json", action="store_true", help="print the metrics as a JSON object")
     parser.add_argument("--no-files", action="store_true", help="print the metrics and write nothing")
+    add_flow_options(parser)
     args = parser.parse_args()
     with exit_codes():
         if args.folds:
@@ -46,15 +49,35 @@ def main() -> int:
         return one_run(args)
 
 
+def add_flow_options(parser: argparse.ArgumentParser) -> None:
+    flows = parser.add_argument_group("images of a flow (model=flow, dit or ddpm)")
+    flows.add_argument("--steps", type=int, nargs="+", default=(), metavar="N", help="plot the quality for N steps")
+    classifier = "how many samples show the requested class for the classifier of another run"
+    flows.add_argument("--classifier", type=Path, metavar="RUN", help=classifier)
+    guidance = "measure everything with another guidance than that of the run"
+    flows.add_argument("--guidance", type=float, metavar="G", help=guidance)
+    flows.add_argument("--bits", type=int, default=0, metavar="N", help="bits per dimension of the first N images")
+    fid = "FID; WEIGHTS are those of the Inception net of torch-fidelity, which must be installed"
+    flows.add_argument("--fid", type=Path, metavar="WEIGHTS", help=fid)
+
+
 def one_run(args: argparse.Namespace) -> int:
     """Evaluate a run, write the files, and print the metrics. Return the exit code."""
     with redirect_stdout(sys.stderr):  # of messages about the data: stdout is for the result
         from leyden.tools.evaluation_files import write_evaluation
         from leyden.tools.evaluator import Evaluator
+        from leyden.tools.flow_quality import Asked, more_metrics, write_steps
 
+        asked = Asked(args.steps, args.classifier, args.bits, args.fid, args.guidance)
+        if args.steps and args.no_files:
+            raise UserError("--steps: writes a plot, so it cannot be combined with --no-files")
         evaluator = Evaluator(args.runs[0], args.data_root, args.data_path, args.accelerator)
+        asked.prepare(evaluator.module)
         found = evaluator.evaluate_other(args.data) if args.data else evaluator.evaluate(args.split)
+        found.metrics.update(more_metrics(evaluator, found, asked))
         report = None if args.no_files else write_evaluation(evaluator, found)
+        if report and asked.steps:
+            write_steps(report, asked.steps)
     for message in found.broken:
         print(f"error: --data: {message}", file=sys.stderr)
     if args.json:

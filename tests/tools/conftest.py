@@ -30,6 +30,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         *("task.sample_length=20", "task.num_samples=1"),
     ),
     "translation": (*SEQ2SEQ, "data=translation", "data.num_pairs=200", "data.max_tokens=24"),
+    "flow": ("model=flow", "model.widths=[8,8]", "task.num_samples=64", "task.num_steps=2", "task.val_steps=1"),
     "gan": ("model=gan", "model.channels=[4,8]", "task.num_samples=64"),
 }
 

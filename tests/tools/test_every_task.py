@@ -26,7 +26,7 @@ from leyden.training.text_logger import joined
 from tests.tools.conftest import Folders, Models, script
 
 TASKS = sorted(groups()["task"])
-GENERATE = ("vae", "gan")
+GENERATE = ("vae", "gan", "flow")
 NO_IMAGES = ("regression", "forecasting", "language_modelling")  # as inputs
 WRITES, TRANSLATES = "language_modelling", "translation"
 FEATURES = ("byol", "mae", "simclr", "vicreg")  # what self-supervised tasks give
@@ -41,6 +41,7 @@ FILES = {  # of an evaluation
     "autoencoder": "anomaly_scores.png precision_recall.png predictions.csv reconstructions.png roc.png",
     "vae": "reconstructions.png samples.png",
     "gan": "samples.png",
+    "flow": "samples.png",
     "language_modelling": "",
     "translation": "attention.png predictions.csv",
     **dict.fromkeys(FEATURES, ""),
@@ -304,7 +305,7 @@ def test_sample(task: str, model_of: Models, tmp_path: Path) -> None:
         assert (model.sample(9, 1), model.sample(9, 2) == text) == (text, False)
         return
     if task not in GENERATE:
-        reason = "which generates no images. Use a run of model=vae or model=gan"
+        reason = "which generates no images. Use a run of model=vae, gan or flow"
         assert done == (2, "", f"error: sample: does not apply to task={task}, {reason}\n")
         assert not path.exists()
         return

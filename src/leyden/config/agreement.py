@@ -15,6 +15,7 @@ EQUAL = (
     ("task.in_shape", "data.shape", 0),
     ("model.vocab_size", "data.vocab_size", 0),
     ("task.num_classes", "data.num_classes", 0),
+    ("model.num_classes", "data.num_classes", 0),
     ("task.num_outputs", "data.num_targets", 0),
     ("task.num_outputs", "data.horizon", 0),
     ("task.num_symbols", "data.num_classes", 1),  # the end symbol
@@ -36,6 +37,10 @@ def check_agreement(cfg: DictConfig) -> None:
             raise UserError(f"{key}: got {value}, must be {wanted}, since {source} is {base}; leave out {key}")
     check_categories(cfg)
     check_texts(cfg)
+    if _value(cfg, "task.reflow") is True and cfg.init_from is None:
+        raise UserError(
+            "task.reflow: got true, but there is no run whose paths it can make straight; add init_from=RUN"
+        )
     outputs, wanted = _value(cfg, "model.num_outputs"), num_outputs(cfg)
     if outputs is not None and wanted is not None and outputs != wanted:
         raise UserError(f"model.num_outputs: got {outputs}, must be {wanted} for this task; leave it out")

@@ -55,6 +55,7 @@ class SampleQuality(nn.Module):
         # "judge" is the name of these weights in stored checkpoints.
         self.add_module("judge", build_feature_net(in_shape, num_classes))
         self.real = FeatureSums(NUM_FEATURES)
+        self.predicted = torch.empty(0, dtype=torch.int64)  # classes of the last images that were generated, in order
 
     @property
     def feature_net(self) -> CNN:
@@ -109,7 +110,8 @@ class SampleQuality(nn.Module):
             fake.add(features, torch.ones_like(predicted))
             classes.append(predicted)
         fcd = frechet_distance(mean, covariance, *fake.moments()[:2])
-        covered = coverage(torch.cat(classes), self.num_classes)
+        self.predicted = torch.cat(classes)
+        covered = coverage(self.predicted, self.num_classes)
         return {f"{prefix}fcd": fcd.float(), f"{prefix}coverage": covered, f"{prefix}judge_acc": accuracy.float()}
 
 

@@ -70,7 +70,7 @@ class GAN(GenerativeModule):
         if not isinstance(net, DCGAN):
             raise wrong_net(net, "gan")
         train_metrics = ("loss", "discriminator", "generator")
-        super().__init__(net, optimizer, scheduler, objective, train_metrics, num_classes, num_samples)
+        super().__init__(net, optimizer, scheduler, objective, train_metrics, num_classes, num_samples, net.latent_size)
         for name, value in (("r1", r1), ("gradient_clip_val", gradient_clip_val)):
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name}: got {value}, must be at least 0")

@@ -1,4 +1,4 @@
-"""The part that vae and gan share: decoding images from random latents, and measuring their quality."""
+"""The part that vae, gan and flow share: decoding images from random latents, and measuring their quality."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -18,10 +18,11 @@ class GenerativeModule(BaseModule):
     """A module that generates new images. A task adds `decode` and the steps.
 
     Args:
-        net: has the attributes `in_shape`, (C, H, W) of an image, and `latent_size`.
+        net: has the attribute `in_shape`, (C, H, W) of an image.
         optimizer, scheduler, objective, train_metrics: see `BaseModule`.
         num_classes: number of classes of the data set; used to measure the quality of samples, not in training.
         num_samples: number of images to generate for `quality`, see `leyden.metrics.frechet`.
+        latent_size: number of values from which an image is generated.
 
     Raises:
         ValueError: `num_classes` or `num_samples` is below 2.
@@ -36,12 +37,12 @@ class GenerativeModule(BaseModule):
         train_metrics: tuple[str, ...],
         num_classes: int,
         num_samples: int,
+        latent_size: int,
     ) -> None:
         super().__init__(net, optimizer, scheduler, objective, train_metrics)
         assert isinstance(net.in_shape, tuple)
-        assert isinstance(net.latent_size, int)
         register_pixel_statistics(self, net.in_shape)
-        self.latent_size = net.latent_size
+        self.latent_size = latent_size
         self.quality = SampleQuality(net.in_shape, num_classes, num_samples)
         # Targets → which classes an image shows, see `DataFacts`. Evaluation needs it, also of a loaded run.
         self.classes_in: Callable[[Tensor], Tensor] | None = None

@@ -63,7 +63,7 @@ class VAE(GenerativeModule):
     ) -> None:
         if not isinstance(net, GaussianAutoencoder):
             raise wrong_net(net, "vae")
-        super().__init__(net, optimizer, scheduler, objective, METRICS, num_classes, num_samples)
+        super().__init__(net, optimizer, scheduler, objective, METRICS, num_classes, num_samples, net.latent_size)
         if not 0 <= beta < math.inf:
             raise ValueError(f"beta: got {beta}, must be at least 0")
         self.beta = beta

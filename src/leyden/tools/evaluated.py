@@ -21,7 +21,7 @@ class Evaluated:
         inputs: as the data set reads them, for example uint8 images (N, C, H, W).
         targets: (N, ...)
         outputs: what the module returns for the inputs, (N, ...); the anomaly scores, (N,), of an autoencoder; None
-            for a vae or a gan.
+            for a vae, a gan or a flow.
         sources: the name of each sample of other data, for example its file; empty for a split of the run.
         broken: a message for each file of other data that could not be read.
     """

@@ -9,6 +9,7 @@ from typing import Any
 
 from leyden.data.tables import TableData
 from leyden.errors import UserError
+from leyden.modules.flow import Flow
 from leyden.modules.generative import GenerativeModule
 from leyden.modules.language_model import LanguageModel
 from leyden.modules.multilabel import Multilabel
@@ -103,6 +104,11 @@ def interface(model: TrainedModel) -> str:
 
 def preparation(model: TrainedModel) -> str:
     """Describe how an input must look like."""
+    if isinstance(model.module, Flow):
+        return (
+            "The latents are numbers from a standard normal distribution. Each gives one image; its last number "
+            "chooses the class, in the order of the classes from small to large numbers."
+        )
     if isinstance(model.module, GenerativeModule):
         return "The latents are numbers from a standard normal distribution. Each gives one image."
     if model.data.input_kind == "image":

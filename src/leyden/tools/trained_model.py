@@ -210,7 +210,7 @@ class TrainedModel:
             UserError: the model does not generate images.
         """
         if not isinstance(self.module, GenerativeModule):
-            raise self.does_not_apply("sample", "which generates no images. Use a run of model=vae or model=gan")
+            raise self.does_not_apply("sample", "which generates no images. Use a run of model=vae, gan or flow")
         return self.module.sample(num, generator(seed, "samples"))
 
     def generate(

@@ -17,7 +17,7 @@ from leyden.tools.page.embedded_texts import texts_section
 from leyden.tools.page.files import get, read_bytes, read_curves, read_object
 from leyden.tools.read_runs import NEEDED, check_report, flat
 
-GENERATIVE = ("leyden.modules.vae.", "leyden.modules.gan.")
+GENERATIVE = ("leyden.modules.vae.", "leyden.modules.gan.", "leyden.modules.flow.")
 WRITES = "leyden.modules.language_model."
 OUTPUT_BYTES = 4_000  # of output.log
 STATES = {
