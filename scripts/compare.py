@@ -63,15 +63,13 @@ def compare(args: argparse.Namespace) -> int:
         raise UserError(f"{', '.join(map(str, args.folders))}: contains no finished run")
     objective = runs[0].report["objective"]
     metrics = args.metrics or default_metrics(runs)
-    if args.x:
-        path = args.out or Path("curves.png")
-        plot_against(runs, args.curves, args.x, path, args.by)
-        print(path)
-        return 0
     groups = ranked(runs, metrics[0], objective["mode"] if metrics[0] == objective["metric"] else None, args.by)
     if args.curves:
         path = args.out or Path("curves.png")
-        plot_curves(groups, args.curves, path, args.by)
+        if args.x:
+            plot_against(runs, args.curves, args.x, path, args.by)
+        else:
+            plot_curves(groups, args.curves, path, args.by)
         print(path)
         return 0
     header, rows = table(groups, metrics, args.by)

@@ -302,5 +302,5 @@ def test_a_metric_against_a_key_is_a_line_per_configuration(runs: Path, tmp_path
     assert (tmp_path / "labels.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UserError, match=r"^--x: got name, whose value digits-mlp is not a number"):
         lines(found, "test/acc", "name")
-    with pytest.raises(UserError, match="^--by: no run has data.lables"):
+    with pytest.raises(UserError, match=r"^--by: no run has data\.lables"):
         lines(found, "test/acc", "data.lables")

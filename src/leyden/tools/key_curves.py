@@ -39,8 +39,8 @@ def plot_against(runs: Sequence[Run], metric: str, key: str, path: Path, by: Seq
     for name, line in list(found.items())[:MAX_CURVES]:
         places, means, errors = zip(*line, strict=True)
         axes.errorbar(places, means, errors, marker="o", linewidth=1.8, capsize=3, label=name)
-    places = [place for line in found.values() for place, _, _ in line]
-    if min(places) > 0 and max(places) >= LOGARITHMIC * min(places):
+    every = [place for line in found.values() for place, _, _ in line]
+    if min(every) > 0 and max(every) >= LOGARITHMIC * min(every):
         axes.set_xscale("log")
     axes.set(xlabel=key, ylabel=metric)
     axes.set_title(f"{metric}: mean ± standard deviation over seeds", loc="left", fontsize="medium")
