@@ -17,7 +17,7 @@ from leyden.modules import plots
 from leyden.modules.pixels import to_pixels
 from leyden.modules.self_supervised import SelfSupervised
 from leyden.nets.patch_decoder import PatchDecoder
-from leyden.nets.transformer import Transformer
+from leyden.nets.transformer import Tokens, Transformer
 from leyden.optim import OptimizerFactory, SchedulerFactory
 from leyden.seeding import generator
 
@@ -57,12 +57,12 @@ class MAE(SelfSupervised):
         grey: float,
         blur: float,
     ) -> None:
-        if not isinstance(net, Transformer):
+        if not isinstance(net, Transformer) or not isinstance(net.tokens, Tokens):
             raise UserError(f"task: got mae, which masks patches of images; a {type(net).__name__} has none; use "
                             "model=transformer")  # fmt: skip
         views = Views(crop, flip, rotate, jitter, grey, blur)
         super().__init__(net, optimizer, scheduler, objective, ("loss",), in_shape, num_classes, bank, views)
-        self.patch = side_of_patches(net)
+        self.patch = side_of_patches(net.tokens)
         num_tokens = net.tokens.num_tokens
         if not 0 < mask < 1 or num_tokens < 2:
             raise ValueError(f"mask: got {mask}, must be above 0 and below 1, of at least 2 patches")
@@ -75,9 +75,16 @@ class MAE(SelfSupervised):
         size = in_shape[0] * self.patch**2
         self.decoder = PatchDecoder(self.num_features, num_tokens, size, decoder_dim, decoder_layers, 4)
 
+    @property
+    def tokens(self) -> Tokens:
+        """The first layer of the net."""
+        tokens = self.net.tokens
+        assert isinstance(tokens, Tokens)
+        return tokens
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images = self.view(batch[0])
-        places = torch.rand((len(images), self.net.tokens.num_tokens), device=images.device).argsort(1)
+        places = torch.rand((len(images), self.tokens.num_tokens), device=images.device).argsort(1)
         targets = standardised(self.patches(to_pixels(self, images)).float())
         errors = (self.reconstruct(images, places).float() - targets).square().mean(2)  # (B, T)
         loss = errors.gather(1, places[:, self.num_visible :]).mean()
@@ -91,7 +98,7 @@ class MAE(SelfSupervised):
             images: normalised, (B, C, H, W).
             places: int64 (B, T), a permutation of the patches of each image.
         """
-        tokens: Tensor = self.net.tokens(images)  # (B, T, D)
+        tokens: Tensor = self.tokens(images)  # (B, T, D)
         shown = places[:, : self.num_visible, None].expand(-1, -1, tokens.shape[2])
         encoded = self.net.encode(tokens.gather(1, shown))
         if self.net.class_token is not None:
@@ -101,14 +108,14 @@ class MAE(SelfSupervised):
 
     def patches(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) → their patches in the order of the tokens, (B, T, Q)."""
-        padded = pad(images, self.net.tokens.padding)
+        padded = pad(images, self.tokens.padding)
         return unfold(padded, self.patch, stride=self.patch).transpose(1, 2)
 
     def images(self) -> dict[str, Tensor]:
         """Return the plots of `SelfSupervised`, and images with masked patches above their reconstructions."""
         pixels = self.seen[0][0][: plots.NUM_IMAGES]
         rng = generator(0, "pictures")
-        places = torch.rand((len(pixels), self.net.tokens.num_tokens), generator=rng).argsort(1).to(pixels.device)
+        places = torch.rand((len(pixels), self.tokens.num_tokens), generator=rng).argsort(1).to(pixels.device)
         mean, std = self.get_buffer("pixel_mean"), self.get_buffer("pixel_std")
         patches = self.patches(pixels).float()
         with torch.no_grad():
@@ -124,19 +131,19 @@ class MAE(SelfSupervised):
     def _joined(self, patches: Tensor, like: Tensor) -> Tensor:
         """Return images with these patches, (B, T, Q), without the padding."""
         height, width = like.shape[2:]
-        _, right, _, bottom = self.net.tokens.padding
+        _, right, _, bottom = self.tokens.padding
         sides = (height + bottom, width + right)
         joined = fold(patches.transpose(1, 2), sides, self.patch, stride=self.patch)
         return joined[..., :height, :width].clamp(0, 1)
 
 
-def side_of_patches(net: Transformer) -> int:
-    """Return the side of the patches of a transformer of images in pixels.
+def side_of_patches(tokens: Tokens) -> int:
+    """Return the side of the patches of images in pixels.
 
     Raises:
         ValueError: its tokens also depend on pixels of other patches.
     """
-    embed = next(net.tokens.embed.children())
+    embed = next(tokens.embed.children())
     if not isinstance(embed, nn.Conv2d):
         raise UserError(
             "model.stem: got conv, whose tokens see the patches beside them; task=mae needs model.stem=patch"
