@@ -18,6 +18,7 @@ from leyden.data.photo_augment import (
     PhotoAugment,
     PhotoChanges,
     cropped,
+    in_pixels,
     recoloured,
     resampled,
     rotation,
@@ -71,8 +72,7 @@ class TestMaps:
     def test_a_rotation_of_a_wide_image_keeps_angles(self) -> None:
         image = torch.zeros(1, 1, 9, 21)
         image[..., 4, 10:15] = 255  # a line from the centre to the right
-        augment = PhotoAugment(image.byte(), torch.zeros(1), 0, False, PhotoChanges(rotate=90))
-        turned = resampled(image, augment._in_pixels(rotation(torch.tensor([math.pi / 2])))[:, :2])
+        turned = resampled(image, in_pixels(rotation(torch.tensor([math.pi / 2])), 9, 21)[:, :2])
         assert turned[0, 0, 0:5, 10].min() > 250  # now it goes upwards, with the same length
 
 

@@ -45,7 +45,7 @@ def test_attention_of_each_block_for_plots() -> None:
     assert found.shape == (2, 2, 4, 5, 5)  # blocks, B, heads, class token and four patches, twice
     assert found.sum(-1).allclose(torch.ones(2, 2, 4, 5))
     first = built.blocks[0]
-    assert torch.equal(found[0], first.attention.weights(first.norm_attention(built._embed(images))))
+    assert torch.equal(found[0], first.attention.weights(first.norm_attention(built._with_class(built.tokens(images)))))
 
 
 def test_patches_go_from_left_to_right_and_from_top_to_bottom() -> None:
