@@ -91,6 +91,7 @@ class Flow(GenerativeModule):
         latent_size = math.prod(net.in_shape) + 1
         super().__init__(net, optimizer, scheduler, objective, ("loss",), num_classes, num_samples, latent_size)
         check(hide_class, val_steps, guidance)
+        self.num_classes = num_classes
         self.path = PATHS[path]()
         self.time_sampling, self.hide_class, self.val_steps = time_sampling, hide_class, val_steps
         self.sampling = ImageSampling(sampler, num_steps, guidance, tolerance)
@@ -161,7 +162,7 @@ class Flow(GenerativeModule):
 
     def one_hot(self, classes: Tensor) -> Tensor:
         """Return classes, int64 (B,), as (B, K), 0 or 1."""
-        numbers = torch.arange(self.quality.num_classes, device=self.with_class.device)
+        numbers = torch.arange(self.num_classes, device=self.with_class.device)
         return (classes[:, None] == numbers).to(self.with_class) * self.with_class
 
     def split(self, latents: Tensor) -> tuple[Tensor, Tensor]:
@@ -264,7 +265,7 @@ class Flow(GenerativeModule):
         """Return samples of each class in turn, interpolations within a class, and the attention of a DiT."""
         sampling, rng = self.sampling.changed(num_steps=self.val_steps), seeding.generator(0, "pictures")
         noise, _ = self.split(self.random_latents(64, rng))
-        classes = self.one_hot(torch.arange(64, device=noise.device) % self.quality.num_classes)
+        classes = self.one_hot(torch.arange(64, device=noise.device) % self.num_classes)
         samples = self.generated(noise, classes, sampling)
         interpolations = self.interpolations(noise[:16], range(8), sampling)
         images = {"samples": plots.grid(samples), "interpolations": interpolations}
@@ -280,7 +281,7 @@ class Flow(GenerativeModule):
             numbers: the class of each row; a number that is too large starts again at the first class.
             sampling: how; None: as the config says.
         """
-        size = self.quality.num_classes
+        size = self.num_classes
         rows = torch.tensor([number % size for number in numbers], device=noise.device)
         classes = self.one_hot(rows.repeat_interleave(plots.NUM_COLUMNS))
 
