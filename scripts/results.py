@@ -54,6 +54,12 @@ COMMANDS = (
     "model=seq2seq data=digit_strings data.source=mnist",
     "model=vae data=mnist",
     "model=gan data=mnist",
+    "experiment=mnist_flow",
+    "experiment=cifar10_flow",
+    "experiment=mnist_simclr",
+    "experiment=mnist_100",
+    "experiment=cifar10_simclr",
+    "experiment=cifar10_labels",
     "model=mlp data=diabetes",
     "experiment=diabetes_mlp_sgd",
     "model=mlp data=series",
@@ -69,12 +75,19 @@ COMMANDS = (
     "experiment=dates_seq2seq",
     "experiment=multi30k_transformer",
 )
-ONE_SEED = {"experiment=cifar10_resnet", "experiment=multi30k_transformer"}  # take half an hour or more
+ONE_SEED = {  # take half an hour or more
+    "experiment=cifar10_resnet",
+    "experiment=cifar10_flow",
+    "experiment=cifar10_simclr",
+    "experiment=mnist_flow",
+    "experiment=multi30k_transformer",
+}
 RESULT = "# result: "
 PERCENT = {
     "acc": "accuracy",
     "acc_tta": "accuracy with test-time augmentation",
     "exact": "exact match",
+    "knn_acc": "accuracy of the nearest neighbours",
 }  # metrics that are fractions, and their names
 
 HEADER = """\
