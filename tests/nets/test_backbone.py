@@ -7,11 +7,11 @@ from torch import nn
 from leyden.config.builders import build_module
 from leyden.config.compose import compose
 from leyden.nets.backbone import NoHead, last_layer, received_features, remove_head
-from tests.conftest import SUPERVISED, small
+from tests.conftest import SUPERVISED, TEXT, small
 from tests.nets.defaults import net
 
 
-@pytest.mark.parametrize("model", sorted(set(SUPERVISED) - {"seq2seq"}))
+@pytest.mark.parametrize("model", sorted(set(SUPERVISED) - {"seq2seq", "seq2seq_rnn", *TEXT}))
 def test_features_are_what_the_last_layer_received(model: str) -> None:
     built = build_module(compose(*small(model), "data=digits", "trainer=cpu")).net.eval()
     images = torch.randn(2, 1, 28, 28)

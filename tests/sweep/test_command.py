@@ -19,7 +19,7 @@ RUN = ["model=mlp", "early_stopping.patience=100", "checkpoint.every_n_steps=5",
 
 
 def test_a_killed_sweep_resumes_its_trial_and_continues_after_a_failure(tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, *RUN, "trainer.max_epochs=15", "model.hidden=[16],[1000000000000]")
+    sweep = Sweep(tmp_path, *RUN, "trainer.max_epochs=40", "model.hidden=[16],[1000000000000]")
     worker = sweep.start()
     wait_for(lambda: (tmp_path / "sweeps").exists(), "the sweep")
     wait_for(lambda: len(timings(sweep.trial(0))) >= 2, "two epochs")
