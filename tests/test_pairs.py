@@ -111,8 +111,8 @@ def is_trained(model: str, data: str, alike: str) -> bool:
     """Whether a pair is trained, and not only built.
 
     Each model is trained with one data set of each kind, and each data set with the models that are always small.
-    Other pairs differ from these in the shape of the inputs only; `tests/nets/test_nets.py` has every net with every
-    shape.
+    Other pairs differ from these in the shape of the inputs only. `tests/nets/test_nets.py` has every supervised net
+    with every shape; the models with a task of their own are trained with `OTHER_IMAGES` too.
     """
     if data == alike or model in ("mlp", "cnn", model_for(data)):
         return True
