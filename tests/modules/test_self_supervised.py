@@ -161,7 +161,7 @@ WRONG = {
     ("task=simclr", "model=cnn", "ensemble=2"): "ensemble: got 2, but SimCLR has no ensembles",
     ("task=simclr", "model=mlp", "data=diabetes"): "model.num_outputs refers to data.num_classes, which data=diabetes",
     ("task=simclr", "model=mlp", "data=table", "data.schema={size: []}", "data.classes=[no,yes]", "data.path=x.csv"):
-        "task.in_shape: got [1], views need images",
+        "task: got simclr, whose views need images, but a sample of this data set is [1]",
 }  # fmt: skip
 
 

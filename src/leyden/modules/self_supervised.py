@@ -65,7 +65,10 @@ class SelfSupervised(BaseModule):
         views: Views,
     ) -> None:
         if len(in_shape) != 3:
-            raise ValueError(f"in_shape: got {list(in_shape)}, views need images [channels, height, width]")
+            name = type(self).__name__.lower()
+            raise UserError(
+                f"task: got {name}, whose views need images, but a sample of this data set is {list(in_shape)}"
+            )
         if in_shape[0] not in (1, 3) and (views.jitter or views.grey):
             raise ValueError(f"jitter: jitter and grey need 1 or 3 channels, not {in_shape[0]}; set both to 0")
         if bank < num_classes:
