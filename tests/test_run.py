@@ -207,6 +207,12 @@ def test_a_validation_after_more_batches_than_an_epoch_has_is_rejected() -> None
         run(compose("trainer=smoke", "trainer.val_check_interval=30"))
 
 
+def test_a_fraction_of_the_test_set_is_at_least_one_batch(finished: Finished) -> None:
+    """The test comes after the training, which would be wasted by an error."""
+    folder = finished("trainer.max_epochs=1", "trainer.limit_test_batches=0.001")
+    assert "test/acc" in json.loads((folder / "report.json").read_text())["metrics"]
+
+
 def test_early_stopping_ends_a_run_that_no_longer_gets_better(finished: Finished) -> None:
     folder = finished("optimizer.lr=1e-9", "early_stopping.patience=2", "trainer.max_epochs=9", "trainer.min_epochs=5")
     assert json.loads((folder / "report.json").read_text())["epochs"] == 5

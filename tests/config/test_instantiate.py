@@ -5,12 +5,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pytest
+import torch
 from omegaconf import DictConfig
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from leyden.config.builders import build_data, build_module
 from leyden.config.compose import compose, groups
-from leyden.config.instantiate import describe, instantiate, instantiate_partial, locate
+from leyden.config.instantiate import Kind, describe, instantiate, instantiate_partial, locate
 from leyden.errors import UserError
+from leyden.optim.averages import Average, NoAverage
+from leyden.optim.privacy import DPSGD, NoPrivacy
 from tests.conftest import chosen
 
 
@@ -68,6 +73,23 @@ def build_all(cfg: DictConfig) -> None:
 def test_nothing_but_trusted_classes_is_called(target: str) -> None:
     with pytest.raises(UserError, match=r"^model\._target_: "):
         instantiate({"_target_": target, "command": "true"}, "model")
+
+
+@pytest.mark.parametrize(
+    ("key", "target", "kind"),
+    [
+        ("scheduler", "torch.optim.SGD", LRScheduler),
+        ("optimizer", "leyden.nets.mlp.MLP", Optimizer),
+        ("privacy", "leyden.optim.federated.FedAvg", (NoPrivacy, DPSGD)),
+        ("averaging", "leyden.optim.privacy.NoPrivacy", (NoAverage, Average)),
+        ("scheduler", "leyden.optim.constant", Optimizer),
+    ],
+)
+def test_a_class_for_another_purpose_is_rejected(key: str, target: str, kind: Kind) -> None:
+    optimizer = SGD([torch.zeros(1)], lr=1.0)
+    extra = {"optimizer": optimizer, "total_steps": 10} if target == "leyden.optim.constant" else {}
+    with pytest.raises(UserError, match=rf"^{key}\._target_: [\w.]+ is not a subclass of \S"):
+        instantiate({"_target_": target}, key, kind, **extra)
 
 
 @pytest.mark.parametrize("target", [None, 3, ["x"]])

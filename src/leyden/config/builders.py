@@ -11,6 +11,8 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.nn import Parameter
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from leyden.config.agreement import check_agreement
 from leyden.config.ensembles import check_ensemble, seeded
@@ -19,6 +21,7 @@ from leyden.config.instantiate import (
     TRUSTED,
     Trusted,
     check_complete,
+    check_kind,
     config_errors,
     instantiate,
     instantiate_partial,
@@ -46,16 +49,17 @@ def build_module(cfg: DictConfig) -> BaseModule:
         UserError: a value in the config is not allowed, for example one of the optimizer.
     """
     check_agreement(cfg)
-    optimizer = instantiate_partial(section(cfg, "optimizer"), "optimizer")
-    scheduler = instantiate_partial(section(cfg, "scheduler"), "scheduler")
+    optimizer = instantiate_partial(section(cfg, "optimizer"), "optimizer", Optimizer)
+    scheduler = instantiate_partial(section(cfg, "scheduler"), "scheduler", LRScheduler)
     weights, steps = [Parameter(torch.zeros(1))], [100] if counts_steps(scheduler) else []
     check_complete(optimizer, "optimizer", weights)
     with config_errors("optimizer", optimizer.func):
         trial = optimizer(weights)
+        check_kind(trial, "optimizer", Optimizer)
     check_complete(scheduler, "scheduler", trial, *steps)
     with config_errors("scheduler", scheduler.func):
-        scheduler(trial, *steps)
-    build_net = partial(instantiate, section(cfg, "model"), "model")
+        check_kind(scheduler(trial, *steps), "scheduler", LRScheduler)
+    build_net = partial(instantiate, section(cfg, "model"), "model", nn.Module)
     check_memory(build_net, cfg.ensemble)
     build_task = partial(_task, cfg, optimizer, scheduler)
     module = build_task(build_net())
@@ -71,16 +75,15 @@ def build_module(cfg: DictConfig) -> BaseModule:
 
 
 def _task(cfg: DictConfig, optimizer: OptimizerFactory, scheduler: SchedulerFactory, net: nn.Module) -> BaseModule:
-    module = instantiate(
+    module: BaseModule = instantiate(
         section(cfg, "task"),
         "task",
+        BaseModule,
         net=net,
         optimizer=optimizer,
         scheduler=scheduler,
         objective=section(cfg, "objective"),
     )
-    if not isinstance(module, BaseModule):
-        raise UserError(f"task._target_: {type(module).__name__} must be a subclass of leyden.modules.base.BaseModule")
     return module
 
 
@@ -127,10 +130,7 @@ def build_data(cfg: DictConfig) -> InMemoryData:
     Raises:
         UserError: a value in the config is not allowed.
     """
-    data = instantiate(section(cfg, "data"), "data")
-    if not isinstance(data, InMemoryData):
-        name = type(data).__name__
-        raise UserError(f"data._target_: {name} must be a subclass of leyden.data.datamodule.InMemoryData")
+    data: InMemoryData = instantiate(section(cfg, "data"), "data", InMemoryData)
     data.trains_unlabelled = _trains_unlabelled(cfg)
     own = cfg.ensemble_order == "own"
     data.order_seeds = [data.seed + own * number for number in range(cfg.ensemble)]
@@ -144,13 +144,8 @@ def _trains_unlabelled(cfg: DictConfig) -> bool:
 
 def build_callbacks(specs: Mapping[str, Any], trusted: Trusted = ANY_CLASS) -> list[Callback]:
     """Return the callbacks of ``cfg.callbacks``, a mapping of names to objects with a `_target_`."""
-    built = [
-        instantiate(_named(spec, f"callbacks.{name}"), f"callbacks.{name}", trusted) for name, spec in specs.items()
-    ]
-    for name, callback in zip(specs, built, strict=True):
-        if not isinstance(callback, Callback):
-            raise UserError(f"callbacks.{name}._target_: {type(callback).__name__} is not a Callback of Lightning")
-    return built
+    keys = {f"callbacks.{name}": spec for name, spec in specs.items()}
+    return [instantiate(_named(spec, key), key, Callback, trusted) for key, spec in keys.items()]
 
 
 def build_loggers(
@@ -170,10 +165,7 @@ def build_loggers(
         spec = _named(spec, key)
         own = str(spec["_target_"]).startswith("leyden.")
         extra: dict[str, Any] = {"folder": folder, "first_step": first_step} if own else {}
-        logger = instantiate(spec, key, trusted, **extra)
-        if not isinstance(logger, Logger):
-            raise UserError(f"{key}._target_: {type(logger).__name__} is not a Logger of Lightning")
-        built.append(logger)
+        built.append(instantiate(spec, key, Logger, trusted, **extra))
     return built
 
 

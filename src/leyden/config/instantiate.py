@@ -22,6 +22,7 @@ TRUSTED_FUNCTIONS = ("leyden.optim.constant", "leyden.optim.cosine", "leyden.opt
 ANY_CLASS = ("",)  # for callbacks and loggers that the user names on the command line
 
 Trusted = tuple[str, ...]
+Kind = type | tuple[type, ...]
 
 _plugin_packages: list[str] = []
 
@@ -32,35 +33,60 @@ def trust(package: str) -> None:
         _plugin_packages.append(package)
 
 
-def instantiate(spec: Mapping[str, Any], key: str, trusted: Trusted = TRUSTED, **extra: Any) -> Any:
+def instantiate(
+    spec: Mapping[str, Any], key: str, kind: Kind = object, trusted: Trusted = TRUSTED, **extra: Any
+) -> Any:
     """Call what ``spec["_target_"]`` names with the rest of `spec` and `extra`.
 
     Args:
         spec: plain values, one of them `_target_`.
         key: where `spec` stands in the config, for messages.
+        kind: the class that the result must be an instance of, or several.
         trusted: packages that the target may come from.
         extra: arguments that a config cannot hold.
 
     Raises:
-        UserError: the target is not trusted, or an argument is unknown, missing or of the wrong type.
+        UserError: the target is not trusted or not of this kind, or an argument is unknown, missing or of the wrong
+            type.
     """
-    factory = instantiate_partial(spec, key, trusted)
+    factory = instantiate_partial(spec, key, kind, trusted)
     check_complete(factory, key, **extra)
     with config_errors(key, factory.func):
         try:
-            return factory(**extra)
+            built = factory(**extra)
         except ModuleNotFoundError as error:
             raise UserError(f"{key}: {factory.func.__name__} needs another package ({error})") from error
+    check_kind(built, key, kind)
+    return built
 
 
-def instantiate_partial(spec: Mapping[str, Any], key: str, trusted: Trusted = TRUSTED) -> "partial[Any]":
+def instantiate_partial(
+    spec: Mapping[str, Any], key: str, kind: Kind = object, trusted: Trusted = TRUSTED
+) -> "partial[Any]":
     """Do the same as `instantiate`, but return a partial object: the first arguments of the target are given later."""
     path = spec.get("_target_")
     if not isinstance(path, str):
         raise UserError(f"{key}._target_: got {path!r}, must be the dotted path of a class")
     target = locate(path, key, trusted)
+    if inspect.isclass(target) and not issubclass(target, kind):
+        raise _wrong_kind(target, key, kind)
     arguments = {name: value for name, value in spec.items() if name != "_target_"}
     return partial(target, **check_arguments(target, arguments, key))
+
+
+def check_kind(value: Any, key: str, kind: Kind) -> None:
+    """Raise UserError if `value` is not a `kind`: the target is a function that returns something else."""
+    if not isinstance(value, kind):
+        raise _wrong_kind(type(value), key, kind)
+
+
+def _wrong_kind(found: type, key: str, kind: Kind) -> UserError:
+    wanted = " or ".join(map(_path, kind if isinstance(kind, tuple) else [kind]))
+    return UserError(f"{key}._target_: {_path(found)} is not a subclass of {wanted}")
+
+
+def _path(found: type) -> str:
+    return f"{found.__module__}.{found.__qualname__}"
 
 
 def check_complete(factory: "partial[Any]", key: str, *given: Any, **extra: Any) -> None:

@@ -1,12 +1,13 @@
 """Averages of the weights over the steps of a training."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
+@runtime_checkable
 class Average(Protocol):
     """Updates averages of weights."""
 

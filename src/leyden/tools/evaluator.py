@@ -61,8 +61,7 @@ class Evaluator:
 
     @staticmethod
     def _unread_data(spec: dict[str, Any]) -> InMemoryData:
-        data = instantiate(harmless(spec), "data")
-        assert isinstance(data, InMemoryData)
+        data: InMemoryData = instantiate(harmless(spec), "data", InMemoryData)
         return data
 
     def metrics(self, split: "Split") -> dict[str, float]:

@@ -90,7 +90,7 @@ def averaging_callbacks(spec: Mapping[str, Any], module: BaseModule) -> tuple[li
     Raises:
         UserError: a value is not allowed, or the module does not leave its steps to the Trainer.
     """
-    rule = instantiate(spec, "averaging")
+    rule = instantiate(spec, "averaging", (NoAverage, Average))
     if isinstance(rule, NoAverage):
         return [], []
     if not module.automatic_optimization:

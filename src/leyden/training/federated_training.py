@@ -19,7 +19,7 @@ from leyden.data.loaders import EvalLoader
 from leyden.modules.base import BaseModule
 from leyden.modules.supervised import SupervisedModule
 from leyden.optim import trained_weights
-from leyden.optim.federated import FedAvg
+from leyden.optim.federated import FedAvg, NoFederation
 from leyden.optim.privacy import Spending
 from leyden.seeding import generator
 from leyden.training.averaging import averaged_tensors
@@ -226,7 +226,7 @@ def federated_training(
     Raises:
         UserError: a value is not allowed, or does not fit another.
     """
-    settings = instantiate(section(cfg, "federated"), "federated")
+    settings = instantiate(section(cfg, "federated"), "federated", (NoFederation, FedAvg))
     if not isinstance(settings, FedAvg):
         return None
     check_federated(cfg, module, is_new=checkpoint is None)

@@ -33,6 +33,9 @@ def test(training: Training, module: BaseModule, data: InMemoryData, folder: Pat
         trainer.validate(module, datamodule=data, verbose=False)
     if not training.pruned and cfg.trainer.limit_test_batches:
         best = run_folder.best_checkpoint(folder)
+        data.setup("test")
+        if int(trainer.limit_test_batches * len(data.test_dataloader())) == 0:
+            trainer.limit_test_batches = 1  # a finished training does not fail because of a small fraction
         trainer.test(module, datamodule=data, ckpt_path=best, verbose=False, weights_only=True)
 
 

@@ -16,7 +16,7 @@ from leyden.data.poisson import EmptyBatch, PoissonLoader
 from leyden.errors import UserError
 from leyden.modules.base import BaseModule
 from leyden.nets.sample_gradients import ClippedGradients
-from leyden.optim.privacy import DPSGD, Spending, opacus
+from leyden.optim.privacy import DPSGD, NoPrivacy, Spending, opacus
 from leyden.seeding import secure_normal
 
 
@@ -123,7 +123,7 @@ def private_training(
 
 def private_settings(cfg: DictConfig, module: BaseModule, data: InMemoryData) -> DPSGD | None:
     """Return the settings of ``cfg.privacy``; None if it asks for no guarantee. Raises UserError as above."""
-    settings = instantiate(section(cfg, "privacy"), "privacy")
+    settings = instantiate(section(cfg, "privacy"), "privacy", (NoPrivacy, DPSGD))
     if not isinstance(settings, DPSGD):
         return None
     check_privacy(cfg, module, data)
