@@ -23,6 +23,19 @@ KINDS = {
     "series": f"data=series model=gru model.hidden=16 data.num_steps=600 data.batch_size=32 trainer=cpu {SHORT}",
     "multilabel": "data=digit_pairs data.num_train=300 data.num_eval=60 data.batch_size=30 model=cnn "
     f"task.thresholds=f1 trainer=cpu {SHORT}",
+    "texts": "data=docstrings model=lstm model.embedding=8 model.hidden=16 data.max_tokens=24 data.limit=0.1 "
+    f"data.batch_size=16 trainer=cpu {SHORT}",
+    "language model": "data=characters model=gpt model.dim=16 model.num_layers=1 data.block=16 data.limit=0.05 "
+    f"data.batch_size=16 task.num_samples=1 trainer=cpu {SHORT}",
+    "translation": "data=translation data.num_pairs=300 data.batch_size=30 model=seq2seq model.dim=16 "
+    f"model.num_layers=1 trainer=cpu {SHORT}",
+    "simclr": f"{DIGITS} task=simclr model=cnn model.channels=[4,8] model.hidden=[16]",
+    "byol": f"{DIGITS} task=byol model=mlp model.hidden=[16]",
+    "mae": f"{DIGITS} task=mae model=transformer model.dim=16 model.num_layers=1 task.decoder_dim=8",
+    "flow": f"{DIGITS} model=flow model.widths=[4,8] model.depth=1 task.num_samples=20",
+    "private": f"{DIGITS} model=mlp privacy=dp privacy.epsilon=20 privacy.delta=1e-3",
+    "federated": "data=digits trainer=cpu data.batch_size=16 checkpoint.every_n_steps=3 early_stopping.patience=99 "
+    "model=mlp model.hidden=[16] federated=fedavg federated.num_clients=10 federated.rounds=3 federated.fraction=0.3",
     "accumulated gradients": f"{DIGITS} model=mlp trainer.accumulate_grad_batches=3 checkpoint.every_n_steps=2",
     "plateau": f"{DIGITS} model=cnn scheduler=plateau scheduler.patience=0 optimizer=adam",
     "mixup": f"{DIGITS} model=cnn task.mixup=0.4 scheduler=step optimizer=rmsprop",
