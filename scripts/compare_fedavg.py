@@ -17,21 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from leyden.records.json_files import read_report
 from leyden.records.loggers import read_metrics
-from leyden.records.report import device_name
-from leyden.records.run_folder import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from scripts.records import cpu_name, spread  # noqa: E402
+from scripts.documents import measured_with, replace_part, spread, table  # noqa: E402
 from scripts.results import report  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "federated.md"
-BEGIN, END = "<!-- written by scripts/compare_fedavg.py -->", "<!-- end of compare_fedavg.py -->"
 EXPERIMENTS = {"iid": "mnist_fedavg", "by class": "mnist_fedavg_by_class"}
 PUBLISHED = {"iid": "34", "by class": "350"}  # rounds to 99%, McMahan et al. (2017), table 2: CNN, E=1, B=10, C=0.1
 AT = (5, 10, 20, 50, 100, 200)  # rounds
@@ -60,7 +55,8 @@ def main() -> None:
         found[split] = [measured(logs, report(logs, words, seed)) for seed in args.seeds]
     text = tables(found)
     print(text)
-    write_document(text, args.seeds)
+    footer = measured_with("python scripts/compare_fedavg.py --data-root data", args.seeds)
+    replace_part(DOCUMENT, "compare_fedavg.py", f"{text}\n\n{footer}")
 
 
 def measured(logs: Path, found: Mapping[str, Any]) -> Measured:
@@ -104,19 +100,6 @@ def end(runs: Sequence[Measured]) -> tuple[str, str]:
 
 def needed(runs: Sequence[Measured], target: float) -> str:
     return ", ".join(str(rounds_to(run.rounds, target) or f"over {len(run.rounds)}") for run in runs)
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in (heads, *rows)]
-    return "\n".join([lines[0], "|" + "---|" * len(heads), *lines[1:]])
-
-
-def write_document(text: str, seeds: Sequence[int]) -> None:
-    """Replace the tables in docs/federated.md; all other text is kept."""
-    command = " ".join(["python scripts/compare_fedavg.py --data-root data --seeds", *map(str, seeds)])
-    footer = f"`{command}`. {cpu_name()}, {device_name(torch.device('cpu'))}; torch {torch.__version__}."
-    before, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
-    write_text(DOCUMENT, f"{before}{BEGIN}\n{text}\n\n{footer}\n{END}{rest.split(END)[1]}")
 
 
 if __name__ == "__main__":

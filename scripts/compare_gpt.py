@@ -27,17 +27,15 @@ from torch.nn.functional import cross_entropy
 from leyden.config.builders import build_data
 from leyden.config.compose import compose
 from leyden.data.tokens import PADDING
-from leyden.records.report import device_name
-from leyden.records.run_folder import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from scripts.records import cpu_name, spread  # noqa: E402
+from scripts.documents import measured_with, replace_part, spread, table  # noqa: E402
 from scripts.results import report  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "models.md"
-BEGIN, END = "<!-- written by scripts/compare_gpt.py -->", "<!-- end of compare_gpt.py -->"
+TITLES = ("tinyshakespeare", "validation, bits per character", "test", "training", "parameters")
 EXPERIMENT = "experiment=shakespeare_gpt"
 BLOCK, BATCH, STEPS, LAYERS, HEADS, WIDTH = 64, 12, 2_000, 4, 4, 128
 LR, MIN_LR, WARMUP, BETAS, DECAY, CLIP, STD = 1e-3, 1e-4, 100, (0.9, 0.99), 0.1, 1.0, 0.02
@@ -89,8 +87,10 @@ def main() -> None:
         plain.append(train_plain(common, seed))
         own.append(leyden_run(Path(args.logs), common, seed))
     rows = [row("nanoGPT's recipe for CPUs", plain), row(f"`{EXPERIMENT}`", own)]
-    print("\n".join(rows))
-    write_document(rows, args.seeds)
+    text = table(TITLES, rows)
+    print(text)
+    footer = measured_with("python scripts/compare_gpt.py --data-root data", args.seeds)
+    replace_part(DOCUMENT, "compare_gpt.py", f"{text}\n\n{footer}")
 
 
 def leyden_run(logs: Path, common: Sequence[str], seed: int) -> Measured:
@@ -150,32 +150,15 @@ def bits(net: nn.Module, inputs: Tensor, targets: Tensor) -> float:
     return total / int((targets != PADDING).sum()) / math.log(2)
 
 
-def row(name: str, measured: Sequence[Measured]) -> str:
+def row(name: str, measured: Sequence[Measured]) -> tuple[str, ...]:
     """Return one row of the table."""
-    columns = (
+    return (
         name,
         spread([one.val for one in measured], 3),
         spread([one.test for one in measured], 3),
         f"{spread([one.seconds for one in measured], 0)} s",
         f"{statistics.mean(one.parameters for one in measured):,.0f}",
     )
-    return f"| {' | '.join(columns)} |"
-
-
-def write_document(rows: Sequence[str], seeds: Sequence[int]) -> None:
-    """Replace the table in docs/models.md; all other text is kept."""
-    titles = ("tinyshakespeare", "validation, bits per character", "test", "training", "parameters")
-    command = " ".join(["python scripts/compare_gpt.py --data-root data --seeds", *map(str, seeds)])
-    text = f"""\
-| {" | ".join(titles)} |
-|{"---|" * len(titles)}
-{chr(10).join(rows)}
-
-Mean ± standard deviation over the seeds {", ".join(map(str, seeds))}. `{command}`.
-{cpu_name()}, {device_name(torch.device("cpu"))}; torch {torch.__version__}.
-"""
-    before, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
-    write_text(DOCUMENT, f"{before}{BEGIN}\n{text}{END}{rest.split(END)[1]}")
 
 
 if __name__ == "__main__":

@@ -30,16 +30,15 @@ from leyden.config.builders import build_data
 from leyden.config.compose import compose
 from leyden.data.datamodule import InMemoryData
 from leyden.records.report import device_name
-from leyden.records.run_folder import write_text
 from leyden.run import run
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from scripts.records import cpu_name, spread  # noqa: E402
+from scripts.documents import cpu_name, replace_part, spread, table  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "data.md"
-BEGIN, END = "<!-- written by scripts/compare_tables.py -->", "<!-- end of compare_tables.py -->"
+TITLES = ("table", "rows", "test metric", "mlp", "gradient boosting", "training of the mlp", "of the other")
 COMMAND = "model=mlp data=table trainer=cpu"
 
 
@@ -80,7 +79,7 @@ def main() -> None:
             options = [*COMMAND.split(), f"data.path={path}", f"paths.logs={folder}/logs", "logger=none"]
             measured = [measure(rival, [*options, *args.overrides, f"seed={seed}"]) for seed in args.seeds]
             rows.append(row(rival, path, measured))
-    print("\n".join(rows))
+    print(table(TITLES, rows))
     write_document(rows, args.seeds, args.overrides)
 
 
@@ -123,11 +122,11 @@ def boost(rival: Rival, data: InMemoryData, seed: int) -> tuple[float, float]:
     return float(metric), seconds
 
 
-def row(rival: Rival, path: Path, measured: Sequence[tuple[float, float, float, float]]) -> str:
+def row(rival: Rival, path: Path, measured: Sequence[tuple[float, float, float, float]]) -> tuple[str, ...]:
     """Return one row of the table, without the hardware."""
     name, scale, digits = SCALES[rival.metric]
     own, own_seconds, other, other_seconds = zip(*measured, strict=True)
-    columns = (
+    return (
         rival.name,
         f"{len(path.read_text(encoding='utf-8').splitlines()) - 1:,}",
         name,
@@ -136,24 +135,19 @@ def row(rival: Rival, path: Path, measured: Sequence[tuple[float, float, float, 
         f"{statistics.mean(own_seconds):.2f} s",
         f"{statistics.mean(other_seconds):.2f} s",
     )
-    return f"| {' | '.join(columns)} |"
 
 
-def write_document(rows: Sequence[str], seeds: Sequence[int], overrides: Sequence[str]) -> None:
+def write_document(rows: Sequence[Sequence[str]], seeds: Sequence[int], overrides: Sequence[str]) -> None:
     """Replace the table in docs/data.md; all other text is kept."""
-    titles = ("table", "rows", "test metric", "mlp", "gradient boosting", "training of the mlp", "of the other")
     command = " ".join(["python scripts/compare_tables.py", "--seeds", *map(str, seeds), *overrides])
     text = f"""\
-| {" | ".join(titles)} |
-|{"---|" * len(titles)}
-{chr(10).join(rows)}
+{table(TITLES, rows)}
 
 Mean ± standard deviation over the seeds {", ".join(map(str, seeds))}, each with its own test set of a fifth of the
 rows. `{command}`, which runs `{COMMAND}`.
 {cpu_name()}, {device_name(torch.device("cpu"))}; torch {torch.__version__}, scikit-learn {sklearn.__version__}.
 """
-    before, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
-    write_text(DOCUMENT, f"{before}{BEGIN}\n{text}{END}{rest.split(END)[1]}")
+    replace_part(DOCUMENT, "compare_tables.py", text)
 
 
 if __name__ == "__main__":

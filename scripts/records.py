@@ -34,6 +34,7 @@ from leyden.training.transfer import Freeze
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
+from scripts.documents import cpu_name, spread  # noqa: E402
 from scripts.plain_airbench import PlainLoop  # noqa: E402
 from scripts.results import Report, report, write_header  # noqa: E402
 
@@ -208,20 +209,6 @@ def row(recipe: Recipe, reports: Sequence[Report], rival: Rival, operations: flo
         f"{time.strftime('%Y-%m-%d')}",
     )
     return f"| {' | '.join(columns)} |"
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    """Return mean and standard deviation, for example ``99.12 ± 0.05``."""
-    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):,.{digits}f}{deviation}"
-
-
-def cpu_name() -> str:
-    """Return the name of the processor, if the system tells it."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "unknown processor"
 
 
 def write_row(name: str, new: str) -> None:
