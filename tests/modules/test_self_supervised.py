@@ -94,6 +94,18 @@ class TestMaskedAutoencoder:
             assert module.reconstruct(images, places).equal(module.reconstruct(other, places))
             assert not module.reconstruct(images, places.flip(1)).equal(module.reconstruct(other, places.flip(1)))
 
+    def test_plots_change_no_random_numbers_and_show_the_attention(self) -> None:
+        module = module_of("mae")
+        assert isinstance(module, MAE)
+        module.eval()
+        images = torch.rand(12, 1, 28, 28)
+        module.seen = [(images, torch.rand(12, 8), torch.arange(12) % 3)]
+        before = torch.get_rng_state()
+        plots = module.images()
+        assert torch.get_rng_state().equal(before)
+        assert set(plots) == {"reconstructions", "attention", "views", "neighbours", "embedding"}
+        assert all(plot.shape[2] >= 500 for name, plot in plots.items() if name in ("attention", "neighbours"))
+
     def test_patches_are_put_together_again(self) -> None:
         module = module_of("mae", "model.patch=5")  # which does not divide 28
         assert isinstance(module, MAE)

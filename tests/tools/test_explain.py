@@ -11,8 +11,9 @@ from PIL import Image
 
 import leyden
 from leyden.errors import UserError
+from leyden.modules.patch_attention import patches_to_pixels
 from leyden.nets.transformer import Tokens
-from leyden.tools.attention_maps import patches_to_pixels, rollout
+from leyden.tools.attention_maps import rollout
 from leyden.tools.explain import Explainer, explain
 from leyden.tools.explained_score import explained_score
 from tests.tools.conftest import Folders, Models, script
@@ -91,7 +92,7 @@ def test_rollout_and_patches_by_hand() -> None:
     # (W₂ + 1) / 2 · (W₁ + 1) / 2 = [[.5, .5], [.5, .5]] · [[1, 0], [.25, .75]]
     assert rollout(weights).tolist() == [[0.625, 0.375], [0.625, 0.375]]
     tokens = Tokens((1, 4, 5), dim=2, patch=2, positions="learned", stem="patch")  # padded to 4 x 6
-    pixels = patches_to_pixels(torch.arange(6.0), tokens, torch.zeros(1, 1, 4, 5))
+    pixels = patches_to_pixels(torch.arange(6.0), tokens, torch.Size((4, 5)))
     assert pixels.tolist() == [[0, 0, 1, 1, 2]] * 2 + [[3, 3, 4, 4, 5]] * 2
 
 

@@ -14,6 +14,7 @@ from leyden.data.loaders import Batch, Flip
 from leyden.data.views import Views
 from leyden.errors import UserError
 from leyden.modules import plots
+from leyden.modules.patch_attention import patch_attention
 from leyden.modules.pixels import to_pixels
 from leyden.modules.self_supervised import SelfSupervised
 from leyden.nets.patch_decoder import PatchDecoder
@@ -112,21 +113,23 @@ class MAE(SelfSupervised):
         return unfold(padded, self.patch, stride=self.patch).transpose(1, 2)
 
     def images(self) -> dict[str, Tensor]:
-        """Return the plots of `SelfSupervised`, and images with masked patches above their reconstructions."""
+        """Return the plots of `SelfSupervised`, the attention, and masked images above their reconstructions."""
         pixels = self.seen[0][0][: plots.NUM_IMAGES]
         rng = generator(0, "pictures")
         places = torch.rand((len(pixels), self.tokens.num_tokens), generator=rng).argsort(1).to(pixels.device)
         mean, std = self.get_buffer("pixel_mean"), self.get_buffer("pixel_std")
         patches = self.patches(pixels).float()
         with torch.no_grad():
-            found = self.reconstruct((pixels - mean) / std, places).float()
+            inputs = (pixels - mean) / std
+            found = self.reconstruct(inputs, places).float()
         found = found * patches.std(2, keepdim=True, correction=0) + patches.mean(2, keepdim=True)
         is_masked = torch.ones_like(places, dtype=torch.bool).scatter(1, places[:, : self.num_visible], False)[
             ..., None
         ]
         masked = torch.where(is_masked, 0.5, patches)
         shown = [self._joined(part, pixels) for part in (masked, torch.where(is_masked, found, patches))]
-        return {"reconstructions": plots.pairs(*shown), **super().images()}
+        attention = patch_attention(self.net, inputs, pixels)
+        return {"reconstructions": plots.pairs(*shown), "attention": attention, **super().images()}
 
     def _joined(self, patches: Tensor, like: Tensor) -> Tensor:
         """Return images with these patches, (B, T, Q), without the padding."""

@@ -22,10 +22,15 @@ from leyden.modules import plots
 from leyden.modules.base import BaseModule
 from leyden.modules.pixels import register_pixel_statistics, to_pixels, use_pixel_statistics
 from leyden.modules.predictions import Prediction
+from leyden.modules.titles import titled
 from leyden.nets.backbone import remove_head
 from leyden.optim import OptimizerFactory, SchedulerFactory
 
 METRICS = ("knn_acc", "probe_acc", "spread", "rank")
+NEIGHBOURS = (
+    "First column: validation images",
+    "Right of each: its nearest validation images, by the cosine similarity of their features",
+)
 
 
 class SelfSupervised(BaseModule):
@@ -182,8 +187,14 @@ class SelfSupervised(BaseModule):
             views = [self.views(pixels[: plots.NUM_IMAGES].float() * 255) / 255 for _ in range(2)]
         return {
             "views": plots.pairs(*views),
-            "neighbours": plots.neighbours(pixels, features),
-            "embedding": plots.latent_map(features, labels, pixels),
+            "neighbours": titled(plots.neighbours(pixels, features), NEIGHBOURS),
+            "embedding": titled(
+                plots.latent_map(features, labels, pixels),
+                [
+                    f"Features of {len(labels):,} validation images: their first two principal components (PCA)",
+                    "Right: the colour of each class",
+                ],
+            ),
         }
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from leyden.modules.base import BaseModule
+from leyden.modules.patch_attention import patches_to_pixels
 from leyden.nets.seq2seq import Seq2Seq
 from leyden.nets.transformer import Tokens, Transformer
 
@@ -19,7 +20,7 @@ def attention_maps(module: BaseModule, inputs: Tensor) -> dict[str, Tensor]:
     if isinstance(net, Transformer) and isinstance(net.tokens, Tokens):
         weights = rollout(net.attention(inputs)[:, 0])
         row = weights.mean(0) if net.class_token is None else weights[0, 1:]
-        return {"attention": patches_to_pixels(row, net.tokens, inputs)}
+        return {"attention": patches_to_pixels(row, net.tokens, inputs.shape[2:])}
     if not isinstance(net, Seq2Seq):
         return {}
     symbols = module.predict(inputs)["symbols"]
@@ -27,7 +28,7 @@ def attention_maps(module: BaseModule, inputs: Tensor) -> dict[str, Tensor]:
     tokens = net.encoder[0]
     assert isinstance(tokens, Tokens)
     num = int((symbols[0] >= 0).sum())
-    return {f"attention, symbol {n + 1}": patches_to_pixels(weights[n], tokens, inputs) for n in range(num)}
+    return {f"attention, symbol {n + 1}": patches_to_pixels(weights[n], tokens, inputs.shape[2:]) for n in range(num)}
 
 
 def rollout(weights: Tensor) -> Tensor:
@@ -44,12 +45,3 @@ def rollout(weights: Tensor) -> Tensor:
     for layer in weights.mean(1):
         combined = (layer + identity) / 2 @ combined
     return combined
-
-
-def patches_to_pixels(weights: Tensor, tokens: Tokens, inputs: Tensor) -> Tensor:
-    """Return the weight of the patch of each pixel, (H, W): weights (patches,), inputs (1, C, H, W)."""
-    height, width = inputs.shape[2:]
-    rows, columns = tokens.grid
-    side = (height + tokens.padding[3]) // rows
-    grid = weights.view(rows, columns)
-    return grid.repeat_interleave(side, 0).repeat_interleave(side, 1)[:height, :width]
