@@ -10,6 +10,7 @@ from torch import Tensor
 
 from leyden.data.tokenizers import build_tokenizer
 from leyden.data.tokens import PADDING, RESERVED
+from leyden.errors import UserError
 
 Style = Literal["number", "digits"]
 
@@ -62,14 +63,14 @@ class NumberTexts:
         min_digits, max_digits: the range, 1 to `MOST_DIGITS`.
 
     Raises:
-        ValueError: the range is empty or too large.
+        UserError: the range is empty or too large.
     """
 
     def __init__(self, style: Style, min_digits: int, max_digits: int) -> None:
         if not 1 <= max_digits <= MOST_DIGITS:
-            raise ValueError(f"max_digits: got {max_digits}, must be from 1 to {MOST_DIGITS} for numbers in words")
+            raise UserError(f"data.max_digits: got {max_digits}, must be from 1 to {MOST_DIGITS} for numbers in words")
         if not 1 <= min_digits <= max_digits:
-            raise ValueError(f"min_digits: got {min_digits}, must be between 1 and {max_digits}")
+            raise UserError(f"data.min_digits: got {min_digits}, must be between 1 and {max_digits}")
         lengths = range(min_digits, max_digits + 1)
         self.numbers = [f"{value:0{length}}" for length in lengths for value in range(10**length)]
         self.texts = [in_words(number, style) for number in self.numbers]

@@ -53,7 +53,7 @@ class CLIP(BaseModule):
         candidates: samples with which each sample is compared in validation and test.
 
     Raises:
-        UserError: the net writes symbols instead of giving one vector.
+        UserError: the net writes symbols instead of giving one vector, or numbers have too many digits.
         ValueError: a number is out of its range.
     """
 
@@ -82,8 +82,6 @@ class CLIP(BaseModule):
             name = type(net).__name__
             raise UserError(f"task: got clip, which needs one vector for an image, but a {name} writes symbols; use "
                             "model=cnn, resnet or transformer")  # fmt: skip
-        if embedding < 1:
-            raise ValueError(f"embedding: got {embedding}, must be at least 1")
         if not LEAST_TEMPERATURE <= temperature < math.inf:
             raise ValueError(f"temperature: got {temperature}, must be at least {LEAST_TEMPERATURE}")
         if candidates < 2:
