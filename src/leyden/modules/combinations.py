@@ -66,9 +66,15 @@ def check_combinations(module: BaseModule, data: InMemoryData, compiled: bool) -
             f"optimizer: got muon, but {type(module.net).__name__} has no matrix before its last layer, so muon has "
             "nothing to train; use optimizer=adamw"
         )
-    if isinstance(module, CLIP) and data.batch_size == 1:
+    if data.batch_size == 1:
+        check_single_samples(module, shape)
+
+
+def check_single_samples(module: BaseModule, shape: Sequence[int]) -> None:
+    """Raise UserError if `module` cannot be trained on batches of one sample."""
+    if isinstance(module, CLIP):
         raise UserError("data.batch_size: got 1, but task=clip compares the samples of a batch; use at least 2")
-    if data.batch_size == 1 and not trains_on_one_sample(module.net, shape):
+    if not trains_on_one_sample(module.net, shape):
         raise UserError("data.batch_size: got 1, but the batch norm of this model needs at least 2 samples")
 
 
