@@ -52,6 +52,7 @@ COMMANDS = (
     "experiment=cifar10_94",
     "model=cnn data=digit_pairs data.source=mnist",
     "model=seq2seq data=digit_strings data.source=mnist",
+    "experiment=mnist_clip",
     "model=vae data=mnist",
     "model=gan data=mnist",
     "experiment=mnist_flow",
@@ -88,6 +89,7 @@ PERCENT = {
     "acc_tta": "accuracy with test-time augmentation",
     "exact": "exact match",
     "knn_acc": "accuracy of the nearest neighbours",
+    "i2t_acc": "accuracy of the text that is found for an image",
 }  # metrics that are fractions, and their names
 
 HEADER = """\

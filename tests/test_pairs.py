@@ -83,10 +83,10 @@ def config(model: str, data: str, root: Path, *overrides: str) -> DictConfig:
 
 
 @cache
-def problem(model: str, data: str, root: Path) -> str:
+def problem(model: str, data: str, root: Path, *overrides: str) -> str:
     """Return the message that rejects the pair, an empty text if the two fit together."""
     try:
-        build_module(config(model, data, root, *TWO_STEPS))
+        build_module(config(model, data, root, *TWO_STEPS, *overrides))
     except UserError as error:
         return str(error)
     return ""
@@ -117,6 +117,21 @@ def is_trained(model: str, data: str, alike: str) -> bool:
     if data == alike or model in ("mlp", "cnn", model_for(data)):
         return True
     return model not in SUPERVISED and data in OTHER_IMAGES
+
+
+# Models that are no image encoder of task=clip → the beginning of the message.
+NO_ENCODERS = {
+    **dict.fromkeys(["seq2seq", "seq2seq_rnn"], "task: got clip, which needs one vector for an image, but a "),
+    **dict.fromkeys([*TEXT, *LANGUAGE], "model.in_shape: got [1, 32, 112], a "),
+    "autoencoder": "model.num_outputs: there is no such key",  # as all models with a task of their own
+}
+
+
+@pytest.mark.parametrize("model", [*SUPERVISED, *LANGUAGE, "autoencoder"])
+def test_every_model_of_images_is_an_image_encoder_of_clip_or_says_why_not(model: str, files_root: Path) -> None:
+    said = problem(model, "digit_strings", files_root, "task=clip")
+    assert said.startswith(NO_ENCODERS.get(model, ""))
+    assert ("\n" in said, bool(said)) == (False, model in NO_ENCODERS)
 
 
 class TestWhichPairsMakeSense:

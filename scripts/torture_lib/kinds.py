@@ -32,6 +32,8 @@ KINDS = {
     "simclr": f"{DIGITS} task=simclr model=cnn model.channels=[4,8] model.hidden=[16]",
     "byol": f"{DIGITS} task=byol model=mlp model.hidden=[16]",
     "mae": f"{DIGITS} task=mae model=transformer model.dim=16 model.num_layers=1 task.decoder_dim=8",
+    "clip": "data=digit_strings data.num_train=300 data.num_eval=60 data.batch_size=30 model=mlp model.hidden=[16] "
+    f"task=clip task.text_dim=16 task.text_layers=1 trainer=cpu {SHORT}",
     "flow": f"{DIGITS} model=flow model.widths=[4,8] model.depth=1 task.num_samples=20",
     "private": f"{DIGITS} model=mlp privacy=dp privacy.epsilon=20 privacy.delta=1e-3",
     "federated": "data=digits trainer=cpu data.batch_size=16 checkpoint.every_n_steps=3 early_stopping.patience=99 "

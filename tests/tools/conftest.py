@@ -35,6 +35,7 @@ RUNS: dict[str, tuple[str, ...]] = {
 }
 
 RUNS |= {task: (f"task={task}", *RUNS["classification"], "task.projector=[8]") for task in ("byol", "simclr", "vicreg")}
+RUNS["clip"] = ("task=clip", *MLP, "data=digit_strings", "data.max_digits=2", *FEW, "task.text_dim=8")
 RUNS["mae"] = ("task=mae", "model=transformer", "model.dim=16", "model.num_layers=1", "task.decoder_dim=8")
 
 Folders = Callable[[str], Path]

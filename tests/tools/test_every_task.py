@@ -44,6 +44,7 @@ FILES = {  # of an evaluation
     "flow": "samples.png",
     "language_modelling": "",
     "translation": "attention.png predictions.csv",
+    "clip": "errors.png predictions.csv",
     **dict.fromkeys(FEATURES, ""),
 }
 every_task = pytest.mark.parametrize("task", TASKS)
@@ -104,6 +105,8 @@ def named(model: TrainedModel, raw: Any) -> dict[str, Tensor]:
             pixels = torch.as_tensor(np.stack(list(raw))).float().view(outputs.shape) / 255
             errors = (outputs - pixels).square().flatten(1).mean(1)
             return {"scores": errors / pixels.flatten(1).var(1), "reconstructions": outputs}
+        if model.task == "clip":
+            return {"embeddings": outputs / outputs.norm(dim=1, keepdim=True)}
     names = {"regression": "numbers", "forecasting": "steps"}
     return {names.get(model.task, "features"): outputs}
 
@@ -133,6 +136,14 @@ def words(model: TrainedModel, found: dict[str, Tensor]) -> dict[str, Any]:
         assert tokens is not None
         text = tokens.decode([symbol for symbol in found["symbols"][0].tolist() if 0 <= symbol < tokens.size])
         return {"prediction": text, "probability": None, "top": []}
+    if model.task == "clip":
+        module: Any = model.module
+        with torch.no_grad():
+            texts = module.text_encoder(module.known.tokens)
+            scores = texts / texts.norm(dim=1, keepdim=True) @ found["embeddings"][0] * module.log_scale.exp()
+        values = dict(zip(module.known.texts, scores.softmax(0).tolist(), strict=True))
+        ranks = sorted(values.items(), key=lambda pair: -pair[1])[:5]
+        return {"prediction": ranks[0][0], "probability": ranks[0][1], "top": ranks}
     value = next(iter(found.values()))[0].tolist()
     return {"prediction": value[0] if model.task == "regression" else value, "probability": None, "top": []}
 

@@ -21,6 +21,8 @@ EQUAL = (
     ("task.num_symbols", "data.num_classes", 1),  # the end symbol
     ("task.num_symbols", "data.vocab_size", 1),
     ("task.length", "data.max_digits", 1),
+    ("task.min_digits", "data.min_digits", 0),
+    ("task.max_digits", "data.max_digits", 0),
     ("task.length", "data.max_tokens", 1),
     ("model.vocab_size", "data.vocab_size", 0),
 )
@@ -41,6 +43,9 @@ def check_agreement(cfg: DictConfig) -> None:
         raise UserError(
             "task.reflow: got true, but there is no run whose paths it can make straight; add init_from=RUN"
         )
+    size = _value(cfg, "task.embedding")  # model.num_outputs follows from it, but the message must name it
+    if _is_size(size) and size < 1:
+        raise UserError(f"task.embedding: got {size}, must be at least 1")
     outputs, wanted = _value(cfg, "model.num_outputs"), num_outputs(cfg)
     if outputs is not None and wanted is not None and outputs != wanted:
         raise UserError(f"model.num_outputs: got {outputs}, must be {wanted} for this task; leave it out")
@@ -89,7 +94,7 @@ def num_outputs(cfg: DictConfig) -> int | None:
     symbols, length = _value(cfg, "task.num_symbols"), _value(cfg, "task.length")
     if _is_size(symbols) and _is_size(length):
         return symbols * length
-    for key in ("task.num_outputs", "task.num_classes"):
+    for key in ("task.num_outputs", "task.num_classes", "task.embedding"):
         if _is_size(value := _value(cfg, key)):
             return value
     return None

@@ -12,6 +12,7 @@ from leyden.errors import UserError
 from leyden.modules.autoencoder import Autoencoder
 from leyden.modules.base import BaseModule
 from leyden.modules.classifier import Classifier
+from leyden.modules.clip import CLIP
 from leyden.modules.gan import GAN
 from leyden.modules.generative import GenerativeModule
 from leyden.nets.codec import DCGAN
@@ -65,7 +66,15 @@ def check_combinations(module: BaseModule, data: InMemoryData, compiled: bool) -
             f"optimizer: got muon, but {type(module.net).__name__} has no matrix before its last layer, so muon has "
             "nothing to train; use optimizer=adamw"
         )
-    if data.batch_size == 1 and not trains_on_one_sample(module.net, shape):
+    if data.batch_size == 1:
+        check_single_samples(module, shape)
+
+
+def check_single_samples(module: BaseModule, shape: Sequence[int]) -> None:
+    """Raise UserError if `module` cannot be trained on batches of one sample."""
+    if isinstance(module, CLIP):
+        raise UserError("data.batch_size: got 1, but task=clip compares the samples of a batch; use at least 2")
+    if not trains_on_one_sample(module.net, shape):
         raise UserError("data.batch_size: got 1, but the batch norm of this model needs at least 2 samples")
 
 

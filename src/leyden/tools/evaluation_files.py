@@ -7,6 +7,7 @@ from leyden.errors import UserError
 from leyden.modules.autoencoder import Autoencoder
 from leyden.modules.base import BaseModule
 from leyden.modules.classifier import Classifier
+from leyden.modules.clip import CLIP
 from leyden.modules.forecaster import Forecaster
 from leyden.modules.generative import GenerativeModule
 from leyden.modules.multilabel import Multilabel
@@ -41,6 +42,7 @@ def write_task(module: BaseModule) -> Callable[[Report], None]:
         Forecaster: number_reports.forecasting,
         Transcriber: image_reports.transcription,
         Translator: text_reports.translation,
+        CLIP: image_reports.retrieval,
         Autoencoder: image_reports.autoencoder,
         GenerativeModule: image_reports.generative,
     }

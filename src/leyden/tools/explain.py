@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from leyden.modules.autoencoder import Autoencoder
 from leyden.modules.classifier import Classifier
+from leyden.modules.clip import CLIP
 from leyden.modules.multilabel import Multilabel
 from leyden.modules.pixels import to_pixels
 from leyden.modules.predictions import Prediction
@@ -62,7 +63,7 @@ class Explainer:
     def __init__(self, model: TrainedModel) -> None:
         check_explains(model)
         self.model, self.module, self.net = model, model.module, model.net
-        if not isinstance(self.module, Classifier | Multilabel | Transcriber | Regressor | Autoencoder):
+        if not isinstance(self.module, Classifier | Multilabel | Transcriber | CLIP | Regressor | Autoencoder):
             raise model.does_not_apply("explain", "because Leyden does not know which of its outputs is the prediction")
         if next(self.module.parameters()).dtype in (torch.bfloat16, torch.float16):
             self.module.float()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from leyden.modules.classifier import Classifier
+from leyden.modules.clip import CLIP, directions
 from leyden.modules.multilabel import Multilabel
 from leyden.modules.transcriber import Transcriber
 from leyden.tools.trained_model import TrainedModel
@@ -17,8 +18,8 @@ Score = Callable[[Tensor], Tensor]  # normalised images (N, C, H, W) → the num
 def explained_score(model: TrainedModel, inputs: Tensor) -> tuple[Score, str]:
     """Return the function of images that is explained for one image, and its name, for example "score of class 7".
 
-    It is the logit of the predicted class or of the most probable label, the log-likelihood of the predicted text, or
-    the first number.
+    It is the logit of the predicted class or of the most probable label, the log-likelihood of the predicted text, the
+    cosine similarity to the most similar text, or the first number.
 
     Args:
         model: a loaded run.
@@ -30,6 +31,10 @@ def explained_score(model: TrainedModel, inputs: Tensor) -> tuple[Score, str]:
         if isinstance(module, Transcriber):
             symbols = module.named_outputs(outputs, inputs)["symbols"]  # (1, L)
             return partial(log_likelihood, module, symbols=symbols), "probability of the text"
+        if isinstance(module, CLIP):
+            texts = module.embeddings_of_all_texts()
+            nearest = texts[int((directions(outputs) @ texts.T).argmax())]
+            return lambda images: directions(module(images)) @ nearest, "similarity to the text"
     if not isinstance(module, Classifier | Multilabel):
         return lambda images: module(images).flatten(1)[:, 0], "the first predicted number"
     best = int(outputs[0].argmax())

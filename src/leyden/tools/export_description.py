@@ -18,6 +18,7 @@ MEANINGS = {  # of the outputs, see `BaseModule.predict`
     "scores": "anomaly score, at least 0; higher means more unusual",
     "reconstructions": "reconstructed pixels, 0 to 1",
     "images": "generated pixels, 0 to 1",
+    "embeddings": "place in the space that images share with texts, a vector of length 1",
     "logits": "logit of each token of the vocabulary after each token of the input",
 }
 

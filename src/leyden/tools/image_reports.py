@@ -1,4 +1,4 @@
-"""Tables and plots of tasks whose output is a text or an image: transcription, autoencoder, vae and gan."""
+"""Tables and plots of tasks whose output is a text or an image: transcription, clip, autoencoder, vae and gan."""
 
 import torch
 from torch import Tensor
@@ -7,6 +7,7 @@ from leyden.data.datamodule import printable
 from leyden.metrics.calibration import NUM_BINS, bins
 from leyden.modules import plots
 from leyden.modules.autoencoder import Autoencoder
+from leyden.modules.clip import CLIP
 from leyden.modules.generative import GenerativeModule
 from leyden.modules.pixels import to_pixels
 from leyden.modules.transcriber import Transcriber
@@ -40,6 +41,22 @@ def transcription(report: Report) -> None:
     captions = [f"{short(text)} → {short(guess) or '(empty)'}\n" for text, guess in zip(texts, predicted, strict=True)]
     write_errors(report, ~correct, confidence, captions, "true → predicted text, probability")
     report.notes.append("confusion.png, roc.png and classes.csv: do not apply, because the output is a text")
+
+
+def retrieval(report: Report) -> None:
+    """Write which text each image is most similar to, of all texts that there are, and the most confident errors."""
+    module, found = report.evaluator.module, report.found
+    assert isinstance(module, CLIP)
+    readings = module.predictions(report.named_outputs())
+    predicted, texts = [str(reading.prediction) for reading in readings], module.texts_of(found.targets)
+    confidence = torch.tensor([reading.probability for reading in readings])
+    wrong = torch.tensor([text != guess for text, guess in zip(texts, predicted, strict=True)])
+    report.write_predictions(("target", "prediction", "probability"), [texts, predicted, confidence.tolist()])
+    num, accuracy = len(module.known.texts), 1 - float(wrong.double().mean())
+    report.entries["all_texts"] = {"candidates": num, "acc": accuracy}
+    captions = [f"{short(text)} → {short(guess)}\n" for text, guess in zip(texts, predicted, strict=True)]
+    write_errors(report, wrong, confidence, captions, "true → most similar text, probability")
+    report.notes.append(f"predictions.csv: the most similar of all {num:,} texts; it is right for {accuracy:.2%}")
 
 
 def autoencoder(report: Report) -> None:
