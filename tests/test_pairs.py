@@ -123,7 +123,7 @@ def is_trained(model: str, data: str, alike: str) -> bool:
 NO_ENCODERS = {
     **dict.fromkeys(["seq2seq", "seq2seq_rnn"], "task: got clip, which needs one vector for an image, but a "),
     **dict.fromkeys([*TEXT, *LANGUAGE], "model.in_shape: got [1, 32, 112], a "),
-    "autoencoder": "model.num_outputs: there is no such key",  # as all models with a task of their own
+    "autoencoder": "model.num_outputs: Autoencoder has no such key. ",  # as all models with a task of their own
 }
 
 

@@ -18,6 +18,10 @@ from tests.conftest import chosen
         (["data=diabetes", "model=mlp", "task.num_outputs=2"], "task.num_outputs: got 2, must be 1, since"),
         (["data=digit_strings", "model=mlp", "task.length=3"], "task.length: got 3, must be 5, since data.max_digits"),
         (["data=digit_strings", "model=mlp", "task.num_symbols=3"], "task.num_symbols: got 3, must be 11, since"),
+        (
+            ["model=vae", "task=simclr"],
+            "model.num_outputs: GaussianAutoencoder has no such key. If you",
+        ),
         (["model=vae", "task.num_classes=2"], "task.num_classes: got 2, must be 10"),
         (["data.num_classes='null'"], "model.num_outputs: got 'null', expected a whole number"),
         (["data.num_classes=2.5"], "model.num_outputs: got 2.5, expected a whole number"),

@@ -20,6 +20,7 @@ from leyden.config.instantiate import (
     ANY_CLASS,
     TRUSTED,
     Trusted,
+    argument_types,
     check_complete,
     check_kind,
     config_errors,
@@ -59,6 +60,7 @@ def build_module(cfg: DictConfig) -> BaseModule:
     check_complete(scheduler, "scheduler", trial, *steps)
     with config_errors("scheduler", scheduler.func):
         check_kind(scheduler(trial, *steps), "scheduler", LRScheduler)
+    check_has_outputs(cfg)
     build_net = partial(instantiate, section(cfg, "model"), "model", nn.Module)
     check_memory(build_net, cfg.ensemble)
     build_task = partial(_task, cfg, optimizer, scheduler)
@@ -72,6 +74,16 @@ def build_module(cfg: DictConfig) -> BaseModule:
     if cfg.trainer.precision == "64-true":
         module.double()  # before weights are loaded: otherwise they pass through float32
     return module
+
+
+def check_has_outputs(cfg: DictConfig) -> None:
+    """Raise UserError if the task sets the number of outputs of a net that has a task of its own."""
+    net = locate(str(cfg.model["_target_"]), "model")
+    if "num_outputs" in cfg.model and "num_outputs" not in argument_types(net):
+        raise UserError(
+            f"model.num_outputs: {net.__name__} has no such key. If you have chosen a task, leave it out: this model "
+            "has a task of its own"
+        )
 
 
 def _task(cfg: DictConfig, optimizer: OptimizerFactory, scheduler: SchedulerFactory, net: nn.Module) -> BaseModule:
