@@ -81,8 +81,10 @@ def test_attention_of_the_dit() -> None:
 def test_a_plot_of_the_attention() -> None:
     built = net("dit", (1, 10, 8), "model.patch=4")
     assert isinstance(built, DiT)
-    drawn = attention(built, Straight(), torch.randn(2, 1, 10, 8), torch.rand(2, 1, 10, 8), torch.eye(3)[:2])
-    assert drawn.shape == (3, 2 * 11 + 1, 2 * len(TIMES) * 9 + 1)
+    titled = attention(built, Straight(), torch.randn(2, 1, 10, 8), torch.rand(2, 1, 10, 8), torch.eye(3)[:2])
+    height, width, scale = 2 * 11 + 1, 2 * len(TIMES) * 9 + 1, 7  # below the title, enlarged to 500 pixels
+    assert titled.shape[1] > scale * height
+    drawn = titled[:, -scale * height :: scale, : scale * width : scale]
     weights = drawn[0, 1:11, 10:18]  # the second picture: patches of the size 4, cut off at the lower edge
     assert (weights[:4, :4] == weights[0, 0]).all()
     assert weights.max() == 1

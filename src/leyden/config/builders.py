@@ -20,13 +20,13 @@ from leyden.config.instantiate import (
     ANY_CLASS,
     TRUSTED,
     Trusted,
-    argument_types,
     check_complete,
     check_kind,
     config_errors,
     instantiate,
     instantiate_partial,
     locate,
+    takes,
 )
 from leyden.config.suggest import nearest
 from leyden.data.datamodule import InMemoryData
@@ -79,7 +79,7 @@ def build_module(cfg: DictConfig) -> BaseModule:
 def check_has_outputs(cfg: DictConfig) -> None:
     """Raise UserError if the task sets the number of outputs of a net that has a task of its own."""
     net = locate(str(cfg.model["_target_"]), "model")
-    if "num_outputs" in cfg.model and "num_outputs" not in argument_types(net):
+    if "num_outputs" in cfg.model and not takes(net, "num_outputs"):
         raise UserError(
             f"model.num_outputs: {net.__name__} has no such key. If you have chosen a task, leave it out: this model "
             "has a task of its own"

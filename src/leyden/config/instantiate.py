@@ -158,17 +158,22 @@ def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], ke
         UserError: `target` does not have such an argument, or the value has the wrong type.
     """
     hints = argument_types(target)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
     checked = {}
     for name, value in arguments.items():
         full = f"{key}.{name}" if key else str(name)
         if name in hints:
             checked[name] = _checked(value, hints[name], full)
-        elif open_ended:
+        elif takes(target, name):
             checked[name] = value  # a class of another package that passes its arguments on
         else:
             raise UserError(f"{full}: there is no such key{nearest(str(name), hints)}")
     return checked
+
+
+def takes(target: Callable[..., Any], name: str) -> bool:
+    """Return whether `target` has an argument `name`, or passes all arguments on (``**kwargs``)."""
+    parameters = inspect.signature(target).parameters
+    return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 
 
 def argument_types(target: Callable[..., Any]) -> dict[str, Any]:
