@@ -98,8 +98,9 @@ def reached(reports: Sequence[dict[str, Any]]) -> tuple[str, str]:
 
 def curve(comparison: Comparison, folders: Sequence[Path]) -> str:
     """Return a table with the accuracy of nearest neighbours and probe during the pretraining, and at its end."""
-    epochs = [read_metrics(folder / "metrics.csv") for folder in folders]
-    count = len(epochs[0])
+    # A validation after an interruption, or the test, has a row of its own.
+    epochs = [[row for row in read_metrics(folder / "metrics.csv") if row[CURVE[0]]] for folder in folders]
+    count = min(map(len, epochs))
     shown = sorted({0, count // 8, count // 4, count // 2, 3 * count // 4, count - 1})
     rows = []
     for metric in CURVE:

@@ -15,7 +15,7 @@ def write_run(folder: Path, seed: int, knn: list[float]) -> Path:
     objective = {"metric": "val/knn_acc", "best": 0.75}
     found = {"objective": objective, "seed": seed, "metrics": metrics, "seconds": {"training": 120.0}}
     (folder / "report.json").write_text(json.dumps(found), encoding="utf-8")
-    rows = [f"{epoch},{value},0.5" for epoch, value in enumerate(knn)]
+    rows = [f"{epoch},{value},0.5" for epoch, value in enumerate(knn)] + ["9,,"]
     (folder / "metrics.csv").write_text("\n".join(["step,val/knn_acc,val/probe_acc", *rows, ""]), encoding="utf-8")
     return folder
 
