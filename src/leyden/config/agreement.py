@@ -24,7 +24,6 @@ EQUAL = (
     ("task.min_digits", "data.min_digits", 0),
     ("task.max_digits", "data.max_digits", 0),
     ("task.length", "data.max_tokens", 1),
-    ("model.vocab_size", "data.vocab_size", 0),
 )
 
 

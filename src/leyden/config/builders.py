@@ -150,7 +150,7 @@ def build_data(cfg: DictConfig) -> InMemoryData:
 
 
 def _trains_unlabelled(cfg: DictConfig) -> bool:
-    task = locate(str(cfg.task["_target_"]), "task._target_")
+    task = locate(str(cfg.task["_target_"]), "task")
     return isinstance(task, type) and issubclass(task, BaseModule) and task.trains_unlabelled
 
 
