@@ -25,6 +25,7 @@ from leyden.modules.combinations import check_combinations
 from leyden.optim.privacy import Spending
 from leyden.records.checkpoint_file import AtomicCheckpointIO
 from leyden.records.loggers import MetricsCSV
+from leyden.training.allocator import keep_freed_memory
 from leyden.training.averaging import averaging_callbacks
 from leyden.training.callbacks import (
     DivergenceGuard,
@@ -214,6 +215,7 @@ def bare_trainer(settings: Mapping[str, Any], module: BaseModule, profiler: Prof
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     if trainer.strategy.root_device.type == "cpu":
         check_cpu_processes(trainer.num_devices)
+        keep_freed_memory()
         # Lightning makes torch look for a GPU driver's library at each step of the optimizer: 0.3 ms.
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     return trainer
