@@ -56,6 +56,9 @@ def add_flow_options(parser: argparse.ArgumentParser) -> None:
     flows.add_argument("--classifier", type=Path, metavar="RUN", help=classifier)
     guidance = "measure everything with another guidance than that of the run"
     flows.add_argument("--guidance", type=float, metavar="G", help=guidance)
+    flows.add_argument(
+        "--samples", type=int, metavar="N", help="images to generate for each figure (default: as the run)"
+    )
     flows.add_argument("--bits", type=int, default=0, metavar="N", help="bits per dimension of the first N images")
     fid = "FID; WEIGHTS are those of the Inception net of torch-fidelity, which must be installed"
     flows.add_argument("--fid", type=Path, metavar="WEIGHTS", help=fid)
@@ -68,7 +71,7 @@ def one_run(args: argparse.Namespace) -> int:
         from leyden.tools.evaluator import Evaluator
         from leyden.tools.flow_quality import Asked, more_metrics, write_steps
 
-        asked = Asked(args.steps, args.classifier, args.bits, args.fid, args.guidance)
+        asked = Asked(args.steps, args.classifier, args.bits, args.fid, args.guidance, args.samples)
         if args.steps and args.no_files:
             raise UserError("--steps: writes a plot, so it cannot be combined with --no-files")
         evaluator = Evaluator(args.runs[0], args.data_root, args.data_path, args.accelerator)

@@ -103,6 +103,7 @@ class Forks:
         """
         self.number += 1
         output = self.folder / f"{self.number}.txt"
+        output.touch()  # a case can be killed before it opens the file
         values = {**environment, **(fault.environment() if fault else {})}
         arguments = {"argv": argv, "output": str(output), "cwd": str(cwd), "environment": values, "memory": memory}
         return Case(self._ask(start=arguments)["process"], output)

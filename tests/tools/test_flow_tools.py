@@ -97,11 +97,11 @@ def test_a_box_outside_of_the_image(model: TrainedModel) -> None:
 
 
 def test_more_metrics_of_an_evaluation(run_of: Folders, model: TrainedModel) -> None:
-    options = ("--steps", "2", "1", "--bits", "3", "--classifier", run_of("classification"), "--json")
+    options = ("--steps", "2", "1", "--bits", "3", "--samples", "7", "--classifier", run_of("classification"), "--json")
     code, output, errors = script("evaluate", model.folder, *options, "--accelerator", "cpu")
     assert (code, errors) == (0, "")
     metrics, folder = json.loads(output), model.folder / "evaluation" / "test"
-    assert 0 <= metrics["test/classifier_agreement"] <= 1
+    assert metrics["test/classifier_agreement"] in [number / 7 for number in range(8)]
     assert 0 < metrics["test/bpd"] < 20
     assert json.loads((folder / "metrics.json").read_text())["metrics"] == metrics
     rows = list(csv.DictReader((folder / "steps.csv").read_text().splitlines()))
@@ -119,10 +119,12 @@ def test_more_metrics_of_an_evaluation(run_of: Folders, model: TrainedModel) -> 
     [
         ("flow", "--steps 0", "--steps: got 0, must be at least 1"),
         ("flow", "--bits -1", "--bits: got -1, must be at least 0"),
+        ("flow", "--samples 1", "--samples: got 1, must be at least 2"),
         ("flow", "--steps 1 --no-files", "--steps: writes a plot, so it cannot be combined with --no-files"),
         ("flow", "--classifier {gan}", "--classifier: {gan} is no classifier of images with 10 classes"),
         ("flow", "--guidance -2", "--guidance: got -2.0, must be at least 0"),
         ("gan", "--guidance 2", "--guidance: applies only to runs of task=flow (model=flow, dit or ddpm)"),
+        ("gan", "--samples 10", "--samples: applies only to runs of task=flow (model=flow, dit or ddpm)"),
         ("gan", "--bits 10", "--bits: applies only to runs of task=flow (model=flow, dit or ddpm)"),
     ],
 )

@@ -2,12 +2,15 @@
 
 import importlib.util
 import pickle
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
 import leyden
@@ -25,6 +28,7 @@ from leyden.tools.figures import COLOURS, figure
 from leyden.tools.image_generation import Wanted, settings
 from leyden.tools.trained_model import TrainedModel
 
+T = TypeVar("T")
 BITS_BATCH = 50  # images whose likelihood is computed together; the slowest one determines their steps
 
 
@@ -38,6 +42,7 @@ class Asked:
         bits: number of images whose bits per dimension are computed; 0: none.
         inception: file with the weights of the Inception net of torch-fidelity, for the FID.
         guidance: with which everything is measured. None: that of the run.
+        samples: number of images to generate for each figure. None: ``task.num_samples`` of the run.
     """
 
     steps: Sequence[int] = ()
@@ -45,20 +50,23 @@ class Asked:
     bits: int = 0
     inception: Path | None = None
     guidance: float | None = None
+    samples: int | None = None
 
     def prepare(self, module: Any) -> None:
-        """Set the guidance of a flow.
+        """Set the guidance of a flow, and how many images it generates.
 
         Raises:
             UserError: a value is out of its range, or `module` is no flow.
         """
         names = {"--steps": self.steps, "--classifier": self.classifier, "--bits": self.bits, "--fid": self.inception}
         given = [name for name, value in names.items() if value]
-        given += ["--guidance"] * (self.guidance is not None)
+        given += ["--guidance"] * (self.guidance is not None) + ["--samples"] * (self.samples is not None)
         if given and not isinstance(module, Flow):
             raise UserError(f"{given[0]}: applies only to runs of task=flow (model=flow, dit or ddpm)")
         if any(number < 1 for number in self.steps):
             raise UserError(f"--steps: got {min(self.steps)}, must be at least 1")
+        if self.samples is not None and self.samples < 2:
+            raise UserError(f"--samples: got {self.samples}, must be at least 2")
         if self.bits < 0:
             raise UserError(f"--bits: got {self.bits}, must be at least 0")
         if self.inception and not importlib.util.find_spec("torch_fidelity"):
@@ -67,6 +75,7 @@ class Asked:
             raise UserError(f"--fid: {self.inception} is not a file")
         if isinstance(module, Flow):
             module.sampling = settings(module, Wanted(guidance=self.guidance))
+            module.quality.num_samples = self.samples or module.quality.num_samples
 
 
 def more_metrics(evaluator: Evaluator, found: Evaluated, asked: Asked) -> dict[str, float]:
@@ -111,7 +120,8 @@ def agreement(module: Flow, classifier: TrainedModel) -> float:
     classifier.to(module.device)
     labels = torch.arange(num, device=module.device) % module.quality.num_classes
     noise, _ = module.split(module.random_latents(num, generator(0, "agreement")))
-    for some, wanted in zip(torch.split(noise, CHUNK), torch.split(labels, CHUNK), strict=True):
+    chunks = list(zip(torch.split(noise, CHUNK), torch.split(labels, CHUNK), strict=True))
+    for some, wanted in shown(chunks, "images for the classifier"):
         images = (module.generate(some, module.one_hot(wanted)).float() * 255).round().to(torch.uint8).cpu()
         batch = classifier.batch([classifier.data.encode(image) for image in images])
         correct += int((classifier.module(batch).argmax(1) == wanted).sum())
@@ -122,7 +132,7 @@ def bits(module: Flow, found: Evaluated, num: int) -> float:
     """Return the mean bits per dimension of the first `num` images, given their classes."""
     rng, values = generator(0, "bits"), []
     pairs = zip(*(torch.split(part[:num], BITS_BATCH) for part in (found.inputs, found.targets)), strict=True)
-    for pixels, targets in pairs:
+    for pixels, targets in shown(list(pairs), "bits per dimension"):
         classes = module.classes_of(targets.to(module.device))
         values.append(bits_per_dimension(module, pixels, classes, rng))
     return float(torch.cat(values).double().mean())
@@ -145,10 +155,15 @@ def fid(module: Flow, real: Tensor, weights: Path) -> float:
     for images in torch.split(real, CHUNK):
         metric.update(coloured(images.to(module.device)), real=True)
     rng, num = generator(0, "samples"), module.quality.num_samples
-    for start in range(0, num, CHUNK):
+    for start in shown(range(0, num, CHUNK), "images for the FID"):
         images = module.sample(min(CHUNK, num - start), rng)
         metric.update(coloured((images.float() * 255).round().to(torch.uint8)), real=False)
     return float(metric.compute())
+
+
+def shown(items: Sequence[T], what: str) -> Iterable[T]:
+    """Return `items` with a progress bar on stderr, if stderr is a terminal."""
+    return track(items, what, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
 def coloured(images: Tensor) -> Tensor:
@@ -162,7 +177,8 @@ def write_steps(report: Report, steps: Sequence[int]) -> None:
     assert isinstance(module, Flow)
     samplers: tuple[Sampler, ...] = ("ddim", "heun") if isinstance(module.path, Cosine) else ("euler", "heun")
     numbers = sorted(set(steps))
-    found = {(name, number): quality(report, module, name, number) for name in samplers for number in numbers}
+    pairs = [(name, number) for name in samplers for number in numbers]
+    found = {pair: quality(report, module, *pair) for pair in shown(pairs, "quality against steps")}
     columns = [name for name in ("fcd", "agreement") if name in next(iter(found.values()))]
     rows = [[*key, *(values[name] for name in columns)] for key, values in found.items()]
     report.write_csv("steps.csv", ["sampler", "steps", *columns], rows)
