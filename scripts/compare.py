@@ -22,7 +22,7 @@ from pathlib import Path
 from leyden.config.exit_codes import exit_codes
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "folders", nargs="+", type=Path, help="run folders, sweep folders, or folders that contain them"
@@ -39,11 +39,11 @@ def main() -> int:
     if args.x and not args.curves:
         parser.error("--x: needs --curves METRIC, the metric to plot")
     with exit_codes():
-        return compare(args)
+        compare(args)
 
 
-def compare(args: argparse.Namespace) -> int:
-    """Print or write what the arguments ask for. Return the exit code."""
+def compare(args: argparse.Namespace) -> None:
+    """Print or write what the arguments ask for."""
     from leyden.config.plugins import load_plugins
     from leyden.errors import UserError
     from leyden.records.run_folder import write_text
@@ -55,10 +55,10 @@ def compare(args: argparse.Namespace) -> int:
 
     load_plugins()  # those of the environment: their choices have names, too
     runs, left_out = find_runs(args.folders)
+    if len(left_out) == 1 and not runs:
+        raise UserError(left_out[0])
     for line in left_out:
         print(line, file=sys.stderr)
-    if left_out and not runs:
-        return 2
     if not runs:
         raise UserError(f"{', '.join(map(str, args.folders))}: contains no finished run")
     objective = runs[0].report["objective"]
@@ -71,7 +71,7 @@ def compare(args: argparse.Namespace) -> int:
         else:
             plot_curves(groups, args.curves, path, args.by)
         print(path)
-        return 0
+        return
     header, rows = table(groups, metrics, args.by)
     text = {"csv": as_csv, "latex": as_latex, "markdown": as_markdown}[args.format](header, rows)
     if args.out:
@@ -80,8 +80,7 @@ def compare(args: argparse.Namespace) -> int:
         print(text, end="")
     if few := note(groups, metrics[0], args.by):
         print(few, file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -115,6 +115,11 @@ class TestWrongFiles:
         (tmp_path / "a.csv").write_text("")
         self.fails("data.path: .*a.csv is empty", file, "data.column=load")
 
+    @pytest.mark.parametrize("more", [[], ["data.time=time"]])
+    def test_without_a_row(self, tmp_path: Path, more: list[str]) -> None:
+        file = write_csv(tmp_path / "a.csv", [])
+        self.fails("data.path: .*a.csv has no rows", file, "data.column=load", *more)
+
     @pytest.mark.parametrize("bad", ["high", "", "nan"])
     def test_with_something_that_is_no_number(self, tmp_path: Path, bad: str) -> None:
         file = write_csv(tmp_path / "a.csv", [1, bad, 2])

@@ -264,7 +264,7 @@ def test_a_wrong_run_folder(case: str, run_of: Folders, tmp_path: Path, monkeypa
         assert (code, output) == (2, ""), command
         if command[0] in ("report", "compare") and case in ("a very old version", "no config"):
             assert errors.count("\n") == 1
-            assert f"{run}" in errors
+            assert errors.startswith(f"error: {run}")
         else:
             assert_line(errors, expected, run)
         assert out.read_text() == "older"

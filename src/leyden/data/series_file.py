@@ -36,7 +36,8 @@ def read_column(path: Path, column: str | None, key: str = "data.path") -> Tenso
     A CSV file is UTF-8, UTF-16 with a byte order mark, or Latin-1. A file with one column needs no `column`.
 
     Raises:
-        UserError: the file does not have this format, there is no such column, or a value in it is not a number.
+        UserError: the file does not have this format or has no rows, there is no such column, or a value in it is not a
+            number.
     """
     if is_parquet(path):
         table = read_raw(str(path), True, key, 1)
@@ -56,6 +57,8 @@ def read_column(path: Path, column: str | None, key: str = "data.path") -> Tenso
                 values.append(_number(text, f"line {rows.line_num} of {path}"))
     except csv.Error as error:
         raise UserError(f"{key}: line {rows.line_num} of {path} is not CSV ({error})") from error
+    if not values:
+        raise UserError(f"{key}: {path} has no rows")
     return torch.tensor(values, dtype=torch.float32)
 
 
