@@ -115,6 +115,14 @@ def test_clients_can_be_protected(resumed: Callable[..., tuple[Path, Path]]) -> 
     assert "with regard to each client: ε = 19.9" in model_card(folder)
 
 
+@pytest.mark.parametrize("data", [["digit_pairs", "model=mlp"], ["digit_strings", "model=seq2seq"]])
+def test_clients_with_composed_images(finished: Callable[..., Path], data: list[str]) -> None:
+    small = ("data.num_train=60", "data.num_eval=20", "trainer=smoke", "federated.num_clients=3", "federated.rounds=1")
+    report = read_report(finished(f"data={data[0]}", data[1], *small, "federated=fedavg"))
+    assert [client["samples"] for client in report["clients"]] == [20, 20, 20]
+    assert all(client["metrics"]["loss"] > 0 for client in report["clients"])
+
+
 def test_several_processes_are_rejected() -> None:
     cfg = compose(*SMALL, "federated=fedavg", "trainer=ddp", "trainer.accelerator=cpu")
     with pytest.raises(UserError, match=r"^trainer.devices: got 2 processes, which cannot be combined with federated"):

@@ -178,7 +178,9 @@ class MultiDigitData(InMemoryData):
         images, labels = self.source_data.read_checked(train)
         self.verified = self.source_data.verified
         # "test pictures" is part of the seed: another name would change the test set
-        return (images, labels) if train else self.composed(images, labels, generator(0, "test pictures"))
+        return (
+            (images, labels) if train else self.composed(images, labels, self.num_eval, generator(0, "test pictures"))
+        )
 
     def setup(self, stage: str) -> None:
         """Read what `stage` needs. The files of the test set are verified before the training."""
@@ -193,12 +195,18 @@ class MultiDigitData(InMemoryData):
     def split(self, inputs: Tensor, targets: Tensor, ids: Tensor | None) -> tuple[Batch, Batch]:
         train, val = super().split(inputs, targets, ids)
         index = torch.arange(self.num_train) % len(train[1])
-        return (train[0][index], train[1][index]), self.composed(*val, generator(self.seed, "val pictures"))
+        val_images = self.composed(*val, self.num_eval, generator(self.seed, "val pictures"))
+        return (train[0][index], train[1][index]), val_images
 
-    def composed(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> Batch:
-        """Compose `num_eval` images from these source images."""
+    def client_samples(self, samples: Tensor) -> Batch:
+        """Compose as many images as the client has digits, of its own digits."""
+        return self.composed(*super().client_samples(samples), len(samples), generator(self.seed, "client pictures"))
+
+    def composed(self, images: Tensor, labels: Tensor, num: int, rng: torch.Generator) -> Batch:
+        """Compose `num` images from these source images."""
         augment = self.augmentation(images, labels)
-        return augment(torch.arange(self.num_eval) % len(labels), *augment.draw(self.num_eval, rng))
+        draws = (draw.to(labels.device) for draw in augment.draw(num, rng))
+        return augment(torch.arange(num, device=labels.device) % len(labels), *draws)
 
     def augmentation(self, inputs: Tensor, targets: Tensor) -> Augment:
         return RandomDigits(self, inputs, targets)

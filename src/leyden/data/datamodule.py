@@ -341,6 +341,17 @@ class InMemoryData(LightningDataModule, ABC):
         assert self.federation is not None
         return split_clients(self.federation, self.train[1], self.target_kind == "class", self.seed)
 
+    def client_samples(self, samples: Tensor) -> Batch:
+        """Return the samples of a client to evaluate a net on: inputs before `transform`, and targets.
+
+        Args:
+            samples: one of `clients`, int64 (N_k,).
+        """
+        assert self.train is not None
+        inputs, targets = self.train
+        index = samples.to(targets.device)
+        return inputs[index], targets[index]
+
     def val_dataloader(self) -> EvalLoader:
         assert self.val is not None
         self.val = self._on_device(self.val)

@@ -175,13 +175,11 @@ class FederatedTraining(Callback):
 
     def report(self) -> list[dict[str, Any]]:
         """Return for each client its samples, rounds and last loss, and the metrics of the tested weights on them."""
-        assert self.data.train is not None
-        inputs, targets = self.data.train
-        transform = self.data.transform(inputs.device)
         found = []
         for number, samples in enumerate(self.data.clients()):
-            index = samples.to(inputs.device)
-            loader = EvalLoader(inputs[index], targets[index], self.data.eval_batch_size, transform)
+            inputs, targets = self.data.client_samples(samples)
+            transform = self.data.transform(inputs.device)
+            loader = EvalLoader(inputs, targets, self.data.eval_batch_size, transform)
             found.append(
                 {
                     "client": number,
