@@ -36,6 +36,7 @@ def make_report(**entries: Any) -> dict[str, Any]:
         "images_per_second": 1234.5,
         "device": "cpu (x86_64, 1 thread)",
         "seed": 0,
+        "overrides": ["optimizer.lr=0.01"],
         "data": {"name": "Digits", "sizes": {"train": 100, "val": 30, "test": 20}, "verified": True},
         **ORIGIN,
         **entries,

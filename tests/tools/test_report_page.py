@@ -122,6 +122,7 @@ def test_the_numbers_of_a_run(pages: dict[str, str]) -> None:
     assert metrics[1] == ["acc", f"0.9000 ({wilson(0.9, 30)[0]:.4f} to {wilson(0.9, 30)[1]:.4f})",
                           f"0.8500 ({low:.4f} to {high:.4f})"]  # fmt: skip
     assert metrics[2] == ["loss", "0.4000", "0.5000"]
+    assert "overrides" not in parsed.text  # the command has them
     assert (round(low, 4), round(high, 4)) == (0.6396, 0.9476)  # by hand: 0.7936 ± 0.1540
     classes = parsed.tables["Classes on the test set"]
     assert classes[1] == ["0", "10", "0.8889", "0.8000", "0.8421", "1 (2)"]  # precision 8/9, recall 8/10, F1 16/19
@@ -191,6 +192,7 @@ def test_images_are_embedded(pages: dict[str, str], tmp_path: Path) -> None:
     assert captions == ["evaluation, test: most confident errors", "samples, epoch 1", "samples, epoch 10"]
     folder = write_run(tmp_path / "RUN")
     write_png_file(folder / "samples" / "epoch_0001.png")
+    write_png_file(folder / "projector" / "sprite.png")
     outside = tmp_path / "outside"
     write_png_file(outside / "secret.png")
     (folder / "linked").symlink_to(outside)

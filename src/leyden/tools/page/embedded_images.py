@@ -10,7 +10,7 @@ from leyden.tools.page.files import Png, read_png, subfolders
 MAX_IMAGES = 24
 MAX_TOTAL = 12_000_000  # characters of all embedded images
 SMALL = 256  # pixels; smaller images are enlarged, pixel by pixel
-SKIPPED = ("checkpoints",)
+SKIPPED = ("checkpoints", "projector")  # the images of the projector are one for all samples, of no use here
 
 
 def images_section(folder: Path) -> Html:

@@ -30,7 +30,7 @@ PLACED = {
     "name", "state", "objective", "metrics", "confusion", "absent_classes", "parameters", "epochs", "max_epochs",
     "steps", "ended_by", "early_stopping", "seconds", "images_per_second", "device", "processes", "precision",
     "deterministic", "loop", "seed", "data", "command", "versions", "git", "fingerprint", "last_command", "thresholds",
-    "members", "per_class", "clients",
+    "members", "per_class", "clients", "overrides",
 }  # fmt: skip
 
 
