@@ -177,10 +177,10 @@ class MultiDigitData(InMemoryData):
         """Read the source digits for training and validation, or compose the test images (the same for all seeds)."""
         images, labels = self.source_data.read_checked(train)
         self.verified = self.source_data.verified
+        if train:
+            return images, labels
         # "test pictures" is part of the seed: another name would change the test set
-        return (
-            (images, labels) if train else self.composed(images, labels, self.num_eval, generator(0, "test pictures"))
-        )
+        return self.composed(images, labels, self.num_eval, generator(0, "test pictures"))
 
     def setup(self, stage: str) -> None:
         """Read what `stage` needs. The files of the test set are verified before the training."""
