@@ -62,6 +62,8 @@ def load_module(folder: Path, cfg: "DictConfig") -> "BaseModule":
     from leyden.config.builders import trained_module
     from leyden.records.checkpoint_file import read_checkpoint
     from leyden.records.run_folder import best_checkpoint
+    from leyden.training.allocator import keep_freed_memory
 
+    keep_freed_memory()
     path = best_checkpoint(folder)
     return trained_module(cfg, read_checkpoint(path), path)
