@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from leyden.config.compose import compose
-from scripts.benchmark_lib.plain_loops import PLAIN, PlainImages, alternate_run
-from scripts.benchmark_lib.rates import Part, median_ratio, row
+from scripts.benchmark_lib.plain_loops import PlainImages, add_rows, alternate_run
+from scripts.benchmark_lib.rates import Part
 
 BATCH = 128
 MEMBERS = 32
@@ -21,13 +21,10 @@ ENSEMBLES = {
 def steps(repeat: int) -> Part:
     """Measure training: epochs of Leyden and of a plain loop with either kind of Adam take turns."""
     table = Table("training, batch 128", "optimizer", "plain loop", "Leyden", "ratio", title="images per second")
-    found = {}
+    found: dict[str, float] = {}
     for model, shape, num in (("mlp", "[1,28,28]", 20_000), ("cnn", "[1,28,28]", 5_000), ("cnn", "[3,32,32]", 4_000)):
         rates = alternate_epochs(model, shape, num, epochs=6 * repeat)
-        for index, kind in enumerate(PLAIN):
-            pairs = [(one[index], one[2]) for one in rates]
-            table.add_row(f"{model} on {shape}", kind, *row(pairs))
-            found[f"{model} on {shape}, {kind}"] = median_ratio(pairs)
+        add_rows(table, found, f"{model} on {shape}", rates)
     table.caption = "optimizer: of the plain loop. Leyden uses fused Adam; its times include metrics and checkpoints"
     return table, found
 
@@ -36,14 +33,11 @@ def ensembles(repeat: int) -> Part:
     """Measure the training of 32 nets together, relative to 32 plain loops, one after the other."""
     title = f"{MEMBERS} nets in one process (ensemble={MEMBERS}), batch {BATCH}: images per second"
     table = Table("training", "optimizer", f"{MEMBERS} plain loops", "Leyden", "ratio", title=title)
-    found = {}
+    found: dict[str, float] = {}
     for name, (model, *options) in ENSEMBLES.items():
         options += [f"ensemble={MEMBERS}"]
         rates = alternate_epochs(model, "[1,28,28]", 1_500, 2 * repeat, options, loops=8)
-        for index, kind in enumerate(PLAIN):
-            pairs = [(one[index], one[2]) for one in rates]
-            table.add_row(name, kind, *row(pairs))
-            found[f"{name}, {kind}"] = median_ratio(pairs)
+        add_rows(table, found, name, rates)
     table.caption = "optimizer: of the plain loops, which compute in float32. A ratio of 2 is half of the time"
     return table, found
 

@@ -3,14 +3,14 @@
 from rich.table import Table
 
 from leyden.config.compose import compose
-from scripts.benchmark_lib.plain_loops import PLAIN, PlainWindows, alternate_run
-from scripts.benchmark_lib.rates import Part, median_ratio, row
+from scripts.benchmark_lib.plain_loops import PlainWindows, add_rows, alternate_run
+from scripts.benchmark_lib.rates import Part
 
 
 def gpt(repeat: int) -> Part:
     """Measure the training of a small GPT: epochs of Leyden and of a plain loop with the same net take turns."""
     table = Table("model=gpt", "optimizer", "plain loop", "Leyden", "ratio", title="tokens per second")
-    found = {}
+    found: dict[str, float] = {}
     for block, batch in ((64, 12), (128, 32)):
         cfg = compose(
             *("model=gpt", "data=characters", f"data.block={block}", f"data.batch_size={batch}", "data.limit=0.25"),
@@ -18,9 +18,6 @@ def gpt(repeat: int) -> Part:
             *(f"trainer.max_epochs={repeat + 1}", "task.num_samples=0"),
         )
         rates = alternate_run(cfg, PlainWindows(cfg, fused=False), PlainWindows(cfg, fused=True))
-        for index, kind in enumerate(PLAIN):
-            pairs = [(one[index] * block, one[2] * block) for one in rates]
-            table.add_row(f"block {block}, batch {batch}", kind, *row(pairs))
-            found[f"block {block}, batch {batch}, {kind}"] = median_ratio(pairs)
+        add_rows(table, found, f"block {block}, batch {batch}", rates, scale=block)
     table.caption = "optimizer: of the plain loop. The samples of the plain loop are windows at random places"
     return table, found

@@ -5,11 +5,13 @@ import io
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from unittest.mock import patch
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from omegaconf import DictConfig
+from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -17,6 +19,7 @@ from leyden.config.builders import build_data, section
 from leyden.config.instantiate import instantiate
 from leyden.run import run
 from leyden.training.callbacks import EpochStats
+from scripts.benchmark_lib.rates import median_ratio, row
 
 PLAIN = ("Adam", "fused Adam")  # optimizers of the plain loops
 
@@ -124,3 +127,21 @@ def alternate_run(
         cfg.paths.logs = logs
         run(cfg)
     return rates[1:]
+
+
+def add_rows(
+    table: Table, found: dict[str, float], name: str, epochs: Sequence[tuple[float, float, float]], scale: int = 1
+) -> None:
+    """Add what `alternate_run` has measured to a table and to the ratios, with a row for each plain loop.
+
+    Args:
+        table: with the columns name, optimizer, plain loop, Leyden and ratio.
+        found: median ratios by name.
+        name: of what was measured.
+        epochs: rates of `alternate_run`.
+        scale: with which the rates are multiplied.
+    """
+    for index, kind in enumerate(PLAIN):
+        pairs = [(one[index] * scale, one[2] * scale) for one in epochs]
+        table.add_row(name, kind, *row(pairs))
+        found[f"{name}, {kind}"] = median_ratio(pairs)

@@ -20,24 +20,26 @@ from leyden.config.compose import compose
 from leyden.data import text_table
 from leyden.data.text_loaders import TextTrainLoader, padding_fraction
 from leyden.data.texts import TextData
-from scripts.benchmark_lib.plain_loops import PLAIN, PlainBatches, alternate_run
+from scripts.benchmark_lib.plain_loops import PlainBatches, add_rows, alternate_run
 from scripts.benchmark_lib.rates import Part, alternate, feed, median_ratio, row
 
 
 def texts(repeat: int) -> Part:
     """Measure texts: how long 25,000 of them take until they are ready, the loader, and the training."""
-    table = Table("25,000 generated texts", "plain", "Leyden", "ratio", title="texts: words with data=text")
+    table = Table(
+        "25,000 generated texts", "optimizer", "plain", "Leyden", "ratio", title="texts: words with data=text"
+    )
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stdout(io.StringIO()):
         path = write_reviews(Path(temporary, "reviews.csv"), 25_000)
         common = ("data=text", f"data.path={path}", "data.max_tokens=400", f"paths.data={temporary}")
         cfg = compose("model=bag", *common)
         for name in ("ready, first time", "ready, from the cache"):
             data, duration = ready(cfg)
-            table.add_row(f"{name}: seconds", "", f"{duration:.1f}", "")
+            table.add_row(f"{name}: seconds", "", "", f"{duration:.1f}", "")
         loader = data.train_dataloader()
         assert isinstance(loader, TextTrainLoader)
         rates = alternate(repeat, lambda: feed(padded_loader(loader)), lambda: feed(loader))
-        table.add_row("loader, texts per second", *row(rates))
+        table.add_row("loader, texts/s", "", *row(rates))
         found = {"loader": median_ratio(rates)}
         for model, limit in (("bag", 0.5), ("textcnn", 0.05), ("lstm", 0.05)):
             options = ("optimizer=adam", "scheduler=none", "trainer.accelerator=cpu", "early_stopping.patience=1000")
@@ -45,10 +47,7 @@ def texts(repeat: int) -> Part:
                 f"model={model}", *common, f"data.limit={limit}", *options, f"trainer.max_epochs={repeat + 1}"
             )
             epochs = alternate_run(cfg, PlainBatches(cfg, fused=False), PlainBatches(cfg, fused=True))
-            for index, kind in enumerate(PLAIN):
-                pairs = [(one[index], one[2]) for one in epochs]
-                table.add_row(f"{model}, texts per second, {kind}", *row(pairs))
-                found[f"{model}, {kind}"] = median_ratio(pairs)
+            add_rows(table, found, f"{model}, texts/s", epochs)
         order, widths, _ = loader.plan(0)
         padding = padding_fraction(loader.lengths[order[0]], widths, loader.batch_size)
     table.caption = (

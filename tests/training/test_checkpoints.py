@@ -1,8 +1,10 @@
 """What the checkpoints of a run hold: best.ckpt only what is tested and loaded, last.ckpt all that a training needs."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from omegaconf import OmegaConf
 
@@ -12,7 +14,7 @@ from leyden.records.json_files import read_report
 from leyden.records.run_folder import best_checkpoint, last_checkpoint, previous_checkpoint
 from leyden.run import resume
 from leyden.tools.evaluate import evaluate
-from leyden.training.checkpoints import TRAINING_ENTRIES
+from leyden.training.checkpoints import TRAINING_ENTRIES, all_finite
 from scripts.torture_lib.same_bits import differing
 from tests.conftest import small
 
@@ -77,3 +79,13 @@ def test_after_a_training_on_all_samples_the_last_epoch_is_tested(finished: Call
     assert report["objective"]["epoch"] == 3, "the same weights: no later epoch is better than the first"
     assert report["ended_by"]["key"] == "trainer.max_epochs"
     assert report["data"]["train_on_all"] is True
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_one_number_that_is_not_finite_is_found(value: float, dtype: torch.dtype) -> None:
+    others = [torch.full((3,), 3e38), torch.empty(0), torch.tensor(7), torch.tensor([True])]
+    weight = torch.ones(2, 5, dtype=dtype)
+    assert all_finite([*others, weight])
+    weight[1, 2] = value
+    assert not all_finite([*others, weight])
